@@ -1,0 +1,74 @@
+"""disttrack: the flight recorder and logbook of distributed training.
+
+    run = disttrack.init(project="demo", group="first")     # in every rank
+    run.log({"loss": loss}, step=i)
+    receipt = run.finish()
+
+Importing this loads nothing but this file; each name brings its room when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from disttrack import errors as errors
+    from disttrack.api.config import Config
+    from disttrack.api.init import finish as finish
+    from disttrack.api.init import init as init
+    from disttrack.api.init import log as log
+    from disttrack.api.receipt import Receipt as Receipt
+    from disttrack.api.run import Run as Run
+    from disttrack.api.summary import Summary
+    from disttrack.query.api import Api as Api
+    from disttrack.records.types import Rank as Rank
+    from disttrack.settings import Settings as Settings
+
+    run: Run | None
+    config: Config
+    summary: Summary
+
+__all__ = [
+    "Api",
+    "Rank",
+    "Receipt",
+    "Run",
+    "Settings",
+    "config",
+    "errors",
+    "finish",
+    "init",
+    "log",
+    "run",
+    "summary",
+]
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "Api": "disttrack.query.api",
+    "Rank": "disttrack.records.types",
+    "Receipt": "disttrack.api.receipt",
+    "Run": "disttrack.api.run",
+    "Settings": "disttrack.settings",
+    "finish": "disttrack.api.init",
+    "init": "disttrack.api.init",
+    "log": "disttrack.api.init",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name == "errors":
+        return importlib.import_module("disttrack.errors")
+    if name in _HOMES:
+        value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        return value
+    if name in ("run", "config", "summary"):  # of the moment: never cached
+        opened = importlib.import_module("disttrack.api.init")
+        return opened.current() if name == "run" else getattr(opened, name)()
+    raise AttributeError(f"module 'disttrack' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

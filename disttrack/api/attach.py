@@ -1,0 +1,132 @@
+"""Making journals: a rank's own, and a helper's (a child process that logs into its parent's run)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from disttrack.api.recorder import Recorder
+from disttrack.environments.host import (
+    boot_id,
+    hostname,
+    journal_places,
+    process_start_time,
+    runtime_directory,
+)
+from disttrack.environments.launch import Identity, own_key
+from disttrack.journal.outbox import Outbox, is_good_place, newest_join, note_place, outbox_directory
+from disttrack.records.names import new_run_id
+from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
+from disttrack.settings import Settings, root_of
+from disttrack.transport.membership import Membership
+from disttrack.transport.sender import Sender
+
+__all__ = ["helper_recorder", "make_join", "make_recorder"]
+
+DEFAULT_PROJECT = "uncategorized"
+TEMPLATE = "rank-{rank}"
+TEMPLATE_WITH_JOB_TYPE = "{job_type}-rank-{rank}"
+
+_log = logging.getLogger("disttrack")
+
+
+def job_type_maker(settings: Settings) -> Callable[[Rank], str | None]:
+    """Return what makes a rank's own job type: the user's alone, and one per rank in a distributed launch."""
+
+    def job_type_of(rank: Rank) -> str | None:
+        if rank.world_size == 1:
+            return settings.job_type
+        template = settings.job_type_template or (TEMPLATE_WITH_JOB_TYPE if settings.job_type else TEMPLATE)
+        return template.replace("{rank}", str(rank.rank)).replace("{job_type}", settings.job_type or "")
+
+    return job_type_of
+
+
+def make_join(settings: Settings, identity: Identity, ordinal: int, group: str | None) -> Join:
+    """Return the Join of a new incarnation of this process."""
+    rank = identity.rank
+    if identity.launch_key is None:  # only the process group's store can tell: not settled until it has
+        rank = changed(rank, settled=False)
+    pid = os.getpid()
+    return Join(
+        incarnation=new_incarnation(),
+        launch_key=identity.launch_key or own_key(),
+        ordinal=ordinal,
+        root=str(root_of(settings.dir)),
+        project=settings.project or DEFAULT_PROJECT,
+        group=group,
+        given_id=settings.id,
+        own_id=RunId(new_run_id()),
+        name=settings.name,
+        job_type=settings.job_type,
+        rank_job_type=job_type_maker(settings)(rank),
+        tags=settings.tags or (),
+        notes=settings.notes,
+        rank=rank,
+        hints=identity.hints,
+        host=hostname(),
+        boot_id=boot_id(),
+        pid=pid,
+        start_time=process_start_time(pid),
+        journal="",
+        time_us=_now_us(),
+    )
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def make_recorder(settings: Settings, join: Join, parent: Path | None = None) -> tuple[Recorder, Join]:
+    """Return a recorder with a journal on a local disk and a sender, and the Join that says where that lies.
+
+    Where no place can hold a journal, it is said once, and everything logged counts as dropped.
+    """
+    runtime = runtime_directory(settings.runtime_dir)
+    for place in journal_places(settings.journal_dir, os.environ):
+        if not is_good_place(place):
+            continue
+        directory = outbox_directory(place, join)
+        placed = changed(join, journal=str(directory))
+        try:
+            note_place(runtime, place)
+            outbox = Outbox(directory, placed)
+        except OSError:
+            continue  # full, out of inodes, read-only: the next place may not be
+        membership = Membership(
+            placed, key_known=join.rank.settled, parent=parent, job_type_of=job_type_maker(settings)
+        )
+        return Recorder(outbox, Sender(outbox, membership, runtime), strict=settings.strict), placed
+    _log.warning(
+        "disttrack: no local directory can hold this rank's journal, so nothing it logs is kept. "
+        "Free some space, or name a directory with DISTTRACK_JOURNAL_DIR."
+    )
+    return Recorder(None, None, strict=settings.strict), join
+
+
+def helper_recorder(parent_journal: Path, settings: Settings) -> tuple[Recorder, Join] | None:
+    """Return a recorder for this process as a helper of the rank whose journal this is, and its Join.
+
+    None where that run is over and its journal gone; it is said once that this process logs nothing.
+    """
+    parent = newest_join(parent_journal)
+    if parent is None:
+        _log.warning("disttrack: the run that this process's parent had open is over; what is logged here is not kept")
+        return None
+    pid = os.getpid()
+    join = changed(
+        parent,
+        incarnation=new_incarnation(),
+        role="helper",
+        parent=parent.parent if parent.role == "helper" else parent.incarnation,
+        name=None,
+        host=hostname(),
+        boot_id=boot_id(),
+        pid=pid,
+        start_time=process_start_time(pid),
+        time_us=_now_us(),
+    )
+    return make_recorder(settings, join, parent_journal)

@@ -1,0 +1,105 @@
+"""run.config: what a run was started with. A value once set stays, unless the change is meant."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+from disttrack.errors import ConfigError, UsageError
+from disttrack.records.values import plain, text
+
+__all__ = ["Config", "config_dict"]
+
+
+class Config(Mapping[str, Any]):
+    """A run's configuration: `config["lr"]`, `config.lr`, `config.update({...})`. Setting a key stores it."""
+
+    _store: Callable[[dict[str, Any]], None]
+    _values: dict[str, Any]
+
+    def __init__(self, store: Callable[[dict[str, Any]], None]) -> None:
+        object.__setattr__(self, "_store", store)
+        object.__setattr__(self, "_values", {})
+
+    def update(self, values: Any, allow_val_change: bool = False) -> None:
+        """Set keys; raise ConfigError where one has another value already and allow_val_change is not given."""
+        fresh = {key: _plain(value) for key, value in config_dict(values).items()}
+        changed = {key: value for key, value in fresh.items() if key not in self._values or self._differs(key, value)}
+        for key, value in changed.items():
+            if key in self._values and not allow_val_change:
+                raise ConfigError(key, self._values[key], value)
+        if changed:
+            self._values.update(changed)
+            self._store(changed)
+
+    def setdefaults(self, values: Any) -> None:
+        """Set those keys that have no value yet."""
+        self.update({key: value for key, value in config_dict(values).items() if key not in self._values})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a copy."""
+        return dict(self._values)
+
+    def _differs(self, key: str, value: Any) -> bool:
+        old = self._values[key]
+        # NaN is the one value that differs from itself, and setting it twice is no change.
+        return not (old == value or (old != old and value != value)) or type(old) is not type(value)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.update({key: value})
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(
+                f"config has no key {name!r}; it has {', '.join(self._values) or 'none yet'}"
+            ) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.update({name: value})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+
+def config_dict(values: Any) -> dict[str, Any]:
+    """Return what was given as config as a dict; raise UsageError where it is none."""
+    if values is None:
+        return {}
+    given: dict[Any, Any]
+    if isinstance(values, Mapping):
+        given = dict(cast("Mapping[Any, Any]", values))
+    elif dataclasses.is_dataclass(values) and not isinstance(values, type):
+        given = dataclasses.asdict(values)
+    elif hasattr(values, "__dict__") and not isinstance(values, type) and not callable(values):
+        given = dict(cast("dict[str, Any]", vars(values)))  # argparse.Namespace and its like
+    else:
+        raise UsageError(
+            f"config={values!r:.80} cannot be used",
+            f"its type is {type(values).__name__}",
+            "Pass a dict, an argparse.Namespace or a dataclass.",
+        )
+    return {text(str(key)): value for key, value in given.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as it is stored; what has no plain form is kept as its repr, for the reader's eye."""
+    try:
+        return plain(value)
+    except Exception:
+        pass
+    try:
+        return text(repr(value)[:2000])
+    except Exception:
+        return f"<{type(value).__name__}>"

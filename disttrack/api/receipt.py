@@ -1,0 +1,31 @@
+"""What became of a rank's records, in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+
+__all__ = ["Receipt"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Receipt:
+    """What finish() returns, in records: logged = stored + pending + dropped, always.
+
+    stored: on the writer's disk. pending: in this rank's journal, brought home by the next `disttrack ls`
+    on this host. dropped: calls that could not be kept at all. unreachable: the part of pending that lies
+    on nodes that do not answer (a rank's own journal never does).
+    """
+
+    logged: int
+    stored: int
+    pending: int
+    dropped: int
+    unreachable: int = 0
+    journal: str | None = dataclasses.field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        left = f"{self.pending:,} pending, {self.dropped:,} dropped"
+        line = f"{self.logged:,} records logged: {self.stored:,} stored, {left}"
+        if self.pending and self.journal:
+            line += f" (pending ones are safe in {self.journal}; `disttrack ls` on this host brings them home)"
+        return line

@@ -1,0 +1,178 @@
+"""One incarnation's way from a call to its journal: validate, encode, append. Nothing else happens in log()."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from disttrack.journal.outbox import Outbox
+from disttrack.records.codec import COMMIT, EXPLICIT_STEP, RowEncoder, encode
+from disttrack.records.types import ConfigUpdate, End, RecordKind, SummaryUpdate
+from disttrack.transport.sender import Sender
+
+__all__ = ["Counts", "Recorder"]
+
+_log = logging.getLogger("disttrack")
+_now_ns = time.time_ns
+
+
+class Counts(NamedTuple):
+    """logged = records the script made, dropped = those of them that no journal took, values = values left out."""
+
+    logged: int
+    dropped: int
+    values: int
+
+
+class Recorder:
+    """Writes one incarnation's journal. Every method may be called from any thread, a signal handler or __del__."""
+
+    def __init__(self, outbox: Outbox | None, sender: Sender | None, *, strict: bool) -> None:
+        """outbox is None where no journal could be made: then everything is counted as dropped."""
+        self.outbox = outbox
+        self.sender = sender
+        self.step = 0  # of the next row without one
+        self._strict = strict
+        self._encoder = RowEncoder()
+        self._lock = threading.RLock()
+        self._busy = False
+        self._queue: deque[tuple[Any, ...]] = deque()
+        self._unwritten = self._rejected_values = 0
+        self._ended = False
+        self._said: set[str] = set()
+
+    @property
+    def counts(self) -> Counts:
+        """What was logged so far, and what of it is lost."""
+        written = self.outbox.count if self.outbox is not None else 0
+        return Counts(written + self._unwritten, self._unwritten, self._rejected_values)
+
+    def row(self, data: Any, step: Any, commit: bool | None) -> None:
+        """Append one row; see Run.log."""
+        with self._lock:
+            if self._busy:  # called from within itself: by a signal handler, or a value's __del__
+                self._queue.append((data, step, commit))
+                return
+            self._busy = True
+            try:
+                self._row(data, step, commit)
+                while self._queue:
+                    self._row(*self._queue.popleft())
+            finally:
+                self._busy = False
+
+    def _row(self, data: Any, step: Any, commit: bool | None) -> None:
+        if self._ended:
+            self._refuse("log() after finish() is ignored: this run has ended. Call disttrack.init() for another one")
+            return
+        flags = 0
+        if step is None:
+            flags = COMMIT if commit or commit is None else 0
+            row_step = self.step
+        else:
+            try:
+                row_step = step if type(step) is int else _whole(step)
+            except Exception:
+                self._refuse(f"log(step={step!r:.40}) needs a whole number, not {type(step).__name__}")
+                return
+            flags = EXPLICIT_STEP | COMMIT if commit else EXPLICIT_STEP
+        problems: list[tuple[str, str]] = []
+        try:
+            record = self._encoder.encode(data, row_step, _now_ns() // 1000, flags, problems)
+        except Exception as error:
+            self._encoder.announce_again()  # a schema may count as announced that was never written
+            if not isinstance(data, Mapping):
+                self._refuse(f"log() takes a dict of names and values, not {type(data).__name__}")
+            else:
+                self._refuse(f"log() could not keep a row ({type(error).__name__}: {error})")
+            return
+        if row_step >= self.step:
+            self.step = row_step + 1 if flags & COMMIT else row_step
+        self._append(record, 1)
+        if problems:
+            self.leave_out(problems)
+
+    def _append(self, record: bytes, count: int) -> None:
+        if self.outbox is None:
+            self._unwritten += count
+            return
+        try:
+            if self.outbox.append(record, count):
+                self._encoder.announce_again()
+        except OSError as error:
+            self._unwritten += count
+            self._encoder.announce_again()  # the schema may have been in what was not written
+            self._say(f"the journal in {self.outbox.directory} takes nothing ({error}); what is logged now is lost")
+
+    def _refuse(self, why: str) -> None:
+        self._unwritten += 1
+        if self._strict:
+            raise ValueError(why)
+        self._say(why)
+
+    def leave_out(self, problems: list[tuple[str, str]]) -> None:
+        """Count values that were left out of a record, and say why; raise ValueError if the settings are strict."""
+        self._rejected_values += len(problems)
+        if self._strict:
+            key, why = problems[0]
+            raise ValueError(f"{key}: {why}")
+        for key, why in problems[:20]:
+            self._say(f"log() left out {key!r}: {why}")
+
+    def _say(self, text: str) -> None:
+        """Say each thing once."""
+        if text not in self._said and len(self._said) < 1000:
+            self._said.add(text)
+            _log.warning("disttrack: %s", text)
+
+    def config(self, values: dict[str, Any]) -> None:
+        """Append a config update of plain values."""
+        self._append_struct(RecordKind.CONFIG, ConfigUpdate(values=values))
+
+    def summary(self, values: dict[str, Any], removed: tuple[str, ...] = ()) -> None:
+        """Append a summary update of plain values."""
+        self._append_struct(RecordKind.SUMMARY, SummaryUpdate(values=values, removed=removed))
+
+    def _append_struct(self, kind: RecordKind, value: ConfigUpdate | SummaryUpdate) -> None:
+        with self._lock:
+            if not self._ended:
+                self._append(encode(kind, value), 1)
+
+    def end(self, exit_code: int, exception: str | None) -> None:
+        """Append the End record and let the sender hurry; nothing is accepted after it."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            counts = self.counts
+            end = End(
+                exit_code=exit_code,
+                logged=counts.logged,
+                dropped=counts.dropped,
+                time_us=_now_ns() // 1000,
+                exception=exception,
+            )
+            if self.outbox is not None:
+                start = self.outbox.end
+                self._append(encode(RecordKind.END, end), 0)
+                if self.sender is not None and self.outbox.end > start:
+                    self.sender.finish(start, self.outbox.end)
+
+    def abandon(self) -> None:
+        """Forget journal and thread without touching them: this is a forked child, and they are its parent's."""
+        if self.sender is not None:
+            self.sender.abandon()
+        self._lock = threading.RLock()
+        self._ended = True
+
+
+def _whole(step: Any) -> int:
+    """Return a step that is a whole number in some other type: numpy's, torch's, or a float without a fraction."""
+    number = int(step)
+    if number != step:
+        raise ValueError(step)
+    return number

@@ -1,0 +1,79 @@
+"""run.summary: the last value of everything logged, and what is set by hand.
+
+Nothing is kept for it while logging: reading it replays the rank's own journal from where it was read last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from disttrack.journal.outbox import Outbox
+from disttrack.records.codec import decode, decode_row, decode_schema, records, row_layout
+from disttrack.records.types import RecordKind, SummaryUpdate
+from disttrack.records.values import flatten
+
+__all__ = ["Summary"]
+
+READ_BYTES = 1 << 20
+
+
+class Summary(MutableMapping[str, Any]):
+    """The last value of every key this rank logged. Setting a key stores it; a later log() of it wins again."""
+
+    def __init__(self, outbox: Callable[[], Outbox | None], store: Callable[..., None]) -> None:
+        self._outbox = outbox
+        self._store = store
+        self._values: dict[str, Any] = {}
+        self._layouts: dict[int, tuple[tuple[str, ...], str, Any]] = {}
+        self._offset = 0
+
+    def update(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:  # type: ignore[override]
+        """Set several keys in one record; nested mappings become `outer.inner`."""
+        problems: list[tuple[str, str]] = []
+        flat = flatten({**(values or {}), **more}, problems)
+        self._store(flat, problems=problems)
+
+    def _replay(self) -> dict[str, Any]:
+        outbox = self._outbox()
+        while outbox is not None and self._offset < outbox.end:
+            data = outbox.read(self._offset, READ_BYTES)
+            for record in records(data, check=False):
+                self._take(record.kind, record.schema, data[record.start : record.end])
+            self._offset += len(data)
+        return self._values
+
+    def _take(self, kind: int, schema: int, body: bytes) -> None:
+        if kind == RecordKind.SCHEMA:
+            keys, kinds = decode_schema(body)
+            self._layouts[schema] = keys, kinds, row_layout((keys, kinds))
+        elif kind == RecordKind.ROW:
+            keys, kinds, layout = self._layouts[schema]
+            for key, letter, value in zip(keys, kinds, layout.unpack(body)[2:], strict=True):
+                self._values[key] = bool(value) if letter == "?" else value
+        elif kind == RecordKind.MSGPACK_ROW:
+            self._values.update(decode_row(body)[2])
+        elif kind == RecordKind.SUMMARY:
+            change = decode(body, SummaryUpdate)
+            self._values.update(change.values)
+            for key in change.removed:
+                self._values.pop(key, None)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._replay()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.update({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        del self._replay()[key]
+        self._store({}, removed=(key,))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict(self._replay()))
+
+    def __len__(self) -> int:
+        return len(self._replay())
+
+    def __repr__(self) -> str:
+        return repr(self._replay())

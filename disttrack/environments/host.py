@@ -1,0 +1,157 @@
+"""This machine and its processes: who is alive, which disk is local, where private files may lie.
+
+Linux is read through /proc; elsewhere each function has a fallback that its docstring names.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import stat
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from disttrack.errors import UnsafeDirectory
+
+__all__ = [
+    "boot_id",
+    "hostname",
+    "is_alive",
+    "is_network_filesystem",
+    "journal_places",
+    "parent_of",
+    "private_directory",
+    "process_environ",
+    "process_start_time",
+    "runtime_directory",
+]
+
+NETWORK_FILESYSTEMS = frozenset(
+    "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph glusterfs afs panfs orangefs pvfs2 fuse.sshfs fuse.glusterfs "
+    "fuse.ceph fuse.juicefs fuse.s3fs fuse.gcsfuse fuse.beegfs 9p wekafs".split()
+)
+
+
+@functools.cache
+def hostname() -> str:
+    """Return this host's name as its users know it."""
+    return socket.gethostname()
+
+
+@functools.cache
+def boot_id() -> str:
+    """Return what tells this boot of this host from every other. Fallback: the network card's address."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return f"{hostname()}-{uuid.getnode():x}"
+
+
+def _stat_fields(pid: int) -> list[str] | None:
+    """Return the fields of /proc/<pid>/stat from the state on, or None where there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+    except OSError:
+        return None
+    return line[line.rindex(b")") + 2 :].decode().split()  # the name before may hold blanks and brackets
+
+
+def process_start_time(pid: int) -> int:
+    """Return when the process started, in clock ticks since boot; 0 where it is gone or this cannot be known."""
+    fields = _stat_fields(pid)
+    return int(fields[19]) if fields else 0
+
+
+def parent_of(pid: int) -> int:
+    """Return the pid of a process's parent; 0 where it is gone or this cannot be known."""
+    fields = _stat_fields(pid)
+    return int(fields[1]) if fields else 0
+
+
+def process_environ(pid: int) -> dict[str, str] | None:
+    """Return the environment a process was started with; None where that may not be read."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            items = file.read().split(b"\0")
+    except OSError:
+        return None
+    pairs = (os.fsdecode(item).partition("=") for item in items if b"=" in item)
+    return {name: value for name, _, value in pairs}
+
+
+def is_alive(pid: int, start_time: int) -> bool:
+    """Say whether this very process runs; one that waits to be reaped does not. Fallback: whether the pid is in use."""
+    if sys.platform == "linux":
+        fields = _stat_fields(pid)
+        return fields is not None and fields[0] not in "ZX" and int(fields[19]) == start_time
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def filesystem_type(path: Path) -> str:
+    """Return the kernel's name for the file system a path lies (or would lie) on; "" where it cannot be known."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            mounts = [line.split() for line in file]
+    except OSError:
+        return ""
+    where = os.path.realpath(path)
+    best, kind = "", ""
+    for fields in mounts:
+        point = fields[4].encode().decode("unicode_escape") if "\\" in fields[4] else fields[4]
+        inside = where == point or where.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):  # a later mount on the same point hides the earlier
+            best, kind = point, fields[fields.index("-") + 1]
+    return kind
+
+
+def is_network_filesystem(path: Path) -> bool:
+    """Say whether a path lies on a file system shared with other hosts (unknown counts as local)."""
+    return filesystem_type(path) in NETWORK_FILESYSTEMS
+
+
+def private_directory(path: Path) -> Path:
+    """Return the directory, made if need be, readable by its owner alone; raise UnsafeDirectory if it is another's."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UnsafeDirectory(path, "it is not a directory") from error
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise UnsafeDirectory(path, "it is a link, not a directory")
+    if hasattr(os, "getuid") and found.st_uid != os.getuid():
+        raise UnsafeDirectory(path, f"it belongs to user {found.st_uid}")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        os.chmod(path, 0o700)
+    return path
+
+
+def _own_name() -> str:
+    return f"disttrack-{os.getuid() if hasattr(os, 'getuid') else os.environ.get('USERNAME', 'user')}"
+
+
+def runtime_directory(chosen: str | None) -> Path:
+    """Return where this user's processes on this host meet: sockets, claims, and notes of where journals lie.
+
+    The system's own temporary directory, not TMPDIR: that one may differ from rank to rank.
+    """
+    base = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
+    return private_directory(Path(chosen) if chosen else base / _own_name())
+
+
+def journal_places(chosen: str | None, environ: Mapping[str, str]) -> Iterable[Path]:
+    """Yield the directories where a journal may lie, best first: node-local and, if possible, surviving a reboot."""
+    candidates = [chosen, environ.get("SLURM_TMPDIR"), environ.get("TMPDIR"), "/var/tmp", "/tmp", tempfile.gettempdir()]
+    for candidate in candidates:
+        if candidate and not is_network_filesystem(Path(candidate)):
+            yield Path(candidate) / _own_name() / "journals"

@@ -1,0 +1,47 @@
+"""What a detected environment says: who this process is, and which launch it belongs to.
+
+The launch key ties ranks together before anyone talks: equal in all ranks of one launch, different
+in every other. It is never the group, which people choose and reuse.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from disttrack.environments.host import boot_id, is_alive, process_start_time
+from disttrack.records.types import Rank
+
+__all__ = ["Identity", "own_key", "owner_is_gone", "parent_key"]
+
+
+class Identity(NamedTuple):
+    """A rank, its launch, and what tells one attempt of that launch from the next.
+
+    launch_key is None where only the process group's store can tell (environments.process_group).
+    """
+
+    rank: Rank
+    launch_key: str | None
+    hints: tuple[tuple[str, str], ...] = ()
+
+
+def own_key() -> str:
+    """Return the key of a process that is a launch by itself; its runs in a loop share it, and so one writer."""
+    pid = os.getpid()
+    return f"process:{boot_id()}:{pid}:{process_start_time(pid)}"
+
+
+def owner_is_gone(launch_key: str) -> bool:
+    """Say whether no process of this launch can come any more, because the one that starts them has ended."""
+    kind, _, owner = launch_key.partition(":")
+    if kind not in ("process", "parent"):
+        return False
+    boot, pid, start_time = owner.rsplit(":", 2)
+    return boot == boot_id() and not is_alive(int(pid), int(start_time))
+
+
+def parent_key(pid: int | None = None) -> str:
+    """Return the key of a launch whose ranks one process of this host started (default: this process's parent)."""
+    pid = os.getppid() if pid is None else pid
+    return f"parent:{boot_id()}:{pid}:{process_start_time(pid)}"

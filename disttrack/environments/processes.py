@@ -1,0 +1,33 @@
+"""Kinship of processes: what multiprocessing and the environment say about a process's parent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PARENT", "has_multiprocessing_parent", "is_helper", "parent_journal"]
+
+PARENT = "DISTTRACK_PARENT"
+"""The journal directory of the run that is open in this process, for the children it starts."""
+
+
+def has_multiprocessing_parent(modules: Mapping[str, Any]) -> bool:
+    """Say whether multiprocessing started this process."""
+    process = modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
+def is_helper(modules: Mapping[str, Any]) -> bool:
+    """Say whether this process works for a rank and is none itself: a DataLoader worker, a daemonic child."""
+    worker = modules.get("torch.utils.data._utils.worker")
+    if worker is not None and worker.get_worker_info() is not None:
+        return True
+    process = modules.get("multiprocessing.process")
+    return has_multiprocessing_parent(modules) and process is not None and bool(process.current_process().daemon)
+
+
+def parent_journal(environ: Mapping[str, str]) -> Path | None:
+    """Return the journal directory of the process that started this one with a run open."""
+    path = environ.get(PARENT)
+    return Path(path) if path else None

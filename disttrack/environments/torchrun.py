@@ -1,0 +1,54 @@
+"""torchrun (torchelastic): ranks from its agent's variables, the agent itself as the launch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from disttrack.environments.host import parent_of, process_environ
+from disttrack.environments.launch import Identity, parent_key
+from disttrack.records.types import Rank
+
+__all__ = ["agent_store", "identity"]
+
+SOURCE = "torchrun"
+
+
+def identity(environ: Mapping[str, str]) -> Identity | None:
+    """Return who this process is under torchrun; None where the variables are not torchrun's or make no sense."""
+    try:
+        run_id = environ["TORCHELASTIC_RUN_ID"]
+        rank, world_size = int(environ["RANK"]), int(environ["WORLD_SIZE"])
+        local_rank = int(environ["LOCAL_RANK"]) if environ.get("LOCAL_RANK") else None
+    except (KeyError, ValueError):
+        return None
+    if not 0 <= rank < world_size:
+        return None
+    place = Rank(rank=rank, world_size=world_size, local_rank=local_rank, source=SOURCE)
+    # The count is a hint, not an attempt's number: it stays 0 on an elastic scale-up (facts/launchers.md §0.1).
+    hints = (("TORCHELASTIC_RESTART_COUNT", environ.get("TORCHELASTIC_RESTART_COUNT", "0")),)
+    return Identity(place, parent_key(_agent(run_id, environ["RANK"])), hints)
+
+
+def _agent(run_id: str, rank: str) -> int:
+    """Return the pid of the agent: the nearest ancestor that was not itself started as this rank.
+
+    The rank may stand below a wrapper (bash, numactl) that inherited the same variables.
+    """
+    pid = os.getppid()
+    while pid > 1:
+        started_with = process_environ(pid)
+        if started_with is None:
+            break
+        if (started_with.get("TORCHELASTIC_RUN_ID"), started_with.get("RANK")) != (run_id, rank):
+            break
+        pid = parent_of(pid)
+    return pid
+
+
+def agent_store(environ: Mapping[str, str]) -> tuple[str, int] | None:
+    """Return host and port of the agent's TCPStore, where ranks without a common runtime directory can meet."""
+    if environ.get("TORCHELASTIC_USE_AGENT_STORE", "").lower() != "true":
+        return None
+    host, port = environ.get("MASTER_ADDR"), environ.get("MASTER_PORT", "")
+    return (host, int(port)) if host and port.isdecimal() and 0 < int(port) < 65536 else None

@@ -1,0 +1,223 @@
+"""A rank's journal: the file its records are in before anyone else has seen them.
+
+    'DTJ1' · u32 version · u32 length · u32 crc32 · Join as msgpack · records ...
+
+Offsets count bytes of records from the first one on. Only the owning process writes; the sender
+thread, the writer (when the rank is dead) and `disttrack recover` read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+from disttrack.environments.host import is_network_filesystem, private_directory
+from disttrack.errors import UnsupportedFormat
+from disttrack.records.codec import decode, pack, records
+from disttrack.records.types import USER_KINDS, Join
+
+__all__ = [
+    "Outbox",
+    "StoredOutbox",
+    "is_good_place",
+    "newest_join",
+    "note_place",
+    "outbox_directory",
+    "remove",
+    "stored_outboxes",
+    "write_join",
+]
+
+VERSION = 1
+FILE_NAME = "000000.dtj"
+JOIN_NAME = "join"  # beside it, the newer Join of a rank that learnt its launch later
+MARK_BYTES = 64 << 10  # how far apart the record boundaries lie that the sender may cut at
+ANNOUNCE_BYTES = 1 << 20  # how often schemas are repeated (facts/runlog.md §7)
+
+_HEAD = struct.Struct("<4sIII")
+_MAGIC = b"DTJ1"
+
+
+class Outbox:
+    """The journal of this process. Appending is one pwrite: no lock of its own, no fsync, no other process."""
+
+    def __init__(self, directory: Path, join: Join) -> None:
+        """Create the journal; raise OSError where it cannot be."""
+        private_directory(directory)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+        self.directory = directory
+        self._fd = os.open(directory / FILE_NAME, flags, 0o600)
+        body = pack(join)
+        head = _HEAD.pack(_MAGIC, VERSION, len(body), zlib.crc32(body)) + body
+        os.write(self._fd, head)
+        self._base = len(head)
+        self.end = 0
+        self.count = 0  # records of USER_KINDS up to end
+        self._marks: deque[tuple[int, int]] = deque()  # (offset, count) at record boundaries, MARK_BYTES apart
+        self._next_mark = MARK_BYTES
+        self._next_announcement = ANNOUNCE_BYTES
+
+    def append(self, data: bytes, count: int) -> bool:
+        """Append whole records, count of them the user's; return whether it is time to announce schemas again.
+
+        Raises OSError where they do not fit; then nothing was appended.
+        """
+        written = os.pwrite(self._fd, data, self._base + self.end)
+        while written < len(data):  # a full disk takes a part first and raises at the next call
+            written += os.pwrite(self._fd, data[written:], self._base + self.end + written)
+        # The count first: a reader that sees the new end must not see an old count.
+        self.count += count
+        self.end += written
+        if self.end >= self._next_mark:
+            self._marks.append((self.end, self.count))
+            self._next_mark = self.end + MARK_BYTES
+        if self.end < self._next_announcement:
+            return False
+        self._next_announcement = self.end + ANNOUNCE_BYTES
+        return True
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Return whole records from offset (a record boundary) on: at most limit bytes, or one larger record."""
+        size = self.end - offset
+        if size > limit:
+            size = next((mark - offset for mark, _ in reversed(self._marks) if offset < mark <= offset + limit), 0)
+            if not size:
+                size = self._boundary(offset, limit) - offset
+        return os.pread(self._fd, size, self._base + offset)
+
+    def _boundary(self, offset: int, limit: int) -> int:
+        """Return the last record boundary in (offset, offset + limit], or the end of the first record."""
+        data = os.pread(self._fd, min(limit, self.end - offset), self._base + offset)
+        last = 0
+        for record in records(data, check=False):
+            last = record.end
+        if last:
+            return offset + last
+        length: int = struct.unpack_from("<I", data)[0]
+        return offset + 12 + length
+
+    def counted(self, offset: int) -> int:
+        """Return how many user records end at or before offset (a record boundary)."""
+        if offset >= self.end:
+            return self.count
+        start, count = 0, 0
+        for mark, so_far in list(self._marks):
+            if mark <= offset:
+                start, count = mark, so_far
+        data = os.pread(self._fd, offset - start, self._base + start)
+        return count + sum(record.kind in USER_KINDS for record in records(data, check=False))
+
+    def sync(self) -> None:
+        """Bring what was appended to the disk (the sender does this, once a second)."""
+        os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close the file; it stays where it is."""
+        os.close(self._fd)
+
+
+class StoredOutbox:
+    """A journal read from outside its process: whole records only, up to a torn tail."""
+
+    def __init__(self, directory: Path) -> None:
+        """Read the header; raise OSError, ValueError (no journal, torn header) or UnsupportedFormat."""
+        self.directory = directory
+        self._path = directory / FILE_NAME
+        with open(self._path, "rb") as file:
+            head = file.read(_HEAD.size)
+            if len(head) < _HEAD.size:
+                raise ValueError(f"{self._path} ends within its header")
+            magic, version, length, crc = _HEAD.unpack(head)
+            if magic != _MAGIC:
+                raise ValueError(f"{self._path} is not a journal")
+            if version > VERSION:
+                raise UnsupportedFormat(self._path, version, VERSION)
+            body = file.read(min(length, 1 << 20))
+        if zlib.crc32(body) != crc:
+            raise ValueError(f"the header of {self._path} is torn")
+        try:
+            body = (directory / JOIN_NAME).read_bytes()
+        except FileNotFoundError:
+            pass
+        self.join = decode(body, Join)
+        self._base = _HEAD.size + length
+
+    def read(self, offset: int, limit: int) -> bytes:
+        """Return whole, checked records from offset on: at most limit bytes, or one larger record; b"" at the end."""
+        with open(self._path, "rb") as file:
+            data = os.pread(file.fileno(), limit, self._base + offset)
+            whole = _whole(data)
+            if not whole and len(data) == limit:
+                length: int = struct.unpack_from("<I", data)[0]
+                data = os.pread(file.fileno(), 12 + length, self._base + offset)
+                whole = _whole(data)
+        return data[:whole]
+
+
+def _whole(data: bytes) -> int:
+    last = 0
+    for record in records(data):
+        last = record.end
+    return last
+
+
+def write_join(directory: Path, join: Join) -> None:
+    """Leave a newer Join beside a journal (the journal itself is the logging threads' to write)."""
+    temporary = directory / f".{JOIN_NAME}"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(pack(join))
+    os.replace(temporary, directory / JOIN_NAME)
+
+
+def newest_join(directory: Path) -> Join | None:
+    """Return what is known last about the incarnation whose journal this is; None where there is none (any more)."""
+    try:
+        return StoredOutbox(directory).join
+    except (OSError, ValueError, UnsupportedFormat):
+        return None
+
+
+def outbox_directory(place: Path, join: Join) -> Path:
+    """Return where in a journal place this incarnation's journal lies."""
+    return place / f"{join.incarnation:016x}"
+
+
+def note_place(runtime: Path, place: Path) -> None:
+    """Leave a note in the runtime directory that journals may lie in place, for whoever looks for them later."""
+    notes = private_directory(runtime / "journal-places")
+    note = notes / f"{zlib.crc32(os.fsencode(place)):08x}"
+    if not note.exists():
+        temporary = notes / f".{note.name}-{os.getpid()}"
+        temporary.write_bytes(os.fsencode(place))
+        temporary.replace(note)
+
+
+def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:
+    """Yield every readable journal on this host that this user's processes noted; what is no journal is passed over."""
+    notes = runtime / "journal-places"
+    places = [Path(os.fsdecode(note.read_bytes())) for note in sorted(notes.glob("[!.]*"))] if notes.is_dir() else []
+    for place in places:
+        for directory in sorted(place.iterdir()) if place.is_dir() else []:
+            try:
+                yield StoredOutbox(directory)
+            except (OSError, ValueError, UnsupportedFormat):
+                continue  # being created, being removed, or a newer disttrack's: its owner still has it
+
+
+def is_good_place(place: Path) -> bool:
+    """Say whether a journal may be made here: writable, ours, and not shared with other hosts."""
+    try:
+        return not is_network_filesystem(private_directory(place))
+    except Exception:  # unwritable, another's, a file in the way: the next place is tried
+        return False
+
+
+def remove(directory: Path) -> None:
+    """Remove a journal whose records are all stored elsewhere."""
+    shutil.rmtree(directory, ignore_errors=True)

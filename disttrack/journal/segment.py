@@ -1,0 +1,246 @@
+"""The run log: numbered segments of checksummed frames, the truth about a run (facts/runlog.md §7).
+
+    'DTF1' · u32 crc32(header[8:24]) · u32 crc32(payload as stored) · u32 stored length · u32 raw length
+    · u8 kind · u8 flags (1: zstd) · u16 entries · payload                                (little-endian)
+
+A DATA payload is one group commit: a table of entries (u32 rank, u32 length, u64 incarnation, u64 end
+offset), then the entries' journal bytes. Each writer life appends to a segment of its own, so no two
+processes ever append to one file; readers take every record once, whatever frames repeat it.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import struct
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from disttrack.errors import UnsupportedFormat
+from disttrack.records.codec import decode, pack
+from disttrack.records.types import Admission, Alias, Incarnation, RunEnd, RunHeader, Sighting
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Damage",
+    "Entry",
+    "Frame",
+    "FrameKind",
+    "Segment",
+    "check_version",
+    "entries",
+    "read_frames",
+    "segment_paths",
+]
+
+FORMAT_VERSION = 1
+MAX_RAW_BYTES = 1 << 20  # of one DATA frame, or one larger record alone
+MAX_FRAME_BYTES = 80 << 20  # a longer length is damage: 64 MiB of record, and room for the table
+ZSTD_LEVEL = 1  # facts/storage.md F: levels 3 and 9 are no smaller and 2-5 times slower
+
+_HEADER = struct.Struct("<4sIIIIBBH")
+_TAIL = struct.Struct("<IIIBBH")  # header[8:24]
+_ENTRY = struct.Struct("<IIQQ")
+_MAGIC = b"DTF1"
+_WINDOW = 2 << 20
+_T = TypeVar("_T")
+
+
+class FrameKind(enum.IntEnum):
+    """The kind byte of a frame."""
+
+    HEADER = 1  # RunHeader
+    ADMISSION = 2
+    DATA = 3
+    SIGHTING = 4
+    ALIAS = 5
+    END = 6  # RunEnd
+
+
+class Entry(NamedTuple):
+    """Journal bytes of one incarnation that end at offset end; the rank is the one known at the commit, a hint."""
+
+    rank: int
+    incarnation: Incarnation
+    end: int
+    data: bytes | memoryview
+
+
+class Frame(NamedTuple):
+    """A whole frame and where it lies in its segment."""
+
+    kind: int
+    payload: bytes
+    entries: int
+    start: int
+    end: int
+
+    def value(self, kind: type[_T]) -> _T:
+        """Return the Struct in a frame that is not DATA."""
+        return decode(self.payload, kind)
+
+
+class Damage(NamedTuple):
+    """Bytes of a segment that are no whole frame, and why."""
+
+    start: int
+    end: int
+    why: str
+
+
+def segment_paths(log: Path) -> list[Path]:
+    """Return the segments of a run's log directory in the order of their numbers."""
+    return sorted(path for path in log.glob("*.dtl") if path.stem.isdecimal())
+
+
+class Segment:
+    """One segment being written, by one writer life."""
+
+    def __init__(self, log: Path, *, mode: int = 0o644) -> None:
+        """Create the segment with the next free number."""
+        number = int(paths[-1].stem) + 1 if (paths := segment_paths(log)) else 1
+        while True:
+            self.path = log / f"{number:06d}.dtl"
+            try:
+                self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, mode)
+                break
+            except FileExistsError:
+                number += 1
+        self._end = 0
+        self._dirty = True
+        directory = os.open(log, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # or a power cut takes the name, and with it what was synced under it
+        finally:
+            os.close(directory)
+
+    def append(self, kind: FrameKind, value: RunHeader | Admission | Sighting | Alias | RunEnd) -> None:
+        """Append one frame that holds a Struct; raise OSError where it does not fit, with nothing appended."""
+        self._write(kind, pack(value), 0)
+
+    def append_batch(self, batch: Sequence[Entry]) -> None:
+        """Append one DATA frame; raise OSError where it does not fit, with nothing appended."""
+        table = b"".join(_ENTRY.pack(entry.rank, len(entry.data), entry.incarnation, entry.end) for entry in batch)
+        self._write(FrameKind.DATA, table + b"".join(entry.data for entry in batch), len(batch))
+
+    def _write(self, kind: FrameKind, raw: bytes, count: int) -> None:
+        small = zstd.compress(raw, ZSTD_LEVEL) if kind is FrameKind.DATA else raw
+        stored, flags = (small, 1) if len(small) < len(raw) else (raw, 0)
+        tail = _TAIL.pack(zlib.crc32(stored), len(stored), len(raw), kind, flags, count)
+        frame = _MAGIC + zlib.crc32(tail).to_bytes(4, "little") + tail + stored
+        written = 0
+        self._dirty = True
+        try:
+            while written < len(frame):  # a full disk takes a part first and raises at the next call
+                written += os.write(self._fd, frame[written:])
+        except OSError:
+            os.ftruncate(self._fd, self._end)  # a torn frame would hide the next one from readers
+            raise
+        self._end += len(frame)
+
+    def sync(self) -> None:
+        """Bring everything appended to the disk; only then may it be acknowledged."""
+        if self._dirty:
+            os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+            self._dirty = False
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+def entries(frame: Frame) -> Iterator[Entry]:
+    """Yield the entries of a DATA frame; a table that does not add up yields what of it does."""
+    view = memoryview(frame.payload)
+    start = frame.entries * _ENTRY.size
+    for index in range(frame.entries):
+        if (index + 1) * _ENTRY.size > len(view):
+            return
+        rank, length, incarnation, end = _ENTRY.unpack_from(view, index * _ENTRY.size)
+        yield Entry(rank, Incarnation(incarnation), end, view[start : start + length])
+        start += length
+
+
+def read_frames(path: Path, position: int = 0) -> Iterator[Frame | Damage]:
+    """Yield what a segment holds from position (a frame boundary) on.
+
+    An incomplete frame at the end is being written: it is not yielded, and the next call finds it again.
+    """
+    with open(path, "rb") as file:
+        fd = file.fileno()
+        data, base = b"", position
+        start = 0  # within data
+        while True:
+            found = _frame_at(data, start, base) if len(data) - start >= _HEADER.size else _HEADER.size
+            if isinstance(found, int):  # that many bytes are needed from start on
+                data = os.pread(fd, max(_WINDOW, found), base + start)
+                base, start = base + start, 0
+                if len(data) < found:
+                    return
+            elif found is not None:
+                yield found
+                start = found.end - base
+            else:
+                resume = _next_frame(fd, base + start + 1)
+                if resume is None:
+                    return  # the rest may still be being written; if it never is, fsck names it
+                yield Damage(base + start, resume, "no frame begins here (damaged header)")
+                data, base, start = b"", resume, 0
+
+
+def _frame_at(data: bytes, start: int, base: int) -> Frame | Damage | int | None:
+    """Return the frame at data[start:], its damage, how many bytes it needs, or None if its header is damaged."""
+    header = _read_header(data, start)
+    if header is None:
+        return None
+    crc, stored, raw, kind, flags, count = header
+    body = start + _HEADER.size
+    if body + stored > len(data):
+        return _HEADER.size + stored
+    payload = data[body : body + stored]
+    first, last = base + start, base + body + stored
+    if zlib.crc32(payload) != crc:
+        return Damage(first, last, "the payload's checksum is wrong")
+    if flags & 1:
+        try:
+            payload = zstd.ZstdDecompressor().decompress(payload, max_length=raw)
+        except zstd.ZstdError as error:
+            return Damage(first, last, f"the payload does not decompress: {error}")
+    if len(payload) != raw:
+        return Damage(first, last, "the payload is not as long as its header says")
+    return Frame(kind, payload, count, first, last)
+
+
+def _read_header(data: bytes, start: int) -> tuple[int, int, int, int, int, int] | None:
+    magic, check, crc, stored, raw, kind, flags, count = _HEADER.unpack_from(data, start)
+    if magic != _MAGIC or zlib.crc32(data[start + 8 : start + 24]) != check:
+        return None
+    if stored > MAX_FRAME_BYTES or raw > MAX_FRAME_BYTES:
+        return None
+    return crc, stored, raw, kind, flags, count
+
+
+def _next_frame(fd: int, position: int) -> int | None:
+    """Return the position of the next frame whose header holds."""
+    while len(data := os.pread(fd, _WINDOW, position)) >= _HEADER.size:
+        at = data.find(_MAGIC)
+        while at != -1 and at + _HEADER.size <= len(data):
+            if _read_header(data, at) is not None:
+                return position + at
+            at = data.find(_MAGIC, at + 1)
+        position += len(data) - _HEADER.size + 1
+    return None
+
+
+def check_version(header: RunHeader, path: Path) -> None:
+    """Raise UnsupportedFormat where a newer disttrack wrote this segment."""
+    if header.format_version > FORMAT_VERSION:
+        raise UnsupportedFormat(path, header.format_version, FORMAT_VERSION)

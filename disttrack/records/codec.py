@@ -1,0 +1,212 @@
+"""Journal records as bytes: one frame a record, and the two forms of a row.
+
+    u32 length of body · u32 crc32 of the rest · u8 kind · u8 flags · u16 schema · body        (little-endian)
+
+A row whose values are all float, int64 or bool is a ROW: i64 step, i64 time in µs, 8 bytes a value,
+its keys and kinds sent once as a SCHEMA. Every other row is a MSGPACK_ROW [step, time, {key: value}].
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from disttrack.records.types import RecordKind, RowSchema
+from disttrack.records.values import flatten, kind_of, restore
+
+__all__ = [
+    "COMMIT",
+    "EXPLICIT_STEP",
+    "HEADER",
+    "MAX_RECORD_BYTES",
+    "Record",
+    "RowEncoder",
+    "decode",
+    "decode_row",
+    "decode_schema",
+    "encode",
+    "pack",
+    "records",
+    "row_layout",
+]
+
+HEADER = struct.Struct("<IIBBH")
+MAX_RECORD_BYTES = 64 << 20  # a longer length in a header is damage, not data
+MAX_SCHEMAS = 4096  # u16 ids are never reused: an incarnation that invents keys for ever goes on in msgpack
+MAX_SHAPES = 4 * MAX_SCHEMAS  # of (keys, types): one schema may be met as float, numpy.float32, ...
+COMMIT, EXPLICIT_STEP = 1, 2  # flags of a row
+
+_T = TypeVar("_T")
+_PREFIX = struct.Struct("<III")
+_pack = msgspec.msgpack.Encoder().encode
+_rows = msgspec.msgpack.Decoder(tuple[int, int, dict[str, Any]], ext_hook=restore)
+_schemas = msgspec.msgpack.Decoder(tuple[tuple[str, ...], str])
+
+
+class Record(NamedTuple):
+    """One record where it lies: body is data[start:end] of the buffer it was found in."""
+
+    kind: int
+    flags: int
+    schema: int
+    start: int
+    end: int
+
+
+def _seed(kind: int, flags: int, schema: int, length: int) -> int:
+    """Return the crc of a header; a flipped length must not pass for another record."""
+    return zlib.crc32(struct.pack("<IBBH", length, kind, flags, schema))
+
+
+def _frame(kind: RecordKind, body: bytes, flags: int = 0, schema: int = 0) -> bytes:
+    return HEADER.pack(len(body), zlib.crc32(body, _seed(kind, flags, schema, len(body))), kind, flags, schema) + body
+
+
+def encode(kind: RecordKind, value: msgspec.Struct) -> bytes:
+    """Return the record that carries one of the Structs of records.types."""
+    return _frame(kind, _pack(value))
+
+
+def pack(value: msgspec.Struct) -> bytes:
+    """Return one of the Structs of records.types as msgpack, without a record's header."""
+    return _pack(value)
+
+
+def decode(body: bytes | memoryview, kind: type[_T]) -> _T:
+    """Return the Struct in a record's body; raise ValueError where it is not one."""
+    try:
+        return msgspec.msgpack.decode(body, type=kind, ext_hook=restore)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(f"not a {kind.__name__}: {error}") from error
+
+
+def records(data: bytes | memoryview, start: int = 0, *, check: bool = True) -> Iterator[Record]:
+    """Yield the whole records of data from start on, until its end or the first one that is not whole.
+
+    check: compare each checksum; without it only lengths are followed.
+    """
+    end = len(data)
+    while start + HEADER.size <= end:
+        length, crc, kind, flags, schema = HEADER.unpack_from(data, start)
+        body = start + HEADER.size
+        if length > MAX_RECORD_BYTES or body + length > end:
+            return
+        if check and zlib.crc32(data[body : body + length], _seed(kind, flags, schema, length)) != crc:
+            return
+        yield Record(kind, flags, schema, body, body + length)
+        start = body + length
+
+
+def decode_schema(body: bytes | memoryview) -> RowSchema:
+    """Return the keys and kinds of a SCHEMA record."""
+    keys, kinds = _schemas.decode(body)
+    if len(keys) != len(kinds) or set(kinds) - set("dq?"):
+        raise msgspec.ValidationError(f"{len(keys)} keys and kinds {kinds!r:.80} make no schema")
+    return keys, kinds
+
+
+def decode_row(body: bytes | memoryview) -> tuple[int, int, dict[str, Any]]:
+    """Return step, time in µs and values of a MSGPACK_ROW."""
+    return _rows.decode(body)
+
+
+def _type(value: object) -> type:
+    return type(value)
+
+
+def row_layout(schema: RowSchema) -> struct.Struct:
+    """Return how the body of a ROW of this schema is laid out: step, time in µs, values."""
+    return struct.Struct("<qq" + schema[1].replace("?", "q"))
+
+
+class _Schema:
+    """A row schema with everything that can be computed before the values are known."""
+
+    __slots__ = ("announced", "crc_seeds", "id", "keys", "kinds", "length", "pack", "tails")
+
+    def __init__(self, number: int, schema: RowSchema) -> None:
+        self.id = number
+        self.keys, self.kinds = schema
+        layout = row_layout(schema)
+        self.pack, self.length = layout.pack, layout.size
+        self.tails = [RecordKind.ROW | flags << 8 | number << 16 for flags in range(4)]
+        self.crc_seeds = [_seed(RecordKind.ROW, flags, number, layout.size) for flags in range(4)]
+        self.announced = -1  # the epoch in which its SCHEMA record was last written
+
+
+class RowEncoder:
+    """Encodes the rows of one incarnation, and remembers which schemas its readers know."""
+
+    def __init__(self) -> None:
+        self._by_shape: dict[tuple[tuple[Any, ...], tuple[type, ...]], _Schema] = {}
+        self._by_schema: dict[RowSchema, _Schema] = {}
+        self._epoch = 0
+
+    def announce_again(self) -> None:
+        """Write each schema again before its next row, so that one flipped bit cannot cost every row after it."""
+        self._epoch += 1
+
+    def encode(
+        self, data: Mapping[Any, Any], step: int, time_us: int, flags: int, problems: list[tuple[str, str]]
+    ) -> bytes:
+        """Return the bytes of one row, its SCHEMA record before it where that is due.
+
+        What cannot be kept is left out and noted in problems as (key, reason).
+        Raises struct.error where step is beyond 64 bits.
+        """
+        values = tuple(data.values())
+        schema = self._by_shape.get((tuple(data), tuple(map(type, values))))
+        if schema is not None:
+            try:
+                body = schema.pack(step, time_us, *values)
+            except (struct.error, OverflowError):  # an int beyond 64 bits
+                return self._slow(data, step, time_us, flags, problems)
+            row = _PREFIX.pack(schema.length, zlib.crc32(body, schema.crc_seeds[flags]), schema.tails[flags]) + body
+            return row if schema.announced == self._epoch else self._announcement(schema) + row
+        if self._learn(data, values):
+            return self.encode(data, step, time_us, flags, problems)
+        return self._slow(data, step, time_us, flags, problems)
+
+    def _learn(self, data: Mapping[Any, Any], values: tuple[Any, ...]) -> bool:
+        """Remember the shape of a row all of whose values are scalars; return False where it is not one."""
+        keys = tuple(data)
+        kinds = [kind_of(_type(value)) for value in values]
+        if not all(type(key) is str and key.isascii() for key in keys) or not keys:
+            return False  # other text may need mending: the slow way looks at each key, then comes back
+        letters = [kind for kind in kinds if kind is not None]
+        if len(letters) < len(kinds):
+            return False
+        schema = self._schema((keys, "".join(letters)))
+        if schema is None:
+            return False
+        if len(self._by_shape) >= MAX_SHAPES:
+            self._by_shape.clear()
+        self._by_shape[keys, tuple(map(type, values))] = schema
+        return True
+
+    def _schema(self, schema: RowSchema) -> _Schema | None:
+        known = self._by_schema.get(schema)
+        if known is None and len(self._by_schema) < MAX_SCHEMAS:
+            known = self._by_schema[schema] = _Schema(len(self._by_schema), schema)
+        return known
+
+    def _announcement(self, schema: _Schema) -> bytes:
+        schema.announced = self._epoch
+        return _frame(RecordKind.SCHEMA, _pack((schema.keys, schema.kinds)), 0, schema.id)
+
+    def _slow(
+        self, data: Mapping[Any, Any], step: int, time_us: int, flags: int, problems: list[tuple[str, str]]
+    ) -> bytes:
+        flat = flatten(data, problems)
+        kinds = "".join(kind_of(_type(value)) or "-" for value in flat.values())
+        if flat and "-" not in kinds:
+            schema = self._schema((tuple(flat), kinds))
+            if schema is not None:
+                body = schema.pack(step, time_us, *flat.values())
+                row = _frame(RecordKind.ROW, body, flags, schema.id)
+                return row if schema.announced == self._epoch else self._announcement(schema) + row
+        return _frame(RecordKind.MSGPACK_ROW, _pack((step, time_us, flat)), flags)

@@ -1,0 +1,187 @@
+"""What processes say, as typed values: the same bytes on the wire and on disk.
+
+Structs are msgpack maps, so that a field can be added without a new format version: a reader
+ignores fields it does not know and fills those it misses with their defaults.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from typing import Literal, NewType, TypeVar
+
+import msgspec
+
+__all__ = [
+    "Admission",
+    "Alias",
+    "ConfigUpdate",
+    "End",
+    "Incarnation",
+    "Join",
+    "Offset",
+    "Rank",
+    "RecordKind",
+    "Role",
+    "RowSchema",
+    "RunEnd",
+    "RunHeader",
+    "RunId",
+    "Sighting",
+    "SummaryUpdate",
+    "changed",
+    "new_incarnation",
+]
+
+_Value = TypeVar("_Value", bound=msgspec.Struct)
+RunId = NewType("RunId", str)
+Incarnation = NewType("Incarnation", int)  # one life of one rank process, 64 random bits
+Offset = NewType("Offset", int)  # bytes from the start of an incarnation's journal
+
+Role = Literal["rank", "helper", "claimant"]  # claimant: a second living process that says it is this rank
+RowSchema = tuple[tuple[str, ...], str]  # keys, and one kind letter a key: d float64, q int64, ? bool
+
+
+def changed(value: _Value, **fields: object) -> _Value:
+    """Return a copy of a Struct with some fields changed."""
+    return msgspec.structs.replace(value, **fields)
+
+
+def new_incarnation() -> Incarnation:
+    """Return 64 random bits, never zero."""
+    return Incarnation(int.from_bytes(os.urandom(8), "little") or 1)
+
+
+class RecordKind(enum.IntEnum):
+    """The type byte of a journal record."""
+
+    JOIN = 1
+    SCHEMA = 2
+    ROW = 3  # a row whose schema was sent before: step, time, 8 bytes a value
+    MSGPACK_ROW = 4  # every other row
+    CONFIG = 5
+    SUMMARY = 6
+    END = 7
+
+
+USER_KINDS = frozenset({RecordKind.ROW, RecordKind.MSGPACK_ROW, RecordKind.CONFIG, RecordKind.SUMMARY})
+"""Records that a receipt counts: what the script said, not what disttrack adds to carry it."""
+
+
+class Rank(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a process stands in its launch, and which source said so.
+
+    local_rank is None where the source does not know it. settled is False while a process group may
+    still tell more (DESIGN: pending processes).
+    """
+
+    rank: int
+    world_size: int
+    local_rank: int | None = None
+    source: str
+    settled: bool = True
+
+
+class Join(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything needed to file one incarnation's records, now or a year from now.
+
+    It is the header of the journal, the hello to the writer, and a record in the stream (again when
+    the rank is upgraded; the newest one counts).
+    """
+
+    incarnation: Incarnation
+    launch_key: str
+    ordinal: int  # how many-th init with this project, group and id in its process: 0, 1, ...
+    root: str
+    project: str
+    group: str | None  # as given
+    given_id: str | None
+    own_id: RunId  # the run's id if this incarnation is the one that opens it
+    name: str | None  # as given
+    job_type: str | None  # as given; the rank's own is made from it
+    rank_job_type: str | None
+    tags: tuple[str, ...] = ()
+    notes: str | None = None
+    rank: Rank
+    role: Role = "rank"
+    parent: Incarnation | None = None  # of a helper
+    hints: tuple[tuple[str, str], ...] = ()  # what tells one attempt from the next
+    host: str
+    boot_id: str
+    pid: int
+    start_time: int  # of the process, in clock ticks since boot
+    journal: str  # the directory of this incarnation's journal
+    time_us: int
+
+
+class ConfigUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """Config keys that were set; values are plain."""
+
+    values: dict[str, object]
+
+
+class SummaryUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """Summary keys that were set by hand, and those that were removed."""
+
+    values: dict[str, object]
+    removed: tuple[str, ...] = ()
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """The last record of an incarnation that finished by itself.
+
+    logged counts the records of USER_KINDS that the script made, dropped those among them that no journal took.
+    """
+
+    exit_code: int
+    logged: int
+    dropped: int
+    time_us: int
+    exception: str | None = None
+
+
+# What the writer adds in frames of its own.
+
+
+class RunHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """The first frame of every segment."""
+
+    format_version: int
+    run_id: RunId
+    project: str
+    name: str  # generated; a name given by the primary wins
+    group: str | None
+    launch_key: str
+    ordinal: int
+    nonce: str  # of the writer's life
+    time_us: int
+
+
+class Admission(msgspec.Struct, frozen=True, kw_only=True):
+    """The writer's word on an incarnation, before its first bytes in a segment."""
+
+    join: Join
+    attempt: int
+    role: Role
+    orphan: bool = False  # its journal never met a writer and was brought home later
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """What a writer or agent saw of an incarnation: it ended, fell silent, came back, or its process went."""
+
+    incarnation: Incarnation
+    seen: Literal["ended", "silent", "running", "crashed", "lost", "moved"]
+    time_us: int
+    exit_code: int | None = None  # of "ended"
+
+
+class Alias(msgspec.Struct, frozen=True, kw_only=True):
+    """This run turned out to be a rank of another run; its id stays an alias of that one."""
+
+    of: RunId
+
+
+class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """Every rank that joined has ended."""
+
+    time_us: int

@@ -1,0 +1,179 @@
+"""How ranks and their writer find each other on one host.
+
+Per launch, in the runtime directory's `claims/`:  <hash>.lock, held (flock) by the writer for life;
+<hash>.json, the writer's Record, replaced by atomic rename; <hash>.runs, the run ids it gave, which
+outlive it. Ranks that do not share that directory have transport.agent_store.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import site
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from disttrack.environments.host import boot_id, is_alive, private_directory
+from disttrack.environments.processes import PARENT
+
+__all__ = [
+    "Claim",
+    "Record",
+    "launch_hash",
+    "read_record",
+    "socket_path",
+    "start_writer",
+]
+
+STALE_CLAIM_S = 7 * 24 * 3600.0
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a writer listens, and which process it is."""
+
+    address: str
+    nonce: str
+    pid: int
+    start_time: int
+    boot_id: str
+
+    def may_answer(self) -> bool:
+        """Say whether that writer still runs on this host (a stopped process counts: it is waited for)."""
+        return self.boot_id == boot_id() and is_alive(self.pid, self.start_time)
+
+
+def launch_hash(launch_key: str) -> str:
+    """Return what names a launch in file names and store keys."""
+    return hashlib.sha256(launch_key.encode()).hexdigest()[:16]
+
+
+def _claims(runtime: Path) -> Path:
+    return private_directory(runtime / "claims")
+
+
+def socket_path(runtime: Path, launch_key: str, nonce: str) -> Path:
+    """Return where the writer of a launch listens."""
+    return private_directory(runtime / "sockets") / f"{launch_hash(launch_key)[:8]}-{nonce[:8]}"
+
+
+def read_record(runtime: Path, launch_key: str) -> Record | None:
+    """Return the record of the launch's writer if one runs on this host."""
+    try:
+        record = msgspec.json.decode((_claims(runtime) / f"{launch_hash(launch_key)}.json").read_bytes(), type=Record)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return record if record.may_answer() else None
+
+
+class Claim:
+    """The right to be a launch's writer, held for life."""
+
+    def __init__(self, runtime: Path, launch_key: str) -> None:
+        self._directory = _claims(runtime)
+        self._stem = launch_hash(launch_key)
+        self._fd = -1
+
+    def take(self) -> bool:
+        """Try to take the claim, without waiting; say whether it is ours now."""
+        path = self._directory / f"{self._stem}.lock"
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(fd)
+                return False
+            try:
+                if os.path.samestat(os.fstat(fd), os.stat(path)):
+                    self._fd = fd
+                    return True
+            except FileNotFoundError:
+                pass  # swept away between open and flock: try again with a new file
+            os.close(fd)
+
+    def publish(self, record: Record) -> None:
+        """Tell the ranks of this host where the writer listens."""
+        self._replace(f"{self._stem}.json", msgspec.json.encode(record))
+
+    def withdraw(self) -> None:
+        """Stop telling; ranks that come from now on start another writer once the claim is free."""
+        (self._directory / f"{self._stem}.json").unlink(missing_ok=True)
+
+    def runs(self) -> dict[str, str]:
+        """Return the run ids this launch was given, by run key; they outlive every writer."""
+        try:
+            return msgspec.json.decode((self._directory / f"{self._stem}.runs").read_bytes(), type=dict[str, str])
+        except (OSError, msgspec.DecodeError):
+            return {}
+
+    def remember_runs(self, runs: dict[str, str]) -> None:
+        """Write down the run ids of this launch."""
+        self._replace(f"{self._stem}.runs", msgspec.json.encode(runs))
+
+    def release(self) -> None:
+        """Give the claim back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def forget(self) -> None:
+        """Remove everything about this launch (none of its processes will come again), then give the claim back."""
+        for suffix in ("json", "runs", "lock"):
+            (self._directory / f"{self._stem}.{suffix}").unlink(missing_ok=True)
+        self.release()
+
+    def sweep(self) -> None:
+        """Remove what launches of long ago left behind."""
+        for path in self._directory.glob("*.lock"):
+            try:
+                old = time.time() - max(file.stat().st_mtime for file in self._directory.glob(f"{path.stem}.*"))
+            except (OSError, ValueError):
+                continue
+            if old > STALE_CLAIM_S and path.stem != self._stem:
+                stale = Claim.__new__(Claim)
+                stale._directory, stale._stem, stale._fd = self._directory, path.stem, -1
+                if stale.take():
+                    stale.forget()
+
+    def _replace(self, name: str, data: bytes) -> None:
+        temporary = self._directory / f".{name}-{os.getpid()}"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+        os.replace(temporary, self._directory / name)
+
+
+def start_writer(runtime: Path, launch_key: str) -> None:
+    """Start a process that will try to take the launch's claim; raise OSError where none can be started.
+
+    It detaches itself at once, so that nothing of ours is left for the training script to reap.
+    """
+    log = private_directory(runtime / "logs") / f"{launch_hash(launch_key)}.log"
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        process = subprocess.Popen(
+            [sys.executable or "python3", "-P", "-m", "disttrack.writer", str(runtime), launch_key],
+            stdin=subprocess.DEVNULL,
+            stdout=fd,
+            stderr=fd,
+            cwd="/",
+            env=_environment(dict(os.environ)),
+            start_new_session=True,
+        )
+    finally:
+        os.close(fd)
+    process.wait(timeout=30.0)  # the parent half ends as soon as the writer has detached
+
+
+def _environment(environ: dict[str, str]) -> dict[str, str]:
+    """Return the environment of the writer: this package importable, and no run of its own."""
+    package_parent = str(Path(__file__).parents[2])
+    if package_parent not in (*site.getsitepackages(), site.getusersitepackages()):
+        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, environ.get("PYTHONPATH")]))
+    environ.pop(PARENT, None)
+    return environ

@@ -1,0 +1,300 @@
+"""The thread that carries a rank's journal to the writer, and nothing else.
+
+It finds out which launch the process belongs to, finds or starts the writer, sends what the journal
+holds beyond the last acknowledgement, and looks again whenever that writer is gone. It shares no lock
+with log(); it reads two ints that the logging threads advance.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from disttrack.environments import torchrun
+from disttrack.journal.outbox import Outbox
+from disttrack.records.types import Join
+from disttrack.transport import rendezvous
+from disttrack.transport.agent_store import AgentStore
+from disttrack.transport.membership import Membership
+from disttrack.transport.protocol import PROTOCOL_VERSION, Ack, Data, Hello, Moved, Ping, Refusal, Unknown, Welcome
+
+if TYPE_CHECKING:
+    from disttrack.transport.dealer import Dealer
+
+__all__ = ["Sender"]
+
+WAKE_S = 0.1
+FRAME_BYTES = 256 << 10
+WINDOW_BYTES = 4 << 20  # sent and not acknowledged; the rest waits in the journal
+RESEND_S = 1.0
+ANSWER_S = 8.0  # without an answer to anything: look for a writer again
+PING_S = 5.0
+SYNC_S = 1.0
+LOOK_S = 0.02  # for a process group: a short script must not end before it was seen
+PENDING_S = 5.0  # how long a process that may join a process group waits for one
+CLAIM_AFTER_S = 2.0  # how long a rank other than 0 waits for the writer of a lower one
+START_AGAIN_S = 5.0
+HANDSHAKE_S = 1.0
+STORE_AFTER_S, STORE_EVERY_S = 1.0, 0.5  # ranks of one host meet without the store
+
+_log = logging.getLogger("disttrack")
+_abandoned: list[dict[str, Any]] = []  # what belongs to a parent process: never closed in its child, never collected
+
+
+class _Writer(NamedTuple):
+    """A writer that welcomed us."""
+
+    record: rendezvous.Record
+    dealer: Dealer
+    welcome: Welcome
+
+
+class Sender:
+    """Carries one incarnation's journal home."""
+
+    def __init__(self, outbox: Outbox, membership: Membership, runtime: Path) -> None:
+        self.acked = 0
+        self.welcome: Welcome | None = None
+        self.welcomed = threading.Event()
+        self.finished = threading.Event()  # everything up to the End is acknowledged
+        self._outbox = outbox
+        self._membership = membership
+        self._runtime = runtime
+        self._complaints: set[str] = set()
+        self._hurry = False
+        self._end: tuple[int, int] | None = None  # where the End record begins and ends, once there is one
+        self._stop = False
+        self._bell, self._bell_push = socket.socketpair()
+        self._bell.setblocking(False)
+        self._bell_push.setblocking(False)
+        self._first_run: tuple[rendezvous.Record, Welcome] | None = None
+        self._store: AgentStore | None = None
+        self._synced = (0, 0.0)
+        self._thread = threading.Thread(target=self._run, name="disttrack-sender", daemon=True)
+        self._thread.start()
+
+    # Called by other threads.
+
+    @property
+    def join(self) -> Join:
+        """What is known now about this incarnation."""
+        return self._membership.join
+
+    def hurry(self) -> None:
+        """Stop waiting for a process group: somebody needs the run's id, or the run ends."""
+        self._hurry = True
+        self._wake()
+
+    def finish(self, start: int, end: int) -> None:
+        """Send everything up to the End record at [start, end) at once; finished is set when that is done."""
+        self._end = (start, end)
+        self.hurry()
+
+    def stop(self, timeout_s: float) -> None:
+        """End the thread; what was not acknowledged stays in the journal."""
+        self._stop = True
+        self._wake()
+        self._thread.join(timeout_s)
+
+    def abandon(self) -> None:
+        """Forget everything without touching it: this is a forked child, and all of it is the parent's."""
+        _abandoned.append(self.__dict__.copy())
+
+    def _wake(self) -> None:
+        try:
+            self._bell_push.send(b"!")
+        except OSError:
+            pass  # full, so the thread is awake; or closed, so it has ended
+
+    # The thread.
+
+    def _run(self) -> None:
+        delay_s = 0.1
+        while not self._stop:
+            try:
+                self._carry()
+            except Exception as error:  # training must not feel it, and the journal has every byte: try again
+                self._complain(f"disttrack's sender failed and starts again; nothing is lost ({error!r})")
+                self._sleep(delay_s)
+                delay_s = min(2 * delay_s, 5.0)
+        if self._store is not None:
+            self._store.close()
+        self._bell.close()
+        self._bell_push.close()
+
+    def _complain(self, text: str) -> None:
+        if text not in self._complaints:
+            self._complaints.add(text)
+            _log.warning("%s", text)
+
+    def _carry(self) -> None:
+        self._settle()
+        while not self._stop:
+            writer = self._find_writer()
+            if writer is None:
+                return
+            try:
+                self._converse(writer)
+            finally:
+                writer.dealer.close()
+            self._membership.upgrade()
+
+    def _settle(self) -> None:
+        """Return when the launch key is final, or will not get any better for now."""
+        deadline = time.monotonic() + PENDING_S
+        while not (self._stop or self._membership.upgrade() or self._hurry) and time.monotonic() < deadline:
+            self._sleep(LOOK_S)
+        self._membership.go_alone()
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait, but not if somebody is in a hurry to hear of us."""
+        poll = select.poll()  # not select(): it cannot watch descriptors beyond 1,023
+        poll.register(self._bell, select.POLLIN)
+        if poll.poll(int(1000 * seconds)):
+            self._drain_bell()
+
+    def _drain_bell(self) -> None:
+        try:
+            self._bell.recv(4096)
+        except BlockingIOError:
+            pass
+
+    # Which writer?
+
+    def _find_writer(self) -> _Writer | None:
+        """Return a writer that welcomed us, started by us if need be; None when asked to stop."""
+        lost = time.monotonic()
+        rank = self.join.rank
+        patience_s = 0.0 if rank.rank == 0 and self.join.role == "rank" else CLAIM_AFTER_S
+        start_at = lost + patience_s + 0.05 * min(rank.rank, 20)  # lower ranks first
+        look_into_store_at = lost + STORE_AFTER_S
+        store = self._agent_store()
+        while not self._stop:
+            if not self._membership.key_known and self._membership.upgrade():
+                return self._find_writer()
+            key = self.join.launch_key
+            record = rendezvous.read_record(self._runtime, key)
+            here = record is not None
+            if record is None and store is not None and time.monotonic() >= look_into_store_at:
+                record = store.read(key)
+                look_into_store_at = time.monotonic() + STORE_EVERY_S
+            if record is not None:
+                writer = self._shake_hands(record)
+                if writer is not None:
+                    if here and store is not None and rank.rank == 0:
+                        store.publish(key, record)
+                    return writer
+            elif time.monotonic() >= start_at:
+                start_at = time.monotonic() + START_AGAIN_S
+                rendezvous.start_writer(self._runtime, key)
+            self._sleep(0.01 if time.monotonic() - lost < 1.0 else WAKE_S)
+        return None
+
+    def _agent_store(self) -> AgentStore | None:
+        """Return the store of torchrun's agent, connected when it is first needed; None under other launchers."""
+        if self._store is None and self.join.rank.source == torchrun.SOURCE:
+            address = torchrun.agent_store(os.environ)
+            self._store = AgentStore(address) if address is not None else None
+        return self._store
+
+    def _shake_hands(self, record: rendezvous.Record) -> _Writer | None:
+        from disttrack.transport.dealer import Dealer  # with zmq: in this thread, not in init
+
+        dealer = Dealer(record.address)
+        try:
+            hello = Hello(version=PROTOCOL_VERSION, nonce=record.nonce, join=self.join)
+            answer = dealer.ask(hello, HANDSHAKE_S)
+            if isinstance(answer, Welcome) and answer.nonce == record.nonce:
+                self._be_welcome(record, answer)
+                return _Writer(record, dealer, answer)
+        except BaseException:
+            dealer.close()
+            raise
+        dealer.close()
+        if isinstance(answer, Refusal):
+            self._complain(f"disttrack's writer refused this rank ({answer.reason}); its records stay in its journal")
+            self._sleep(START_AGAIN_S)
+        return None
+
+    def _be_welcome(self, record: rendezvous.Record, welcome: Welcome) -> None:
+        if self._first_run is not None and self._first_run[1].run_id != welcome.run_id:
+            self._tell_first_run(*self._first_run, welcome)
+        self._first_run = None if self._membership.key_known else (record, welcome)
+        self.acked = welcome.offset
+        self.welcome = welcome
+        self.welcomed.set()
+
+    def _tell_first_run(self, record: rendezvous.Record, first: Welcome, welcome: Welcome) -> None:
+        """Tell the writer of the run we opened by ourselves that we turned out to belong to another."""
+        from disttrack.transport.dealer import Dealer
+
+        dealer = Dealer(record.address)
+        try:
+            dealer.ask(Moved(incarnation=first.incarnation, to=welcome.run_id), HANDSHAKE_S)
+        finally:
+            dealer.close()
+
+    # What to say?
+
+    def _converse(self, writer: _Writer) -> None:
+        """Send and be acknowledged until stopped, or until this writer is gone or no longer ours."""
+        dealer, said_final = writer.dealer, False
+        sent = self.acked
+        heard = spoke = progressed = checked = time.monotonic()
+        while not self._stop:
+            for data in self._next_messages(sent, said_final):
+                if not dealer.send(data):
+                    break  # the writer does not read; the journal waits better than a socket's queue
+                sent, said_final, spoke = data.offset + len(data.data), data.final, time.monotonic()
+            if dealer.wait(self._bell.fileno(), WAKE_S):
+                self._drain_bell()
+            now = time.monotonic()
+            for answer in dealer.answers():
+                heard = now
+                if isinstance(answer, Unknown):
+                    return
+                if isinstance(answer, Ack) and answer.offset > self.acked:
+                    self.acked, progressed = answer.offset, now
+            if self._end is not None and self.acked >= self._end[1]:
+                self._stop = True
+                self.finished.set()
+                return
+            self._sync(now)
+            if self._outbox.end > self.acked and now - max(progressed, spoke) > RESEND_S:
+                sent, said_final = self.acked, False
+            if now - spoke > PING_S and dealer.send(Ping(self.join.incarnation)):
+                spoke = now
+            if now - checked > RESEND_S:
+                checked = now
+                if not writer.record.may_answer() or (spoke > heard and now - heard > ANSWER_S):
+                    return
+                if not self._membership.key_known and self._membership.upgrade():
+                    return
+
+    def _next_messages(self, sent: int, said_final: bool) -> Iterator[Data]:
+        """Yield what fits into the window; the last one says so if it ends with the End record."""
+        incarnation = self.join.incarnation
+        last = self._end
+        end = self._outbox.end
+        while sent < end and sent - self.acked < WINDOW_BYTES:
+            data = self._outbox.read(sent, FRAME_BYTES)
+            said_final = last is not None and sent + len(data) == last[1]
+            yield Data(incarnation, sent, said_final, said_final, data)
+            sent += len(data)
+        if last is not None and sent == last[1] and not said_final:  # it went out before anyone said it is the End
+            yield Data(incarnation, last[0], True, True, self._outbox.read(last[0], FRAME_BYTES))
+
+    def _sync(self, now: float) -> None:
+        """Keep what is only here on this disk too, at most SYNC_S old (P3)."""
+        end = self._outbox.end
+        offset, when = self._synced
+        if end > max(offset, self.acked) and now - when >= SYNC_S:
+            self._outbox.sync()
+            self._synced = (end, now)

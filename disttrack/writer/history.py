@@ -1,0 +1,69 @@
+"""What a run's log says already, for a writer that goes on with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from disttrack.journal.segment import Damage, FrameKind, check_version, entries, read_frames, segment_paths
+from disttrack.records.types import Admission, Incarnation, RunHeader, Sighting
+
+__all__ = ["History", "read_history"]
+
+
+@dataclasses.dataclass
+class History:
+    """header: of the first segment. over: incarnations that ended or were seen to be gone; clean: with exit code 0."""
+
+    header: RunHeader | None = None
+    admissions: list[Admission] = dataclasses.field(default_factory=list[Admission])
+    over: set[Incarnation] = dataclasses.field(default_factory=set[Incarnation])
+    ended: bool = False  # its last frame says that every rank that joined has ended
+    clean: set[Incarnation] = dataclasses.field(default_factory=set[Incarnation])
+    covered: dict[Incarnation, list[tuple[int, int]]] = dataclasses.field(
+        default_factory=dict[Incarnation, list[tuple[int, int]]]
+    )
+
+    def end_of(self, incarnation: Incarnation) -> int:
+        """Return the offset up to which the log is whole; beyond a damaged frame the rank sends again."""
+        end = 0
+        for first, last in sorted(self.covered.get(incarnation, [])):
+            if first > end:
+                break
+            end = max(end, last)
+        return end
+
+
+def read_history(log: Path) -> History:
+    """Read every segment of a log; raise UnsupportedFormat where a newer disttrack wrote one."""
+    history = History()
+    known: set[Incarnation] = set()
+    for path in segment_paths(log):
+        for frame in read_frames(path):
+            if isinstance(frame, Damage):
+                continue  # what it held is not covered, so it is sent again where its journal still exists
+            history.ended = frame.kind == FrameKind.END
+            if frame.kind == FrameKind.HEADER:
+                header = frame.value(RunHeader)
+                check_version(header, path)
+                history.header = history.header or header
+            elif frame.kind == FrameKind.ADMISSION:
+                admission = frame.value(Admission)
+                if admission.join.incarnation not in known:
+                    known.add(admission.join.incarnation)
+                    history.admissions.append(admission)
+            elif frame.kind == FrameKind.SIGHTING:
+                sighting = frame.value(Sighting)
+                if sighting.seen in ("ended", "crashed", "lost", "moved"):
+                    history.over.add(sighting.incarnation)
+                if sighting.seen == "ended" and not sighting.exit_code:
+                    history.clean.add(sighting.incarnation)
+            elif frame.kind == FrameKind.DATA:
+                for entry in entries(frame):
+                    pieces = history.covered.setdefault(entry.incarnation, [])
+                    first = entry.end - len(entry.data)
+                    if pieces and pieces[-1][1] == first:
+                        pieces[-1] = (pieces[-1][0], entry.end)
+                    else:
+                        pieces.append((first, entry.end))
+    return history

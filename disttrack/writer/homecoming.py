@@ -1,0 +1,82 @@
+"""Brings home what dead processes of this host left in their journals when no writer was there to do it."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import NamedTuple
+
+from disttrack.environments.host import runtime_directory
+from disttrack.journal.outbox import StoredOutbox, stored_outboxes
+from disttrack.records.codec import records
+from disttrack.records.types import USER_KINDS
+from disttrack.settings import load
+from disttrack.transport.rendezvous import Claim
+from disttrack.writer.launch import Launch
+from disttrack.writer.liveness import lives
+
+__all__ = ["Homecoming", "bring_home"]
+
+
+class Homecoming(NamedTuple):
+    """What came home from one journal; orphan: it had never met a writer, and its run was made for it now."""
+
+    project: str
+    run_id: str
+    rank: int
+    records: int
+    orphan: bool
+
+
+def bring_home(root: Path) -> list[Homecoming]:
+    """Store what dead processes' journals on this host hold for runs in root; idempotent, safe beside live ranks.
+
+    A launch that has a writer is left to it. Raises OSError where the root cannot be written.
+    """
+    runtime = runtime_directory(load().runtime_dir)
+    waiting = [
+        stored for stored in stored_outboxes(runtime) if Path(stored.join.root) == root and not lives(stored.join)
+    ]
+    home: list[Homecoming] = []
+    for key in dict.fromkeys(stored.join.launch_key for stored in waiting):
+        claim = Claim(runtime, key)
+        if claim.take():
+            home += _bring_launch_home(runtime, key, claim)
+    return home
+
+
+def _bring_launch_home(runtime: Path, key: str, claim: Claim) -> list[Homecoming]:
+    launch = Launch(runtime, key, claim, secrets.token_hex(16))
+    try:
+        home = [
+            Homecoming(
+                run.header.project,
+                run.header.run_id,
+                source.join.rank.rank,
+                _count(Path(source.join.journal), offset),
+                source.admission.orphan,
+            )
+            for run, source, offset in launch.adopt(orphans=True)
+        ]
+        for run in launch.runs.values():
+            for source in run.sources.values():
+                if not source.over and not lives(source.join):
+                    launch.bury(run, source)
+            if all(source.over for source in run.sources.values()):
+                launch.end_run(run)
+    finally:
+        launch.close()
+    return home
+
+
+def _count(journal: Path, offset: int) -> int:
+    """Return how many user records a journal holds from offset on."""
+    try:
+        stored = StoredOutbox(journal)
+    except (OSError, ValueError):
+        return 0
+    count = 0
+    while data := stored.read(offset, 1 << 20):
+        count += sum(record.kind in USER_KINDS for record in records(data, check=False))
+        offset += len(data)
+    return count

@@ -1,0 +1,306 @@
+"""One run being written: who belongs to it, what has arrived, and the segment it goes into.
+
+Times are of the monotonic clock handed in; wall clock is only ever stored, never compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from disttrack.journal.outbox import StoredOutbox
+from disttrack.journal.segment import FORMAT_VERSION, MAX_RAW_BYTES, Entry, FrameKind, Segment
+from disttrack.records.codec import decode, records
+from disttrack.records.types import (
+    Admission,
+    Alias,
+    End,
+    Incarnation,
+    Join,
+    RecordKind,
+    Role,
+    RunEnd,
+    RunHeader,
+    RunId,
+    Sighting,
+    changed,
+)
+from disttrack.writer.history import read_history
+
+__all__ = ["RunIngest", "Source", "end_record", "now_us", "run_header"]
+
+COMMIT_BYTES = 1 << 10
+COMMIT_S = 0.1
+OLDEST_S = 0.5
+RETRY_S = 1.0  # after the disk took nothing
+MAX_ENTRIES = 0xFFFF
+
+
+def now_us() -> int:
+    """Return the wall clock in microseconds."""
+    return time.time_ns() // 1000
+
+
+class Source:
+    """One incarnation as its writer knows it."""
+
+    def __init__(self, admission: Admission, end: int) -> None:
+        self.join = admission.join
+        self.admission = admission
+        self.end = end  # offset up to which its bytes have arrived
+        self.committed = end  # ... and are on disk
+        self.admitted = False  # in this segment
+        self.over = False  # it ended, or its process did
+        self.clean = False  # it ended with exit code 0
+        self.silent = False
+
+
+class RunIngest:
+    """Appends one run's records to its log."""
+
+    def __init__(self, directory: Path, header: RunHeader, clock: Callable[[], float]) -> None:
+        """directory: of the run. What earlier writers left in its log is read and continued."""
+        self.directory = directory
+        self.header = header
+        self.sources: dict[Incarnation, Source] = {}
+        self.ended = False  # the last frame is an END
+        self.moved = False
+        self._clock = clock
+        self._segment: Segment | None = None
+        self._pending: list[tuple[Source, bytes]] = []
+        self._pending_bytes = 0
+        self._oldest = self._last_commit = self._blocked_until = 0.0
+        self._urgent = False
+        history = read_history(directory / "log")
+        if history.header is not None:
+            self.header = changed(history.header, nonce=header.nonce, time_us=header.time_us)
+        self.ended = history.ended
+        for admission in history.admissions:
+            source = Source(admission, history.end_of(admission.join.incarnation))
+            source.over = admission.join.incarnation in history.over
+            source.clean = admission.join.incarnation in history.clean
+            self.sources[admission.join.incarnation] = source
+
+    @property
+    def marker(self) -> Path:
+        """The file that says this run is live."""
+        return self.directory.parent / ".live" / self.directory.name
+
+    # Who belongs to the run?
+
+    def admit(self, join: Join, alive: Callable[[Source], bool], *, orphan: bool = False) -> Source:
+        """Return the source of an incarnation, new or known; decide its attempt and role when it is new."""
+        source = self.sources.get(join.incarnation)
+        if source is None:
+            attempt, role = self._place(join, alive)
+            admission = Admission(join=join, attempt=attempt, role=role, orphan=orphan)
+            source = self.sources[join.incarnation] = Source(admission, 0)
+        return source
+
+    def _place(self, join: Join, alive: Callable[[Source], bool]) -> tuple[int, Role]:
+        """Return attempt and role: the newest attempt that has its hints and lacks its rank, or the next."""
+        ranks = [source for source in self.sources.values() if source.admission.role != "helper"]
+        newest = max((source.admission.attempt for source in ranks), default=0)
+        if join.role == "helper":
+            parent = self.sources.get(join.parent) if join.parent is not None else None
+            return (parent.admission.attempt if parent else newest), "helper"
+        members = [source for source in ranks if source.admission.attempt == newest]
+        if not members:
+            return 0, "rank"
+        twins = [source for source in members if source.join.rank.rank == join.rank.rank]
+        if any(not twin.over and alive(twin) for twin in twins):
+            return newest, "claimant"
+        same_launch = (members[0].join.launch_key, members[0].join.hints) == (join.launch_key, join.hints)
+        return (newest if same_launch and not twins else newest + 1), "rank"
+
+    def finished_before(self, join: Join) -> bool:
+        """Say whether this rank took part already and all ended well: then it opens another run, and retries none."""
+        newest = max((source.admission.attempt for source in self.sources.values()), default=0)
+        members = [source for source in self.sources.values() if source.admission.attempt == newest]
+        return all(source.clean for source in members) and any(
+            source.join.rank.rank == join.rank.rank and source.admission.role == "rank" for source in members
+        )
+
+    # What has arrived?
+
+    def receive(self, source: Source, offset: int, data: bytes, *, urgent: bool = False) -> None:
+        """Take whole records from offset on, less what is known already; after a gap nothing (it is sent again)."""
+        if self._clock() < self._blocked_until or offset > source.end or offset + len(data) < source.end:
+            return
+        fresh = data[source.end - offset :]
+        if fresh:
+            if not self._pending:
+                self._oldest = self._clock()
+            source.end += len(fresh)
+            self._pending.append((source, fresh))
+            self._pending_bytes += len(fresh)
+        self._urgent |= urgent
+
+    def due_in(self) -> float | None:
+        """Return the seconds until the next commit is due; None while nothing waits."""
+        if not self._pending:
+            return None
+        now = self._clock()
+        if self._urgent or self._pending_bytes >= MAX_RAW_BYTES:
+            return 0.0
+        wait_s = OLDEST_S - (now - self._oldest)
+        if self._pending_bytes >= COMMIT_BYTES:
+            wait_s = min(wait_s, COMMIT_S - (now - self._last_commit))
+        return max(0.0, wait_s)
+
+    def commit(self) -> list[Source]:
+        """Append what waits and bring it to the disk; return the sources that may be acknowledged.
+
+        Where the disk takes nothing, what waited is given up here, so that the ranks send it again.
+        """
+        pending, self._pending = self._pending, []
+        self._pending_bytes, self._urgent = 0, False
+        self._last_commit = self._clock()
+        touched = list({id(source): source for source, _ in pending}.values())
+        try:
+            segment = self._open_segment()
+            for source in touched:
+                self._announce(segment, source)
+            for batch in _batches(pending):
+                segment.append_batch(batch)
+            segment.sync()
+        except OSError:
+            self._blocked_until = self._clock() + RETRY_S
+            for source in touched:
+                source.end = source.committed
+            raise
+        for source in touched:
+            source.committed = source.end
+        return touched
+
+    def _open_segment(self) -> Segment:
+        if self._segment is None:
+            # The marker comes first: a run whose directory exists is looked into by readers at least until then.
+            self.marker.parent.mkdir(parents=True, exist_ok=True)
+            self.marker.touch()
+            (self.directory / "log").mkdir(parents=True, exist_ok=True)
+            segment = Segment(self.directory / "log")
+            segment.append(FrameKind.HEADER, self.header)
+            self._segment = segment
+            for source in self.sources.values():
+                source.admitted = False
+        if self.ended:
+            self.marker.touch()
+            self.ended = False
+        return self._segment
+
+    def _announce(self, segment: Segment, source: Source) -> None:
+        if not source.admitted:
+            segment.append(FrameKind.ADMISSION, source.admission)
+            source.admitted = True
+
+    # How did it end?
+
+    def open(self, source: Source) -> None:
+        """Bring a source's admission to the disk before it is welcomed."""
+        segment = self._open_segment()
+        self._announce(segment, source)
+        segment.sync()
+
+    def see(self, source: Source, seen: Sighting) -> None:
+        """Store what was seen of a source; everything of it that waits is committed first."""
+        if self._pending:
+            self.commit()
+        segment = self._open_segment()
+        self._announce(segment, source)
+        segment.append(FrameKind.SIGHTING, seen)
+        segment.sync()
+        source.silent = seen.seen == "silent"
+        source.over |= seen.seen in ("ended", "crashed", "lost", "moved")
+        source.clean = seen.seen == "ended" and not seen.exit_code
+
+    def drain_journal(self, source: Source) -> End | None:
+        """Take what a dead incarnation's journal holds beyond what arrived; return the End record it ends with.
+
+        Raises OSError where the run's disk takes nothing now; nothing is lost, and it can be called again.
+        """
+        try:
+            stored = StoredOutbox(Path(source.join.journal))
+        except (OSError, ValueError):
+            return None
+        ended = None
+        while data := stored.read(source.end, MAX_RAW_BYTES):
+            before, ended = source.end, end_record(data)
+            self.receive(source, before, data)
+            if source.end == before:
+                raise OSError(f"{self.directory} took nothing a moment ago")
+            self.commit()
+        return ended
+
+    def become_alias(self, of: RunId) -> None:
+        """Note that this run is part of another; it is hidden from then on."""
+        segment = self._open_segment()
+        segment.append(FrameKind.ALIAS, Alias(of=of))
+        segment.sync()
+        self.moved = True
+
+    def end(self) -> None:
+        """Close the run: every rank that joined has ended. It opens again if another joins."""
+        if self._pending:
+            self.commit()
+        segment = self._open_segment()
+        segment.append(FrameKind.END, RunEnd(time_us=now_us()))
+        segment.sync()
+        self.ended = True
+        self.marker.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the segment."""
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+
+def end_record(data: bytes) -> End | None:
+    """Return the End record among whole journal records, if the last of them is one."""
+    last = None
+    for record in records(data, check=False):
+        last = record
+    if last is None or last.kind != RecordKind.END:
+        return None
+    return decode(data[last.start : last.end], End)
+
+
+def _batches(pending: list[tuple[Source, bytes]]) -> Iterator[list[Entry]]:
+    """Yield group commits of at most MAX_RAW_BYTES (or one larger piece); neighbours of one source become one entry."""
+    ends = {id(source): source.committed for source, _ in pending}
+    pieces: dict[int, tuple[Source, list[bytes]]] = {}
+    size = 0
+    for source, data in pending:
+        if pieces and (size + len(data) > MAX_RAW_BYTES or len(pieces) >= MAX_ENTRIES):
+            yield _entries(pieces, ends)
+            pieces, size = {}, 0
+        pieces.setdefault(id(source), (source, []))[1].append(data)
+        size += len(data)
+    if pieces:
+        yield _entries(pieces, ends)
+
+
+def _entries(pieces: dict[int, tuple[Source, list[bytes]]], ends: dict[int, int]) -> list[Entry]:
+    batch: list[Entry] = []
+    for source, parts in pieces.values():
+        data = b"".join(parts)
+        ends[id(source)] += len(data)
+        batch.append(Entry(source.join.rank.rank, source.join.incarnation, ends[id(source)], data))
+    return batch
+
+
+def run_header(run_id: RunId, join: Join, name: str, group: str | None, nonce: str) -> RunHeader:
+    """Return the header of a run that this join opens."""
+    return RunHeader(
+        format_version=FORMAT_VERSION,
+        run_id=run_id,
+        project=join.project,
+        name=name,
+        group=group,
+        launch_key=join.launch_key,
+        ordinal=join.ordinal,
+        nonce=nonce,
+        time_us=now_us(),
+    )

@@ -1,0 +1,190 @@
+"""The runs of one launch: which run a rank belongs to, and what becomes of ranks whose process is gone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from disttrack.environments.launch import owner_is_gone
+from disttrack.journal.outbox import StoredOutbox, remove, stored_outboxes
+from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
+from disttrack.records.names import directory_name, generated_name, generated_words, new_run_id
+from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
+from disttrack.transport.rendezvous import Claim
+from disttrack.writer.ingest import RunIngest, Source, end_record, now_us, run_header
+from disttrack.writer.liveness import lives
+
+__all__ = ["Launch"]
+
+
+class Launch:
+    """The runs of one launch, held by whoever holds its claim."""
+
+    def __init__(
+        self, runtime: Path, launch_key: str, claim: Claim, nonce: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.runs: dict[str, RunIngest] = {}  # by run key
+        self._runtime = runtime
+        self._key = launch_key
+        self._claim = claim
+        self._nonce = nonce
+        self._clock = clock
+        self._run_of: dict[Incarnation, RunIngest] = {}
+        self._looked_at: set[str] = set()  # journals of other launches: their names never come to mean ours
+
+    def run_of(self, incarnation: Incarnation) -> RunIngest | None:
+        """Return the run an incarnation was admitted to."""
+        return self._run_of.get(incarnation)
+
+    def admit(self, join: Join, *, orphans: bool = False) -> tuple[RunIngest, Source]:
+        """Return the run an incarnation belongs to, opened if need be, and its source there.
+
+        orphans: the journal never met a writer; a run that it opens is marked so.
+        Raises OSError where the run's directory cannot be written, UnsupportedFormat where a newer disttrack did.
+        """
+        run = self._run_of.get(join.incarnation) or self._find(join)
+        orphan = orphans and run is None
+        run = run or self._open(join)
+        known = join.incarnation in run.sources
+        source = run.admit(join, _alive, orphan=orphan or (orphans and not known and _only_orphans(run)))
+        run.open(source)
+        self._run_of[join.incarnation] = run
+        return run, source
+
+    def _find(self, join: Join) -> RunIngest | None:
+        if join.role == "helper" and join.parent is not None and join.parent in self._run_of:
+            return self._run_of[join.parent]
+        run = self.runs.get(_run_key(join))
+        if run is not None and join.given_id is None and run.finished_before(join):
+            return None
+        return run
+
+    def _open(self, join: Join) -> RunIngest:
+        key = _run_key(join)
+        project = Path(join.root) / directory_name(join.project)
+        given = join.given_id
+        again = self.runs.get(key)  # finished, and begun once more by the same parent
+        known = None if again is not None else self._claim.runs().get(key) or _run_in_root(project, join)
+        run_id = RunId(given or known or join.own_id)
+        while not given and not known and (project / directory_name(run_id)).exists():
+            run_id = RunId(new_run_id())
+        group = join.group or (generated_words(self._key) if join.rank.world_size > 1 else None)
+        header = run_header(run_id, join, generated_name(_count(project) + 1), group, self._nonce)
+        run = RunIngest(project / directory_name(run_id), header, self._clock)
+        if not given and run.finished_before(join):  # by an earlier writer of this launch
+            self._claim.remember_runs({name: value for name, value in self._claim.runs().items() if name != key})
+            self.runs[key] = run
+            return self._open(join)
+        self._claim.remember_runs({**self._claim.runs(), key: run_id})
+        if again is not None:
+            self.runs[f"{key} {again.header.run_id}"] = again
+        self.runs[key] = run
+        for incarnation in run.sources:
+            self._run_of[incarnation] = run
+        return run
+
+    def bury(self, run: RunIngest, source: Source) -> None:
+        """Store the rest of a rank whose process is gone, and how it ended; raise OSError if the disk is full."""
+        if source.over:
+            return
+        end = run.drain_journal(source)
+        if end is not None:
+            seen = Sighting(
+                incarnation=source.join.incarnation, seen="ended", time_us=end.time_us, exit_code=end.exit_code
+            )
+        else:
+            # Helpers go without a word (multiprocessing children run no exit hooks): that is how they end.
+            helper = source.admission.role == "helper"
+            seen = Sighting(
+                incarnation=source.join.incarnation, seen="ended" if helper else "crashed", time_us=now_us()
+            )
+        run.see(source, seen)
+
+    def ended(self, run: RunIngest, source: Source, data: bytes) -> None:
+        """Note that a rank said its last record, which data ends with."""
+        end = end_record(data)
+        time_us, code = (end.time_us, end.exit_code) if end is not None else (now_us(), 0)
+        run.see(source, Sighting(incarnation=source.join.incarnation, seen="ended", time_us=time_us, exit_code=code))
+
+    def adopt(self, *, orphans: bool = False) -> list[tuple[RunIngest, Source, int]]:
+        """Bring home the journals of this launch whose process is dead, whether it ever met a writer or not.
+
+        Returns run, source and offset from which on records were new.
+        """
+        adopted: list[tuple[RunIngest, Source, int]] = []
+        for stored in stored_outboxes(self._runtime):
+            name, join = stored.directory.name, stored.join
+            run = self._run_of.get(join.incarnation)
+            if name in self._looked_at or (run is not None and run.sources[join.incarnation].over):
+                continue
+            if join.launch_key != self._key:
+                if join.rank.settled:
+                    self._looked_at.add(name)
+                continue
+            if not lives(join):
+                run, source = self.admit(join, orphans=orphans)
+                offset = source.committed
+                self.bury(run, source)
+                adopted.append((run, source, offset))
+        return adopted
+
+    def end_run(self, run: RunIngest) -> None:
+        """Close a run all of whose sources are over, and remove the journals it no longer needs."""
+        run.end()
+        for source in run.sources.values():
+            self._remove_journal(run, source)
+
+    def _remove_journal(self, run: RunIngest, source: Source) -> None:
+        directory = Path(source.join.journal)
+        if run.moved:
+            return  # another run needs it
+        try:
+            rest = StoredOutbox(directory).read(source.committed, 1 << 20)
+        except (OSError, ValueError):
+            return  # on another node, or removed already
+        if not rest:
+            remove(directory)
+
+    def close(self) -> None:
+        """Close all runs and give the claim back."""
+        for run in self.runs.values():
+            run.close()
+        if owner_is_gone(self._key):
+            self._claim.forget()
+        else:
+            self._claim.release()
+
+
+def _alive(source: Source) -> bool:
+    return lives(source.join)
+
+
+def _only_orphans(run: RunIngest) -> bool:
+    return all(source.admission.orphan for source in run.sources.values())
+
+
+def _run_key(join: Join) -> str:
+    return json.dumps([join.root, join.project, join.group, join.given_id, join.ordinal])
+
+
+def _count(project: Path) -> int:
+    """Return how many runs a project holds."""
+    try:
+        return sum(1 for path in project.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return 0
+
+
+def _run_in_root(project: Path, join: Join) -> str | None:
+    """Return the run of this launch among the live ones of a project: the note of its id may be gone."""
+    markers = project / ".live"
+    for marker in sorted(markers.iterdir()) if markers.is_dir() else []:
+        for path in segment_paths(project / marker.name / "log")[:1]:
+            first = next(read_frames(path), None)
+            if isinstance(first, Frame) and first.kind == FrameKind.HEADER:
+                header = first.value(RunHeader)
+                if (header.launch_key, header.ordinal) == (join.launch_key, join.ordinal):
+                    return header.run_id
+    return None

@@ -1,0 +1,43 @@
+"""Which local processes live: one pidfd each, so that an end is seen at once and a reused pid is never mistaken."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from disttrack.environments.host import boot_id, is_alive
+from disttrack.records.types import Join
+
+__all__ = ["Watch", "lives"]
+
+
+def lives(join: Join) -> bool:
+    """Say whether the process of an incarnation runs on this host now."""
+    return join.boot_id == boot_id() and is_alive(join.pid, join.start_time)
+
+
+class Watch:
+    """Watches the process of one incarnation. fd becomes readable when it ends; -1 where only asking helps.
+
+    Fallback without pidfd (old kernels, macOS): gone() asks the process table.
+    """
+
+    def __init__(self, join: Join) -> None:
+        self.local = join.boot_id == boot_id()
+        self._join = join
+        self.fd = -1
+        if sys.platform == "linux" and lives(join):
+            try:
+                self.fd = os.pidfd_open(join.pid)
+            except OSError:
+                pass  # ended this moment, or a kernel before 5.3: gone() asks instead
+
+    def gone(self) -> bool:
+        """Say whether the process has ended (False where it runs on another host: its agent will tell)."""
+        return self.local and not lives(self._join)
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
