@@ -104,14 +104,14 @@ def _config_home(environ: Mapping[str, str]) -> Path:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text()
+        text = path.read_bytes()
     except OSError:
         return {}
     import tomllib
 
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text.decode())
+    except ValueError as error:  # no TOML, or not UTF-8
         raise UsageError(f"{path} cannot be read", str(error), "Mend the file, or remove it.") from error
 
 
@@ -199,9 +199,17 @@ def _check_text(name: str, value: str) -> str:
         _check_characters(name, value, ID_FORBIDDEN, "Use letters, digits, - and _, or leave id out to get one.")
     elif name in ("group", "job_type"):
         _check_characters(name, value, "", mend)
-    if "\0" in value:
-        raise UsageError(f"{name}={value!r:.80} cannot be used", "it contains a NUL character", "Leave it out.")
+    _check_storable(f"{name}={value!r:.80} cannot be used", value)
     return value
+
+
+def _check_storable(shown: str, value: str) -> None:
+    if "\0" in value:
+        raise UsageError(shown, "it contains a NUL character", "Leave it out.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(shown, "it contains half a character (a lone surrogate)", "Leave it out.") from None
 
 
 def _check_characters(name: str, value: str, forbidden: str, mend: str) -> None:
@@ -219,7 +227,7 @@ def _check_characters(name: str, value: str, forbidden: str, mend: str) -> None:
 
 def _check_tags(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        return (value,)
+        value = (value,)
     if not isinstance(value, Sequence) and not isinstance(value, set | frozenset):
         raise UsageError(
             f"tags={value!r:.80} cannot be used", f"its type is {type(value).__name__}", "Pass a list of str."
@@ -228,4 +236,5 @@ def _check_tags(value: Any) -> tuple[str, ...]:
     for tag in tags:
         if not isinstance(tag, str) or not tag:
             raise UsageError(f"The tag {tag!r:.80} cannot be used", "each tag must be a non-empty str", "Use str(tag).")
+        _check_storable(f"The tag {tag!r:.80} cannot be used", tag)
     return tuple(dict.fromkeys(tags))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from disttrack.errors import ConfigError, UsageError
-from disttrack.records.values import plain, text
+from disttrack.records.values import plain, readable, text
 
 __all__ = ["Config", "config_dict"]
 
@@ -25,12 +25,16 @@ class Config(Mapping[str, Any]):
     def update(self, values: Any, allow_val_change: bool = False) -> None:
         """Set keys; raise ConfigError where one has another value already and allow_val_change is not given."""
         fresh = {key: _plain(value) for key, value in config_dict(values).items()}
-        changed = {key: value for key, value in fresh.items() if key not in self._values or self._differs(key, value)}
+        changed = {
+            key: value
+            for key, value in fresh.items()
+            if key not in self._values or not _same(self._values[key], readable(value))
+        }
         for key, value in changed.items():
             if key in self._values and not allow_val_change:
-                raise ConfigError(key, self._values[key], value)
+                raise ConfigError(key, self._values[key], readable(value))
         if changed:
-            self._values.update(changed)
+            self._values.update({key: readable(value) for key, value in changed.items()})
             self._store(changed)
 
     def setdefaults(self, values: Any) -> None:
@@ -40,11 +44,6 @@ class Config(Mapping[str, Any]):
     def as_dict(self) -> dict[str, Any]:
         """Return a copy."""
         return dict(self._values)
-
-    def _differs(self, key: str, value: Any) -> bool:
-        old = self._values[key]
-        # NaN is the one value that differs from itself, and setting it twice is no change.
-        return not (old == value or (old != old and value != value)) or type(old) is not type(value)
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -72,6 +71,10 @@ class Config(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self._values)
 
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        """Copy and pickle as a plain dict: what a checkpoint holds must not open this run again."""
+        return dict, (self.as_dict(),)
+
 
 def config_dict(values: Any) -> dict[str, Any]:
     """Return what was given as config as a dict; raise UsageError where it is none."""
@@ -91,6 +94,19 @@ def config_dict(values: Any) -> dict[str, Any]:
             "Pass a dict, an argparse.Namespace or a dataclass.",
         )
     return {text(str(key)): value for key, value in given.items()}
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Say whether two plain values are the same one: NaN equals itself, and True is not 1."""
+    if type(old) is not type(new):
+        return False
+    if isinstance(old, dict):
+        before = cast("dict[str, Any]", old)
+        return before.keys() == new.keys() and all(_same(item, new[key]) for key, item in before.items())
+    if isinstance(old, list):
+        items = cast("list[Any]", old)
+        return len(items) == len(new) and all(map(_same, items, new))
+    return bool(old == new or (old != old and new != new))
 
 
 def _plain(value: Any) -> Any:

@@ -27,6 +27,7 @@ _log = logging.getLogger("disttrack")
 _current: Run | None = None
 _ordinals: dict[tuple[str, str | None, str | None], int] = {}
 _hooked = False
+_said: set[str] = set()
 
 
 def init(
@@ -67,14 +68,18 @@ def init(
     chosen = load(settings, arguments)
     given = config_dict(config)
     if _current is not None and _current.is_ours():
-        _log.warning(
-            "disttrack: a run is open in this process already; init() returns it. Call finish() before the next."
-        )
+        _say_once("disttrack: a run is open in this process already; init() returns it. Call finish() before the next.")
         return _current
     _current = disabled_run(chosen) if chosen.mode == "disabled" else _open(chosen)
     if given:
         _current.config.update(given)
     return _current
+
+
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        _log.warning("%s", text)
 
 
 def _open(settings: Settings) -> Run:

@@ -77,7 +77,7 @@ class Recorder:
             try:
                 row_step = step if type(step) is int else _whole(step)
             except Exception:
-                self._refuse(f"log(step={step!r:.40}) needs a whole number, not {type(step).__name__}")
+                self._refuse(f"log(step={_shown(step)}) needs a whole number, not {type(step).__name__}")
                 return
             flags = EXPLICIT_STEP | COMMIT if commit else EXPLICIT_STEP
         problems: list[tuple[str, str]] = []
@@ -139,8 +139,14 @@ class Recorder:
 
     def _append_struct(self, kind: RecordKind, value: ConfigUpdate | SummaryUpdate) -> None:
         with self._lock:
-            if not self._ended:
-                self._append(encode(kind, value), 1)
+            if self._ended:
+                return
+            try:
+                record = encode(kind, value)
+            except Exception as error:  # larger than a record may be
+                self._refuse(f"a config or summary update could not be kept ({error})")
+                return
+            self._append(record, 1)
 
     def end(self, exit_code: int, exception: str | None) -> None:
         """Append the End record and let the sender hurry; nothing is accepted after it."""
@@ -168,6 +174,13 @@ class Recorder:
             self.sender.abandon()
         self._lock = threading.RLock()
         self._ended = True
+
+
+def _shown(step: Any) -> str:
+    try:
+        return f"{step!r:.40}"
+    except Exception:  # a tensor on a failed device cannot even be shown
+        return "..."
 
 
 def _whole(step: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -120,7 +121,7 @@ class Run:
         outbox, sender = recorder.outbox, recorder.sender
         if outbox is None or sender is None:
             return Receipt(counts.logged, 0, 0, counts.dropped)
-        if sender.finished.wait(self._settings.finish_timeout_s):
+        if sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX)):  # inf is for ever
             stored = counts.logged - counts.dropped
         else:
             stored = outbox.counted(sender.acked)
@@ -136,14 +137,15 @@ class Run:
 
     def _known_id(self) -> str:
         """Return the run's id as far as it is known, without waiting."""
-        welcome = self._recorder.sender.welcome if self._recorder is not None and self._recorder.sender else None
+        sender = self._recorder.sender if self._recorder is not None else None
+        welcome = sender.welcome if sender is not None else None
         return self._id or (welcome.run_id if welcome is not None else self._join.own_id)
 
     # Who am I?
 
     def _welcome(self) -> Welcome | None:
         """Return the writer's word on this rank, after at most ID_WAIT_S; None if none came or it is disabled."""
-        recorder = self._recorder
+        recorder = self._recorder or self._become_helper()
         if recorder is None or recorder.sender is None:
             return None
         if recorder.sender.welcome is None and self._receipt is None:
@@ -241,6 +243,7 @@ class Run:
     def forked(self) -> None:
         """Let go of everything that is the parent's; called in a forked child."""
         if self._recorder is not None:
+            self._id = self._known_id()
             self._recorder.abandon()
             self._recorder = None
 

@@ -11,7 +11,7 @@ from typing import Any
 from disttrack.journal.outbox import Outbox
 from disttrack.records.codec import decode, decode_row, decode_schema, records, row_layout
 from disttrack.records.types import RecordKind, SummaryUpdate
-from disttrack.records.values import flatten
+from disttrack.records.values import flatten, readable
 
 __all__ = ["Summary"]
 
@@ -26,6 +26,7 @@ class Summary(MutableMapping[str, Any]):
         self._store = store
         self._values: dict[str, Any] = {}
         self._layouts: dict[int, tuple[tuple[str, ...], str, Any]] = {}
+        self._read: Outbox | None = None
         self._offset = 0
 
     def update(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:  # type: ignore[override]
@@ -33,14 +34,19 @@ class Summary(MutableMapping[str, Any]):
         problems: list[tuple[str, str]] = []
         flat = flatten({**(values or {}), **more}, problems)
         self._store(flat, problems=problems)
+        if self._outbox() is None:  # nothing is written (mode="disabled", or no journal): remembered all the same
+            self._values.update((key, readable(value)) for key, value in flat.items())
 
     def _replay(self) -> dict[str, Any]:
         outbox = self._outbox()
-        while outbox is not None and self._offset < outbox.end:
-            data = outbox.read(self._offset, READ_BYTES)
+        if outbox is not self._read:  # a forked child has a journal of its own, with schemas of its own
+            self._read, self._offset = outbox, 0
+        # Two threads may replay at once: each goes on to the end from where it is, so the last values win.
+        while outbox is not None and (offset := self._offset) < outbox.end:
+            data = outbox.read(offset, READ_BYTES)
             for record in records(data, check=False):
                 self._take(record.kind, record.schema, data[record.start : record.end])
-            self._offset += len(data)
+            self._offset = offset + len(data)
         return self._values
 
     def _take(self, kind: int, schema: int, body: bytes) -> None:
@@ -77,3 +83,7 @@ class Summary(MutableMapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(self._replay())
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        """Copy and pickle as a plain dict: what a checkpoint holds must not open this run again."""
+        return dict, (dict(self._replay()),)

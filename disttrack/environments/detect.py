@@ -22,7 +22,7 @@ def detect(environ: Mapping[str, str], modules: Mapping[str, Any], settings: Set
     """Return who this process is; raise UsageError only for ranks that were set by hand and make no sense."""
     return (
         _explicit(environ, modules, settings)
-        or process_group.identity(modules)
+        or _in_group(environ, modules)
         or torchrun.identity(environ)
         or single(settled=not process_group.may_appear(modules))
     )
@@ -31,6 +31,15 @@ def detect(environ: Mapping[str, str], modules: Mapping[str, Any], settings: Set
 def single(*, settled: bool) -> Identity:
     """Return the identity of a process by itself; unsettled while a process group may still tell more."""
     return Identity(Rank(rank=0, world_size=1, local_rank=0, source="single process", settled=settled), own_key())
+
+
+def _in_group(environ: Mapping[str, str], modules: Mapping[str, Any]) -> Identity | None:
+    """Return the place in a live process group, but the launch of the launcher: that one survives restarts."""
+    group, launcher = process_group.identity(modules), torchrun.identity(environ)
+    if group is None or launcher is None:
+        return group
+    same = (group.rank.rank, group.rank.world_size) == (launcher.rank.rank, launcher.rank.world_size)
+    return launcher if same else group._replace(launch_key=launcher.launch_key, hints=launcher.hints)
 
 
 def _explicit(environ: Mapping[str, str], modules: Mapping[str, Any], settings: Settings) -> Identity | None:
@@ -49,5 +58,5 @@ def _explicit(environ: Mapping[str, str], modules: Mapping[str, Any], settings: 
             "Ranks run from 0 to world_size - 1.",
         )
     place = Rank(rank=settings.rank, world_size=settings.world_size, local_rank=settings.local_rank, source="settings")
-    around = process_group.identity(modules) or torchrun.identity(environ)
+    around = _in_group(environ, modules) or torchrun.identity(environ)
     return Identity(place, around.launch_key if around else parent_key(), around.hints if around else ())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import socket
 import stat
 import sys
@@ -101,14 +102,18 @@ def is_alive(pid: int, start_time: int) -> bool:
 def filesystem_type(path: Path) -> str:
     """Return the kernel's name for the file system a path lies (or would lie) on; "" where it cannot be known."""
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            mounts = [line.split() for line in file]
+        mountinfo = Path("/proc/self/mountinfo").read_bytes()
     except OSError:
         return ""
-    where = os.path.realpath(path)
+    return mounted_type(os.path.realpath(path), mountinfo)
+
+
+def mounted_type(where: str, mountinfo: bytes) -> str:
+    """Return the file system type that /proc/<pid>/mountinfo gives for an absolute path without links."""
     best, kind = "", ""
-    for fields in mounts:
-        point = fields[4].encode().decode("unicode_escape") if "\\" in fields[4] else fields[4]
+    for line in filter(None, mountinfo.split(b"\n")):
+        fields = os.fsdecode(line).split(" ")
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])  # blanks and backslashes
         inside = where == point or where.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):  # a later mount on the same point hides the earlier
             best, kind = point, fields[fields.index("-") + 1]

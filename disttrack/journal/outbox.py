@@ -8,17 +8,17 @@ thread, the writer (when the rank is dead) and `disttrack recover` read.
 
 from __future__ import annotations
 
+import bisect
 import os
 import shutil
 import struct
 import zlib
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from disttrack.environments.host import is_network_filesystem, private_directory
 from disttrack.errors import UnsupportedFormat
-from disttrack.records.codec import decode, pack, records
+from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, pack, records
 from disttrack.records.types import USER_KINDS, Join
 
 __all__ = [
@@ -54,11 +54,16 @@ class Outbox:
         self._fd = os.open(directory / FILE_NAME, flags, 0o600)
         body = pack(join)
         head = _HEAD.pack(_MAGIC, VERSION, len(body), zlib.crc32(body)) + body
-        os.write(self._fd, head)
+        try:
+            _write_at(self._fd, head, 0)
+        except OSError:  # half a header would be a journal that nobody can ever read
+            os.close(self._fd)
+            remove(directory)
+            raise
         self._base = len(head)
         self.end = 0
         self.count = 0  # records of USER_KINDS up to end
-        self._marks: deque[tuple[int, int]] = deque()  # (offset, count) at record boundaries, MARK_BYTES apart
+        self._marks: list[tuple[int, int]] = []  # (offset, count) at record boundaries, MARK_BYTES apart
         self._next_mark = MARK_BYTES
         self._next_announcement = ANNOUNCE_BYTES
 
@@ -68,11 +73,11 @@ class Outbox:
         Raises OSError where they do not fit; then nothing was appended.
         """
         written = os.pwrite(self._fd, data, self._base + self.end)
-        while written < len(data):  # a full disk takes a part first and raises at the next call
-            written += os.pwrite(self._fd, data[written:], self._base + self.end + written)
+        if written < len(data):  # a full disk takes a part first and raises at the next call
+            _write_at(self._fd, data[written:], self._base + self.end + written)
         # The count first: a reader that sees the new end must not see an old count.
         self.count += count
-        self.end += written
+        self.end += len(data)
         if self.end >= self._next_mark:
             self._marks.append((self.end, self.count))
             self._next_mark = self.end + MARK_BYTES
@@ -85,10 +90,14 @@ class Outbox:
         """Return whole records from offset (a record boundary) on: at most limit bytes, or one larger record."""
         size = self.end - offset
         if size > limit:
-            size = next((mark - offset for mark, _ in reversed(self._marks) if offset < mark <= offset + limit), 0)
-            if not size:
-                size = self._boundary(offset, limit) - offset
+            mark, _ = self._mark(offset + limit)
+            size = (mark if mark > offset else self._boundary(offset, limit)) - offset
         return os.pread(self._fd, size, self._base + offset)
+
+    def _mark(self, offset: int) -> tuple[int, int]:
+        """Return the last mark at or before offset. Appending to the list meanwhile does no harm."""
+        at = bisect.bisect_right(self._marks, offset, key=lambda mark: mark[0])
+        return self._marks[at - 1] if at else (0, 0)
 
     def _boundary(self, offset: int, limit: int) -> int:
         """Return the last record boundary in (offset, offset + limit], or the end of the first record."""
@@ -99,16 +108,13 @@ class Outbox:
         if last:
             return offset + last
         length: int = struct.unpack_from("<I", data)[0]
-        return offset + 12 + length
+        return offset + HEADER.size + length
 
     def counted(self, offset: int) -> int:
         """Return how many user records end at or before offset (a record boundary)."""
         if offset >= self.end:
             return self.count
-        start, count = 0, 0
-        for mark, so_far in list(self._marks):
-            if mark <= offset:
-                start, count = mark, so_far
+        start, count = self._mark(offset)
         data = os.pread(self._fd, offset - start, self._base + start)
         return count + sum(record.kind in USER_KINDS for record in records(data, check=False))
 
@@ -137,14 +143,13 @@ class StoredOutbox:
                 raise ValueError(f"{self._path} is not a journal")
             if version > VERSION:
                 raise UnsupportedFormat(self._path, version, VERSION)
-            body = file.read(min(length, 1 << 20))
+            body = file.read(min(length, MAX_RECORD_BYTES))
         if zlib.crc32(body) != crc:
             raise ValueError(f"the header of {self._path} is torn")
         try:
-            body = (directory / JOIN_NAME).read_bytes()
-        except FileNotFoundError:
-            pass
-        self.join = decode(body, Join)
+            self.join = decode((directory / JOIN_NAME).read_bytes(), Join)
+        except (OSError, ValueError):  # there is none, or it is torn: a power cut may leave it empty
+            self.join = decode(body, Join)
         self._base = _HEAD.size + length
 
     def read(self, offset: int, limit: int) -> bytes:
@@ -154,9 +159,15 @@ class StoredOutbox:
             whole = _whole(data)
             if not whole and len(data) == limit:
                 length: int = struct.unpack_from("<I", data)[0]
-                data = os.pread(file.fileno(), 12 + length, self._base + offset)
+                data = os.pread(file.fileno(), HEADER.size + min(length, MAX_RECORD_BYTES), self._base + offset)
                 whole = _whole(data)
         return data[:whole]
+
+
+def _write_at(fd: int, data: bytes, position: int) -> None:
+    written = 0
+    while written < len(data):
+        written += os.pwrite(fd, data[written:], position + written)
 
 
 def _whole(data: bytes) -> int:

@@ -42,6 +42,7 @@ COMMIT, EXPLICIT_STEP = 1, 2  # flags of a row
 
 _T = TypeVar("_T")
 _PREFIX = struct.Struct("<III")
+_STEP = struct.Struct("<q")
 _pack = msgspec.msgpack.Encoder().encode
 _rows = msgspec.msgpack.Decoder(tuple[int, int, dict[str, Any]], ext_hook=restore)
 _schemas = msgspec.msgpack.Decoder(tuple[tuple[str, ...], str])
@@ -63,6 +64,8 @@ def _seed(kind: int, flags: int, schema: int, length: int) -> int:
 
 
 def _frame(kind: RecordKind, body: bytes, flags: int = 0, schema: int = 0) -> bytes:
+    if len(body) > MAX_RECORD_BYTES:  # readers would take its length for damage, and stop before all that follows
+        raise ValueError(f"a record of {len(body):,} bytes is more than {MAX_RECORD_BYTES:,}; save it as a file")
     return HEADER.pack(len(body), zlib.crc32(body, _seed(kind, flags, schema, len(body))), kind, flags, schema) + body
 
 
@@ -156,7 +159,7 @@ class RowEncoder:
         """Return the bytes of one row, its SCHEMA record before it where that is due.
 
         What cannot be kept is left out and noted in problems as (key, reason).
-        Raises struct.error where step is beyond 64 bits.
+        Raises struct.error where step is beyond 64 bits, ValueError where the row is beyond MAX_RECORD_BYTES.
         """
         values = tuple(data.values())
         schema = self._by_shape.get((tuple(data), tuple(map(type, values))))
@@ -209,4 +212,5 @@ class RowEncoder:
                 body = schema.pack(step, time_us, *flat.values())
                 row = _frame(RecordKind.ROW, body, flags, schema.id)
                 return row if schema.announced == self._epoch else self._announcement(schema) + row
+        _STEP.pack(step)  # or it raises: msgpack would take one bit more than readers do
         return _frame(RecordKind.MSGPACK_ROW, _pack((step, time_us, flat)), flags)

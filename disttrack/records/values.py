@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import msgspec
 
-__all__ = ["BIG_INT", "Unloggable", "flatten", "kind_of", "plain", "restore", "text"]
+__all__ = ["BIG_INT", "Unloggable", "flatten", "kind_of", "plain", "readable", "restore", "text"]
 
 BIG_INT = 1
 """msgpack extension: an int beyond 64 bits, as its decimal text."""
@@ -58,30 +58,55 @@ def flatten(data: Mapping[Any, Any], problems: list[tuple[str, str]]) -> dict[st
     What cannot be kept is left out and noted in problems as (key, reason).
     """
     flat: dict[str, Any] = {}
-    for key, value in _leaves(data, "", 0, problems):
+    for key, value in _leaves(data, "", (), problems):
         try:
             flat[key] = plain(value)
         except Unloggable as unloggable:
             problems.append((key, str(unloggable)))
         except Exception as error:  # a value's own method failed: a broken __iter__, a deleted CUDA tensor, ...
-            problems.append((key, f"reading the value raised {type(error).__name__}: {error}"))
+            problems.append((key, _failure(error)))
     return flat
 
 
 def _leaves(
-    data: Mapping[Any, Any], prefix: str, depth: int, problems: list[tuple[str, str]]
+    data: Mapping[Any, Any], prefix: str, above: tuple[int, ...], problems: list[tuple[str, str]]
 ) -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
+    """Yield every value that is no mapping; above: the identities of the mappings around data."""
+    try:
+        items = list(data.items())
+    except Exception as error:
+        problems.append((prefix.removesuffix(".")[:80], _failure(error)))
+        return
+    above = (*above, id(data))
+    for key, value in items:
         if not isinstance(key, str):
-            problems.append((f"{prefix}{key!r:.80}", f"a key must be a str, not {type(key).__name__}"))
+            problems.append((f"{prefix}{_shown(key)}", f"a key must be a str, not {type(key).__name__}"))
             continue
         name = prefix + text(key)
         if not isinstance(value, Mapping):
             yield name, value
-        elif depth >= MAX_DEPTH:
-            problems.append((name[:80], f"nested more than {MAX_DEPTH} deep, or containing itself"))
+            continue
+        inner = cast("Mapping[Any, Any]", value)
+        if id(inner) in above:  # depth alone would follow two ways back to itself 2 ** MAX_DEPTH times
+            problems.append((name[:80], "it contains itself"))
+        elif len(above) > MAX_DEPTH:
+            problems.append((name[:80], f"nested more than {MAX_DEPTH} deep"))
         else:
-            yield from _leaves(cast("Mapping[Any, Any]", value), f"{name}.", depth + 1, problems)
+            yield from _leaves(inner, f"{name}.", above, problems)
+
+
+def _shown(key: object) -> str:
+    try:
+        return f"{key!r:.80}"
+    except Exception:
+        return f"<{type(key).__name__}>"
+
+
+def _failure(error: Exception) -> str:
+    try:
+        return f"reading the value raised {type(error).__name__}: {error}"
+    except Exception:  # its __str__ raises as well
+        return f"reading the value raised {type(error).__name__}"
 
 
 def plain(value: Any, depth: int = 0) -> Any:
@@ -97,8 +122,6 @@ def plain(value: Any, depth: int = 0) -> Any:
         return float(value)
     if isinstance(value, str):
         return text(value)
-    if isinstance(value, msgspec.msgpack.Ext):
-        return value
     if isinstance(value, bytes | bytearray):
         return bytes(value).decode("utf-8", "backslashreplace")
     if depth >= MAX_DEPTH:
@@ -132,7 +155,12 @@ def _array(value: Any, depth: int) -> Any:
         )
     detach = getattr(value, "detach", None)  # torch: off the graph before it is read
     array = value if detach is None else detach()
-    return plain(array.item() if size == 1 and hasattr(array, "item") else array.tolist(), depth + 1)
+    found = array.item() if size == 1 and hasattr(array, "item") else array.tolist()
+    if type(found) is not type(value):
+        return plain(found, depth + 1)
+    if "floating" not in {base.__name__ for base in type(value).__mro__}:
+        raise Unloggable(f"a {type(value).__name__} has no plain form; log its parts")
+    return float(found)  # numpy.longdouble has no Python counterpart: the nearest float64 stands for it
 
 
 def _items(items: list[Any], depth: int) -> list[Any]:
@@ -145,16 +173,28 @@ def _items(items: list[Any], depth: int) -> list[Any]:
 
 def text(value: str) -> str:
     """Return value as a plain str that UTF-8 can hold; lone surrogates become backslash escapes."""
+    characters = str.__str__(value)  # of a subclass, too: str() of an Enum's member is its name
     try:
-        value.encode()
+        characters.encode()
     except UnicodeEncodeError:
-        return value.encode("utf-8", "backslashreplace").decode()
-    return str(value)
+        return characters.encode("utf-8", "backslashreplace").decode()
+    return characters
 
 
 def str_of_int(number: int) -> str:
     """Return the exact decimal text of an int of any size (str() refuses beyond 4,300 digits)."""
     return format(decimal.Decimal(number), "f") if abs(number) >= 10**4000 else str(number)
+
+
+def readable(value: Any) -> Any:
+    """Return a plain value as its readers get it: big ints as ints."""
+    if isinstance(value, msgspec.msgpack.Ext):
+        return restore(value.code, memoryview(value.data))
+    if isinstance(value, list):
+        return [readable(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {key: readable(item) for key, item in cast("dict[str, Any]", value).items()}
+    return value
 
 
 def restore(code: int, data: memoryview) -> int:

@@ -40,7 +40,7 @@ SYNC_S = 1.0
 LOOK_S = 0.02  # for a process group: a short script must not end before it was seen
 PENDING_S = 5.0  # how long a process that may join a process group waits for one
 CLAIM_AFTER_S = 2.0  # how long a rank other than 0 waits for the writer of a lower one
-START_AGAIN_S = 5.0
+START_AGAIN_S = 2.0
 HANDSHAKE_S = 1.0
 STORE_AFTER_S, STORE_EVERY_S = 1.0, 0.5  # ranks of one host meet without the store
 
