@@ -119,15 +119,14 @@ def _from_text(name: str, text: str) -> Any:
     """Return the value an environment variable means."""
     kind = _kinds(name)
     source = PREFIX + name.upper()
-    try:
-        if int in kind:
-            return _check(name, int(text), source)
-        if float in kind:
-            return _check(name, float(text), source)
-    except ValueError:
-        raise UsageError(
-            f"{source} cannot be used", f"{text!r} is not a number", "Set a number, or unset it."
-        ) from None
+    if int in kind or float in kind:
+        try:
+            number = int(text) if int in kind else float(text)
+        except ValueError:
+            raise UsageError(
+                f"{source} cannot be used", f"{text!r:.80} is not a number", "Set a number, or unset it."
+            ) from None
+        return _check(name, number, source)
     if bool in kind:
         if text.lower() in ("1", "true", "yes", "on"):
             return True

@@ -69,7 +69,7 @@ def test_a_trespass_is_noticed(tmp_path: Path) -> None:
 
 
 def test_every_module_says_what_it_is_and_what_it_gives() -> None:
-    silent = []
+    silent: list[str] = []
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text())
         names = {

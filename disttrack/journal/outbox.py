@@ -25,6 +25,8 @@ __all__ = [
     "Outbox",
     "StoredOutbox",
     "is_good_place",
+    "is_home",
+    "mark_home",
     "newest_join",
     "note_place",
     "outbox_directory",
@@ -35,6 +37,7 @@ __all__ = [
 
 VERSION = 1
 FILE_NAME = "000000.dtj"
+HOME_NAME = "home"  # beside it, once its process is dead and all it holds is stored
 JOIN_NAME = "join"  # beside it, the newer Join of a rank that learnt its launch later
 MARK_BYTES = 64 << 10  # how far apart the record boundaries lie that the sender may cut at
 ANNOUNCE_BYTES = 1 << 20  # how often schemas are repeated (facts/runlog.md §7)
@@ -144,7 +147,7 @@ class StoredOutbox:
             if version > VERSION:
                 raise UnsupportedFormat(self._path, version, VERSION)
             body = file.read(min(length, MAX_RECORD_BYTES))
-        if zlib.crc32(body) != crc:
+        if len(body) < length or zlib.crc32(body) != crc:
             raise ValueError(f"the header of {self._path} is torn")
         try:
             self.join = decode((directory / JOIN_NAME).read_bytes(), Join)
@@ -175,6 +178,19 @@ def _whole(data: bytes) -> int:
     for record in records(data):
         last = record.end
     return last
+
+
+def mark_home(directory: Path) -> None:
+    """Note that a dead incarnation's journal holds nothing that is not stored (it stays until its run ends)."""
+    try:
+        (directory / HOME_NAME).touch(mode=0o600)
+    except OSError:
+        pass  # removed meanwhile, or a full disk: whoever looks next finds nothing new in it
+
+
+def is_home(directory: Path) -> bool:
+    """Say whether everything a dead incarnation's journal holds is stored."""
+    return (directory / HOME_NAME).exists()
 
 
 def write_join(directory: Path, join: Join) -> None:

@@ -262,6 +262,8 @@ class Sender:
                     return
                 if isinstance(answer, Ack) and answer.offset > self.acked:
                     self.acked, progressed = answer.offset, now
+            if not self._membership.key_known and self._membership.upgrade():
+                return  # before it is finished: these records belong to another run
             if self._end is not None and self.acked >= self._end[1]:
                 self._stop = True
                 self.finished.set()
@@ -274,8 +276,6 @@ class Sender:
             if now - checked > RESEND_S:
                 checked = now
                 if not writer.record.may_answer() or (spoke > heard and now - heard > ANSWER_S):
-                    return
-                if not self._membership.key_known and self._membership.upgrade():
                     return
 
     def _next_messages(self, sent: int, said_final: bool) -> Iterator[Data]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 from disttrack.environments.host import runtime_directory
-from disttrack.journal.outbox import StoredOutbox, stored_outboxes
+from disttrack.journal.outbox import StoredOutbox, is_home, stored_outboxes
 from disttrack.records.codec import records
 from disttrack.records.types import USER_KINDS
 from disttrack.settings import load
@@ -16,6 +17,9 @@ from disttrack.writer.launch import Launch
 from disttrack.writer.liveness import lives
 
 __all__ = ["Homecoming", "bring_home"]
+
+WAIT_S = 3.0
+LOOK_S = 0.02
 
 
 class Homecoming(NamedTuple):
@@ -31,18 +35,32 @@ class Homecoming(NamedTuple):
 def bring_home(root: Path) -> list[Homecoming]:
     """Store what dead processes' journals on this host hold for runs in root; idempotent, safe beside live ranks.
 
-    A launch that has a writer is left to it. Raises OSError where the root cannot be written.
+    A launch that has a writer is left to it, and waited for a moment: it may have been started to do just this.
+    Raises OSError where the root cannot be written.
     """
     runtime = runtime_directory(load().runtime_dir)
-    waiting = [
-        stored for stored in stored_outboxes(runtime) if Path(stored.join.root) == root and not lives(stored.join)
-    ]
     home: list[Homecoming] = []
-    for key in dict.fromkeys(stored.join.launch_key for stored in waiting):
-        claim = Claim(runtime, key)
-        if claim.take():
-            home += _bring_launch_home(runtime, key, claim)
-    return home
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        left_to_writer = False
+        for key, journals in _waiting(runtime, root).items():
+            claim = Claim(runtime, key)
+            if claim.take():
+                home += _bring_launch_home(runtime, key, claim)
+            elif not all(is_home(journal) for journal in journals):
+                left_to_writer = True
+        if not left_to_writer or time.monotonic() > deadline:
+            return home
+        time.sleep(LOOK_S)
+
+
+def _waiting(runtime: Path, root: Path) -> dict[str, list[Path]]:
+    """Return the journals of dead processes for runs in root, by launch."""
+    waiting: dict[str, list[Path]] = {}
+    for stored in stored_outboxes(runtime):
+        if Path(stored.join.root) == root and not lives(stored.join):
+            waiting.setdefault(stored.join.launch_key, []).append(stored.directory)
+    return waiting
 
 
 def _bring_launch_home(runtime: Path, key: str, claim: Claim) -> list[Homecoming]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from disttrack.environments.launch import owner_is_gone
-from disttrack.journal.outbox import StoredOutbox, remove, stored_outboxes
+from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
 from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
 from disttrack.records.names import directory_name, generated_name, generated_words, new_run_id
 from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
@@ -101,6 +101,7 @@ class Launch:
                 incarnation=source.join.incarnation, seen="ended" if helper else "crashed", time_us=now_us()
             )
         run.see(source, seen)
+        mark_home(Path(source.join.journal))
 
     def ended(self, run: RunIngest, source: Source, data: bytes) -> None:
         """Note that a rank said its last record, which data ends with."""

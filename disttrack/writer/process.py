@@ -120,7 +120,7 @@ class _Writer:
 
     def _next_due(self) -> float:
         waits = [due for run in self._launch.runs.values() if (due := run.due_in()) is not None]
-        return min([HOUSEKEEPING_S, *waits])
+        return min([max(0.0, self._looked + HOUSEKEEPING_S - time.monotonic()), *waits])
 
     def _guard(self, action: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> None:
         """Do one thing; what goes wrong with it must not cost the other ranks their writer."""

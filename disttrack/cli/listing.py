@@ -1,0 +1,146 @@
+"""The verbs that show runs: ls, show and ranks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from disttrack.cli.output import day_time, duration, figure, printable, say_json
+from disttrack.cli.reading import as_json, in_directory, opened_root
+from disttrack.cli.reports import comparison_report, run_report, state_colour
+from disttrack.cli.shapes import comparison_shape, detail_shape, run_shape
+from disttrack.cli.tables import Column, Terminal, table, without
+from disttrack.query.ranks import compare_ranks
+from disttrack.query.runs import RunRow, list_runs, show_run
+
+__all__ = ["ls", "ranks", "run_table", "show"]
+
+_SUMMARY_COLUMNS = 3
+_NAMED_PROJECTS = 5
+
+
+@click.command()
+@click.option("--project", metavar="P", help="Only the runs of this project.")
+@click.option("-n", "limit", metavar="N", type=click.IntRange(min=1), help="Only the N newest runs.")
+@as_json()
+@in_directory
+def ls(project: str | None, limit: int | None, json: bool, directory: str | None) -> None:
+    """List the runs, newest first."""
+    root = opened_root(directory)
+    found = list_runs(root, project=project, limit=limit) if root.is_dir() else []
+    if not found:
+        click.echo(_nothing_there(root, project), err=True)
+    if json:
+        say_json([run_shape(run) for run in found])
+    elif found:
+        _say(run_table(found, _terminal()))
+
+
+@click.command()
+@click.argument("run_id", metavar="ID")
+@as_json()
+@in_directory
+def show(run_id: str, json: bool, directory: str | None) -> None:
+    """Show one run: config, summary, ranks, and what became of its records."""
+    run = show_run(opened_root(directory), run_id)
+    if json:
+        say_json(detail_shape(run))
+    else:
+        _say(run_report(run, _terminal()))
+
+
+@click.command()
+@click.argument("run_id", metavar="ID")
+@click.argument("metric", metavar="[METRIC]", required=False)
+@as_json()
+@in_directory
+def ranks(run_id: str, metric: str | None, json: bool, directory: str | None) -> None:
+    """Compare the ranks of a run: who is slow, behind or gone.
+
+    METRIC is what they are compared by (default: the time between their rows).
+    """
+    comparison = compare_ranks(opened_root(directory), run_id, metric)
+    if json:
+        say_json(comparison_shape(comparison))
+    else:
+        _say(comparison_report(comparison, _terminal()))
+
+
+def run_table(runs: Sequence[RunRow], terminal: Terminal) -> Iterator[str]:
+    """Yield the lines of `ls`."""
+    one_project = len({run.project for run in runs}) == 1
+    keys = _summary_keys(runs)
+    columns = [
+        Column("ID"),  # never shortened: half an id finds nothing
+        Column("NAME", least=12),
+        Column("PROJECT", worth=3 if one_project else 6, least=8),
+        Column("GROUP", worth=7, least=8),
+        Column("STATE", colour=state_colour),
+        Column("RANKS", right=True),
+        Column("ATTEMPT", right=True, worth=4),
+        Column("CREATED", worth=5),
+        Column("DURATION", right=True, worth=8),
+        # The first of them is kept longest, the others go before anything else.
+        *(Column(printable(key), right=True, worth=9 if at == 0 else -at) for at, key in enumerate(keys)),
+    ]
+    rows = [
+        [
+            printable(run.id),
+            printable(run.name),
+            printable(run.project),
+            printable(run.group or "-"),
+            run.state,
+            f"{run.ranks_joined}/{run.world_size}",
+            str(run.attempt),
+            day_time(run.created_at),
+            duration(run.duration_s),
+            *(figure(run.summary.get(key)) for key in keys),
+        ]
+        for run in runs
+    ]
+    if not any(run.attempt for run in runs):
+        columns, rows = without("ATTEMPT", columns, rows)
+    yield from table(columns, rows, terminal)
+
+
+def _summary_keys(runs: Sequence[RunRow]) -> list[str]:
+    """Return the numbers that most of these runs have, in the order in which the newest of them has them."""
+    having = Counter(key for run in runs for key, value in run.summary.items() if _is_number(value))
+    return sorted(having, key=lambda key: -having[key])[:_SUMMARY_COLUMNS]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _nothing_there(root: Path, project: str | None) -> str:
+    """Return where was looked, how to look elsewhere, and how to start a run."""
+    where = printable(str(root))
+    start = "Start a run with `run = disttrack.init(project='my-project')`"
+    if not root.is_dir():
+        return (
+            f"No runs: {where} does not exist. {start}, or name the directory it lies in with --dir (or DISTTRACK_DIR)."
+        )
+    projects = sorted({run.project for run in list_runs(root)}) if project is not None else []
+    if projects:
+        return f"No runs of project {project!r} in {where}. There are runs of {_named(projects)}."
+    return f"No runs in {where} yet. {start}, or look elsewhere with --dir (or DISTTRACK_DIR)."
+
+
+def _named(projects: Sequence[str]) -> str:
+    named = ", ".join(printable(project) for project in projects[:_NAMED_PROJECTS])
+    return named if len(projects) <= _NAMED_PROJECTS else f"{named} and {len(projects) - _NAMED_PROJECTS} more"
+
+
+def _terminal() -> Terminal:
+    return Terminal.of(sys.stdout, os.environ)
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)

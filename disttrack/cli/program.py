@@ -1,0 +1,114 @@
+"""The command `disttrack`: which verbs there are, and how each of them ends."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import io
+import os
+import sys
+from typing import NamedTuple
+
+import click
+
+from disttrack.cli.output import printable
+from disttrack.errors import DisttrackError, UsageError
+
+__all__ = ["FAILED", "INTERRUPTED", "NOBODY_READS", "USAGE", "VERBS", "Verb", "main", "program"]
+
+FAILED, USAGE = 1, 2
+INTERRUPTED, NOBODY_READS = 130, 141  # as a shell reports a program that SIGINT or SIGPIPE ended
+
+
+class Verb(NamedTuple):
+    """Where a verb is, and what it does in a few words: help is printed without importing any of them."""
+
+    module: str
+    summary: str
+
+
+VERBS = {
+    "ls": Verb("listing", "List the runs, newest first."),
+    "show": Verb("listing", "Show one run: config, summary, ranks, and what became of its records."),
+    "ranks": Verb("listing", "Compare the ranks of a run: who is slow, behind or gone."),
+    "export": Verb("exporting", "Write every value a run logged, as jsonl or csv."),
+}
+
+
+class _Program(click.Group):
+    """A group that imports a verb when it is called, and turns what it raises into text and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"disttrack.cli.{verb.module}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(args[0], VERBS, n=3)
+            hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(VERBS)}."
+            ctx.fail(f"No verb {args[0]!r:.80}. {hint}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # `| head` has enough. The interpreter flushes once more on its way out, and must not find the pipe.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(NOBODY_READS)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except DisttrackError as error:
+            click.echo(f"Error: {printable(str(error))}", err=True)
+            ctx.exit(USAGE if isinstance(error, UsageError) else FAILED)
+        except OSError as error:
+            what = str(error) if error.filename is None else f"{error.filename}: {error.strerror}"
+            click.echo(f"Error: {printable(what)}. Mend that and try again; what is stored was not changed.", err=True)
+            ctx.exit(FAILED)
+        return result
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib import metadata  # 20 ms that no verb needs
+
+    try:
+        click.echo(f"disttrack {metadata.version('disttrack')}")
+    except metadata.PackageNotFoundError:
+        click.echo("disttrack, not installed (run from its sources)")
+    ctx.exit()
+
+
+@click.group(
+    cls=_Program, subcommand_metavar="VERB [ARGUMENTS]...", context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+def program() -> None:
+    """The flight recorder of distributed training: what every rank logged, on one table."""
+
+
+def main() -> None:
+    """Run the command line of this process, and exit."""
+    # Exact integers of any size: this process prints what was logged, however many digits it has.
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(0)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks
+    program(prog_name="disttrack")

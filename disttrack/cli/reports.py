@@ -1,0 +1,237 @@
+"""What show and ranks print for people: a run as a block of text, and its ranks side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+import click
+from rich.cells import cell_len
+
+from disttrack.cli.output import age, count, day_time, duration, exact, figure, printable
+from disttrack.cli.tables import Column, Terminal, table, without
+from disttrack.query.ranks import RankComparison, RankPace
+from disttrack.query.runs import RankRow, RunDetail, RunReceipt
+
+__all__ = ["comparison_report", "run_report", "state_colour"]
+
+NOTABLE_SKEW = 1.1  # 10 % above the median rank: below that, ranks of a healthy job differ too (facts/ui.md)
+_NAMED_RANKS = 8  # more are counted, not named
+_COLOURS = {
+    "finished": "green",
+    "running": "cyan",
+    "failed": "red",
+    "crashed": "red",
+    "lost": "red",
+    "preempted": "yellow",
+    "silent": "yellow",
+    "pending": "yellow",
+    "stopped": "yellow",
+}
+
+
+def state_colour(state: str) -> str | None:
+    """Return the colour of a run's or rank's state."""
+    return _COLOURS.get(state)
+
+
+def run_report(run: RunDetail, terminal: Terminal) -> Iterator[str]:
+    """Yield the lines of `show`."""
+    yield _bold(f"{printable(run.name)}  {printable(run.project)}/{printable(run.id)}", terminal)
+    yield run_sentence(run)
+    yield ""
+    yield from _labels(run)
+    for title, lines in (("Config", _config(run.config)), ("Summary", _summary(run, terminal))):
+        body = list(lines)
+        if body:
+            yield from ("", _bold(title, terminal), *body)
+    if run.ranks:
+        yield from ("", _bold("Ranks", terminal), *_ranks(run.ranks, terminal))
+
+
+def run_sentence(run: RunDetail) -> str:
+    """Return what became of a run and of its ranks, as one sentence."""
+    if run.state == "running":
+        told = f"Running for {duration(run.duration_s)}, since {day_time(run.created_at)}"
+    elif run.ended_at is None:
+        told = f"{run.state.capitalize()}; started {day_time(run.created_at)}"
+    else:
+        told = f"{run.state.capitalize()} after {duration(run.duration_s)}; started {day_time(run.created_at)}"
+    if run.attempt:
+        told += f", attempt {run.attempt}"
+    if run.world_size == run.ranks_joined == 1:
+        return f"{told}."
+    return f"{told}. {run.ranks_joined} of {count(run.world_size, 'rank')} joined{_by_state(run.ranks)}."
+
+
+def _by_state(ranks: Sequence[RankRow]) -> str:
+    """Return which ranks are in which state, the rarest state first; nothing where all are in one."""
+    newest = {rank.rank: rank.state for rank in sorted(ranks, key=lambda rank: rank.attempt)}
+    states: dict[str, list[int]] = {}
+    for number, state in sorted(newest.items()):
+        states.setdefault(state, []).append(number)
+    if len(states) < 2:
+        return f": all {next(iter(states))}" if states and len(newest) > 1 else ""
+    *rare, commonest = sorted(states.items(), key=lambda item: len(item[1]))
+    parts = [f"{_ranks_named(numbers)} {state}" for state, numbers in rare]
+    return ": " + ", ".join([*parts, f"{len(commonest[1])} {commonest[0]}"])
+
+
+def _ranks_named(numbers: Sequence[int]) -> str:
+    if len(numbers) > _NAMED_RANKS:
+        return str(len(numbers))
+    return f"rank{'' if len(numbers) == 1 else 's'} " + ", ".join(map(str, numbers))
+
+
+def receipt_sentence(receipt: RunReceipt) -> str:
+    """Return where the records of a run are."""
+    told = (
+        f"{count(receipt.logged, 'record')} logged: {receipt.stored:,} stored, {receipt.pending:,} pending, "
+        f"{receipt.dropped:,} dropped"
+    )
+    if receipt.unreachable:
+        told += f"; of the pending, {receipt.unreachable:,} are on nodes that do not answer"
+    return told
+
+
+def _labels(run: RunDetail) -> Iterator[str]:
+    labels = [("group", run.group), ("job type", run.job_type), ("tags", ", ".join(run.tags)), ("notes", run.notes)]
+    for label, text in labels:
+        first, *more = (text or "").splitlines() or [""]
+        if first or more:
+            yield f"  {label:<9} {printable(first)}".rstrip()
+            yield from (f"  {'':<9} {printable(line)}".rstrip() for line in more)
+    yield f"  records   {receipt_sentence(run.receipt)}"
+
+
+def _config(config: Mapping[str, object]) -> Iterator[str]:
+    leaves = [(printable(key), exact(value)) for key, value in _leaves(config, "")]
+    width = max((cell_len(key) for key, _ in leaves), default=0)
+    yield from (f"  {key}{' ' * (width - cell_len(key))}  {value}".rstrip() for key, value in leaves)
+
+
+def _leaves(values: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(cast("Mapping[str, object]", value), f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _summary(run: RunDetail, terminal: Terminal) -> Iterator[str]:
+    """Yield the last values; with more than one rank, their spread beside them."""
+    spread = run.summary_ranks if run.ranks_joined > 1 else {}
+    keys = [*run.summary, *(key for key in spread if key not in run.summary)]
+    if not keys:
+        return
+    columns = [Column("KEY", least=12), Column("LAST", right=True, least=8)]
+    rows = [[printable(key), figure(run.summary.get(key))] for key in keys]
+    if spread:
+        titles = [("MIN", 2), ("MEAN", 3), ("MAX", 4), ("MAX AT", 5)]
+        columns += [Column(title, right=True, worth=worth) for title, worth in titles]
+        for key, row in zip(keys, rows, strict=True):
+            one = spread.get(key)
+            figures = [one.min, one.mean, one.max] if one is not None else [None] * 3
+            row += [*(figure(value) for value in figures), f"rank {one.argmax}" if one is not None else "-"]
+    yield from table(columns, rows, terminal, indent=2)
+
+
+def _ranks(ranks: Sequence[RankRow], terminal: Terminal) -> Iterator[str]:
+    columns = [
+        Column("RANK", right=True),
+        Column("LOCAL", right=True, worth=2),
+        Column("NODE", worth=4, least=8),
+        Column("JOB TYPE", worth=3, least=8),
+        Column("STATE", colour=state_colour),
+        Column("ATTEMPT", right=True, worth=1),
+        Column("ROWS", right=True),
+        Column("LAST STEP", right=True, worth=6),
+        Column("LAST SEEN", right=True, worth=5),
+    ]
+    rows = [
+        [
+            str(rank.rank),
+            figure(rank.local_rank),
+            printable(rank.node or "-"),
+            printable(rank.job_type or "-"),
+            rank.state,
+            str(rank.attempt),
+            figure(rank.rows),
+            figure(rank.last_step),
+            age(rank.last_seen_s),
+        ]
+        for rank in ranks
+    ]
+    if not any(rank.attempt for rank in ranks):
+        columns, rows = without("ATTEMPT", columns, rows)
+    yield from table(columns, rows, terminal, indent=2)
+
+
+def comparison_report(comparison: RankComparison, terminal: Terminal) -> Iterator[str]:
+    """Yield the lines of `ranks`: a row per rank, then the verdict."""
+    paces = comparison.ranks
+    scale, unit = _scale(comparison)
+    what = "time between rows" if comparison.metric is None else printable(comparison.metric)
+    run = f"{printable(comparison.name)}  {printable(comparison.project)}/{printable(comparison.id)}"
+    yield f"{run}: {what} of each rank"
+    yield ""
+    columns = [
+        Column("RANK", right=True),
+        Column("NODE", worth=3, least=8),
+        Column("JOB TYPE", worth=1, least=8),
+        Column("STATE", colour=state_colour),
+        Column("LAST STEP", right=True, worth=5),
+        Column("BEHIND", right=True, worth=6),
+        Column("LAST SEEN", right=True, worth=2),
+        Column(f"MEDIAN{unit}", right=True),
+        Column(f"P95{unit}", right=True, worth=4),
+        Column("SKEW", right=True),
+        Column(""),
+    ]
+    worst = _worst(paces)
+    rows = [
+        [
+            str(pace.rank),
+            printable(pace.node or "-"),
+            printable(pace.job_type or "-"),
+            pace.state,
+            figure(pace.last_step),
+            figure(pace.steps_behind),
+            age(pace.last_seen_s),
+            figure(None if pace.median is None else pace.median * scale),
+            figure(None if pace.p95 is None else pace.p95 * scale),
+            "-" if pace.skew is None else f"{pace.skew:.2f}x",
+            "" if pace is not worst else "<- slowest" if comparison.metric is None else "<- highest",
+        ]
+        for pace in paces
+    ]
+    yield from table(columns, rows, terminal)
+    if sum(pace.median is not None for pace in paces) > 1:
+        yield ""
+        yield _verdict(comparison, worst, what)
+
+
+def _scale(comparison: RankComparison) -> tuple[float, str]:
+    """Return what to multiply by, and the unit as the titles name it: milliseconds where no median reaches a second."""
+    if comparison.metric is not None:
+        return 1, ""
+    medians = [pace.median for pace in comparison.ranks if pace.median is not None]
+    return (1, " s") if any(median >= 1 for median in medians) else (1000, " ms")
+
+
+def _worst(paces: Sequence[RankPace]) -> RankPace | None:
+    """Return the rank that strays most from the median rank, where that is notable."""
+    candidates = [pace for pace in paces if pace.skew is not None and pace.skew >= NOTABLE_SKEW]
+    return max(candidates, key=lambda pace: pace.skew or 0.0, default=None)
+
+
+def _verdict(comparison: RankComparison, worst: RankPace | None, what: str) -> str:
+    if worst is None:
+        return f"No rank is {NOTABLE_SKEW - 1:.0%} or more above the median rank in {what}."
+    word = "the slowest" if comparison.metric is None else "the highest"
+    node = f" on {printable(worst.node)}" if worst.node else ""
+    return f"Rank {worst.rank}{node} is {word}: {worst.skew:.2f}x the median rank in {what}."
+
+
+def _bold(text: str, terminal: Terminal) -> str:
+    return click.style(text, bold=True) if terminal.colour else text

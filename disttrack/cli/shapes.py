@@ -1,0 +1,56 @@
+"""The JSON that other tools rely on (docs/cli.md): fields are only ever added."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from disttrack.cli.output import iso
+from disttrack.query.ranks import RankComparison
+from disttrack.query.runs import RunDetail, RunRow
+
+__all__ = ["comparison_shape", "detail_shape", "run_shape"]
+
+
+def run_shape(run: RunRow) -> dict[str, object]:
+    """Return what `ls --json` prints of a run."""
+    return {
+        "id": run.id,
+        "entity": run.entity,
+        "project": run.project,
+        "name": run.name,
+        "group": run.group,
+        "job_type": run.job_type,
+        "state": run.state,
+        "world_size": run.world_size,
+        "ranks_joined": run.ranks_joined,
+        "attempt": run.attempt,
+        "created_at": iso(run.created_at),
+        "ended_at": iso(run.ended_at),
+        "duration_s": run.duration_s,
+        "tags": run.tags,
+        "notes": run.notes,
+        "summary": run.summary,
+    }
+
+
+def detail_shape(run: RunDetail) -> dict[str, object]:
+    """Return what `show --json` prints."""
+    return {
+        **run_shape(run),
+        "config": run.config,
+        "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
+        "ranks": [asdict(rank) for rank in run.ranks],
+        "receipt": asdict(run.receipt),
+    }
+
+
+def comparison_shape(comparison: RankComparison) -> dict[str, object]:
+    """Return what `ranks --json` prints; median and p95 are seconds where metric is null."""
+    return {
+        "id": comparison.id,
+        "project": comparison.project,
+        "name": comparison.name,
+        "metric": comparison.metric,
+        "unit": "s" if comparison.metric is None else None,
+        "ranks": [asdict(pace) for pace in comparison.ranks],
+    }

@@ -1,0 +1,186 @@
+"""One run's log, frame by frame, into facts and rows: the live tail, and what the indexer stores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from disttrack.errors import UnsupportedFormat
+from disttrack.index.blocks import MemoryBlock, Piece, Schemas, gather
+from disttrack.index.facts import Cursor, RunFacts, SegmentFacts, Sighted, SourceFacts
+from disttrack.index.stream import Stream
+from disttrack.journal.segment import Damage, Frame, FrameKind, check_version, entries, read_frames
+from disttrack.records.types import Admission, Alias, Incarnation, RowSchema, RunEnd, RunHeader, Sighting
+
+__all__ = ["Replaced", "RunDecoder", "SegmentSeen"]
+
+WINDOW_BYTES = 8 << 20  # of frames between two decodings: enough rows of each of 256 ranks for numpy to pay
+HEAD_BYTES = 24  # a frame's header, with the checksum over its payload
+
+
+class SegmentSeen(NamedTuple):
+    """A segment file as a directory listing showed it."""
+
+    inode: int
+    size: int
+
+
+class Replaced(Exception):
+    """A segment is not the file that was read before, or shorter: what is known of the run is void."""
+
+
+class RunDecoder:
+    """Reads the segments of one run, from where it was left. Rows pile up until they are drained."""
+
+    def __init__(
+        self,
+        facts: RunFacts | None = None,
+        sources: Sequence[tuple[SourceFacts, Cursor]] = (),
+        schemas: Sequence[RowSchema] = (),
+    ) -> None:
+        """Go on from what was known when everything before facts.segments' positions was drained."""
+        self.facts = RunFacts() if facts is None else facts
+        self.schemas = Schemas(schemas)
+        self.pending_values = 0
+        self.touched: set[int] = set()  # sources that said something since the last drain
+        self._pieces: dict[int, list[Piece]] = {}
+        self.streams: list[Stream] = []
+        self._by_incarnation: dict[Incarnation, Stream] = {}
+        for source, cursor in sources:
+            self._open(source, cursor)
+
+    def _open(self, facts: SourceFacts, cursor: Cursor) -> Stream:
+        stream = Stream(len(self.streams), facts, cursor, self.schemas, self._emit)
+        self.streams.append(stream)
+        self._by_incarnation[facts.incarnation] = stream
+        return stream
+
+    def _stream(self, incarnation: Incarnation) -> Stream:
+        stream = self._by_incarnation.get(incarnation)
+        if stream is None:
+            stream = self._open(SourceFacts(incarnation=incarnation), Cursor())
+        self.touched.add(stream.src)
+        return stream
+
+    def _emit(self, sid: int, piece: Piece) -> None:
+        self._pieces.setdefault(sid, []).append(piece)
+        self.pending_values += len(piece.at) * max(1, piece.bits.shape[1])
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing was read since the last drain."""
+        return not self._pieces and not self.touched
+
+    def drain(self) -> list[tuple[int, MemoryBlock]]:
+        """Return the rows that piled up as a sorted block for each schema id, and forget them."""
+        blocks = self.tail()
+        self._pieces.clear()
+        self.touched.clear()
+        self.pending_values = 0
+        return blocks
+
+    def tail(self) -> list[tuple[int, MemoryBlock]]:
+        """Return the rows that piled up as a sorted block for each schema id; copies, so that reading may go on."""
+        return [(sid, gather(self.schemas.all[sid], pieces)) for sid, pieces in sorted(self._pieces.items())]
+
+    def read(self, log: Path, seen: Mapping[int, SegmentSeen]) -> Iterator[None]:
+        """Read what is new in segments of a log; yield at every point where the decoder may be drained or left.
+
+        seen: the segments by their numbers. Raises Replaced, or OSError where one cannot be read.
+        """
+        known = {segment.number: segment for segment in self.facts.segments}
+        if known.keys() - seen.keys():
+            raise Replaced(log)
+        for number in sorted(seen):
+            if number not in known:
+                known[number] = SegmentFacts(number, seen[number].inode, 0)
+                self.facts.segments = [known[each] for each in sorted(known)]
+        for number in sorted(seen):
+            yield from self._read_segment(log / f"{number:06d}.dtl", known[number], seen[number])
+            if self.facts.newer is not None:
+                return
+
+    def _read_segment(self, path: Path, segment: SegmentFacts, seen: SegmentSeen) -> Iterator[None]:
+        if seen.inode != segment.inode or seen.size < segment.position:
+            raise Replaced(path)
+        if seen.size == segment.size:
+            return
+        _check_head(path, segment)
+        size = 0
+        for frame in read_frames(path, segment.position):
+            try:
+                self._take(frame, segment, path)
+            except UnsupportedFormat as error:
+                self.facts.newer = (str(path), error.found)
+                break
+            segment.position = frame.end
+            size += frame.end - frame.start if isinstance(frame, Damage) else len(frame.payload)
+            if size >= WINDOW_BYTES:
+                size = 0
+                self._decode()
+                yield
+        self._decode()
+        segment.size = seen.size
+        yield
+
+    def _decode(self) -> None:
+        for src in sorted(self.touched):
+            self.streams[src].flush()
+
+    def _take(self, frame: Frame | Damage, segment: SegmentFacts, path: Path) -> None:
+        """Take one frame; raise UnsupportedFormat where a newer disttrack wrote it."""
+        if isinstance(frame, Damage):
+            self.facts.damage += 1
+        elif frame.kind == FrameKind.DATA:
+            segment.over_us = None
+            by_incarnation, touched = self._by_incarnation, self.touched
+            for rank, incarnation, end, data in entries(frame):
+                stream = by_incarnation.get(incarnation) or self._stream(incarnation)
+                stream.facts.rank_hint = rank
+                touched.add(stream.src)
+                stream.take(end, data)
+        else:
+            try:
+                self._say(frame, segment, path)
+            except msgspec.MsgspecError:
+                self.facts.damage += 1
+
+    def _say(self, frame: Frame, segment: SegmentFacts, path: Path) -> None:
+        """Take a frame of the writer's own."""
+        facts = self.facts
+        if frame.kind == FrameKind.HEADER:
+            header = frame.value(RunHeader)
+            check_version(header, path)
+            if facts.header is None or segment.number < facts.header_in:
+                facts.header, facts.header_in = header, segment.number
+        elif frame.kind == FrameKind.ADMISSION:
+            segment.over_us = None
+            admission = frame.value(Admission)
+            self._stream(admission.join.incarnation).admit(admission, segment.number)
+        elif frame.kind == FrameKind.SIGHTING:
+            sighting = frame.value(Sighting)
+            if sighting.seen != "ended":
+                segment.over_us = None
+            self._sight(self._stream(sighting.incarnation).facts, sighting, (segment.number, frame.start))
+        elif frame.kind == FrameKind.ALIAS:
+            facts.alias_of = frame.value(Alias).of
+        elif frame.kind == FrameKind.END:
+            segment.over_us = frame.value(RunEnd).time_us
+
+    def _sight(self, facts: SourceFacts, sighting: Sighting, place: tuple[int, int]) -> None:
+        facts.saw_time(sighting.time_us)
+        if facts.sighted is None or place > (facts.sighted.segment, facts.sighted.position):
+            facts.sighted = Sighted(sighting.seen, sighting.exit_code, sighting.time_us, *place)
+
+
+def _check_head(path: Path, segment: SegmentFacts) -> None:
+    """Raise Replaced where another file has taken this one's place, inode and all."""
+    with open(path, "rb") as file:
+        head = os.pread(file.fileno(), HEAD_BYTES, 0)
+    if segment.head and head != segment.head:
+        raise Replaced(path)
+    segment.head = head if len(head) == HEAD_BYTES else b""

@@ -1,0 +1,303 @@
+"""Keeps the index of one root up with its run logs, and answers what it knows of them.
+
+One process indexes at a time, in transactions of TRANSACTION_S; who finds it busy serves what is
+there. The rows of a live run that lie in no chunk yet are decoded by each reader for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from disttrack.index.blocks import Block
+from disttrack.index.decoder import Replaced, RunDecoder
+from disttrack.index.facts import RunFacts, SourceFacts, pack
+from disttrack.index.queries import RunRecord, Vanished, answering, names_of, records, sealed_blocks
+from disttrack.index.sqlite import MEMORY, Busy, index_path, opened, reading, writing
+from disttrack.index.store import RunRow, Store
+from disttrack.index.survey import NEVER, ProjectTimes, changed_ns, look, project_directories, runs, segments, trusted
+from disttrack.records.codec import decode
+from disttrack.records.names import directory_name
+
+__all__ = ["Index", "Snapshot"]
+
+TRANSACTION_S = 0.5
+LOCK_WAIT_S = 2.0  # for another indexer, before what is there is served: four of its transactions
+COLD_VALUES = 1_000_000  # pending values at which a log being read is sealed (facts/runlog.md §2: 81 MB of memory)
+LIVE_VALUES = 256_000  # ... at the end of a log that grows
+MAX_DECODERS = 64
+
+
+class Snapshot(NamedTuple):
+    """A run at one moment: what is known of it, and all its rows. Blocks may be read as long as the index is open."""
+
+    record: RunRecord
+    blocks: list[Block]
+
+
+class _Work(NamedTuple):
+    """A run to look into; inode is None where it is gone."""
+
+    project: str
+    directory: str
+    inode: int | None
+
+
+class _Plan(NamedTuple):
+    work: list[_Work]
+    remember: dict[str, ProjectTimes]
+    gone: list[int]  # projects
+
+
+class Index:
+    """The index of one root. May be used by several threads; not across a fork."""
+
+    def __init__(
+        self,
+        root: Path,
+        environ: Mapping[str, str],
+        *,
+        cold_values: int = COLD_VALUES,
+        live_values: int = LIVE_VALUES,
+    ) -> None:
+        """root need not exist yet. environ says where caches lie (sqlite.index_path).
+
+        cold_values, live_values: how many values may wait until they are sealed, within a log and at its end.
+        """
+        self.root = root
+        self._environ = environ
+        self._cold_values, self._live_values = cold_values, live_values
+        self._lock = threading.RLock()
+        self._decoders: OrderedDict[int, tuple[int, RunDecoder]] = OrderedDict()  # by run: generation, decoder
+        self._path, self._file, self._has_root = MEMORY, 0, False
+        self._store = self._opened()
+
+    def close(self) -> None:
+        """Close the index; nothing may be asked of it afterwards."""
+        with self._lock:
+            self._store.connection.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_store"):  # else it was never opened
+            self._store.connection.close()
+
+    def _opened(self) -> Store:
+        self._has_root = self.root.is_dir()
+        self._path = index_path(self.root, self._environ) if self._has_root else MEMORY
+        store = Store(opened(self._path))
+        self._file = _inode(self._path)
+        return store
+
+    def _reopen(self) -> None:
+        """Open the index anew where its file was deleted, or where its root has come to be or gone."""
+        if self._has_root != self.root.is_dir() or self._file != _inode(self._path):
+            self._store.connection.close()
+            self._decoders.clear()
+            self._store = self._opened()
+
+    # Keeping up
+
+    def catch_up(self, wait_s: float = LOCK_WAIT_S) -> bool:
+        """Apply what is new in the root; return False where another process indexes, and what is there must do.
+
+        Raises UnsafeDirectory or OSError where no index can be opened or the root cannot be read.
+        """
+        with self._lock:
+            self._reopen()
+            try:
+                self._carry_out(self._plan(time.time_ns()), wait_s)
+            except BaseException as error:
+                # What the transaction had sealed is unsealed again, but the decoders have let go of it.
+                self._decoders.clear()
+                self._store.forget()
+                if isinstance(error, Busy):
+                    return False
+                raise
+            return True
+
+    def _carry_out(self, plan: _Plan, wait_s: float) -> None:
+        """Apply a plan in as many transactions as it takes; raise Busy where the index cannot be written."""
+        work = deque(plan.work)
+        while work or plan.remember or plan.gone:
+            with writing(self._store.connection, wait_s):
+                deadline = time.monotonic() + TRANSACTION_S
+                while work and time.monotonic() < deadline:
+                    if self._do(work[0], deadline):
+                        work.popleft()
+                if not work:  # only now: who is killed half way finds the rest by the times still unknown
+                    for project, times in plan.remember.items():
+                        self._store.remember(project, times)
+                    for number in plan.gone:
+                        self._store.drop_project(number)
+                    return
+
+    def _plan(self, now_ns: int) -> _Plan:
+        """Find out, without writing, which runs came, went or may have grown."""
+        known = self._store.projects()
+        plan = _Plan([], {}, [])
+        there = project_directories(self.root) if self.root.is_dir() else []
+        for project in there:
+            number, times = known.get(project, (-1, NEVER))
+            try:
+                self._plan_project(plan, project, number, times, now_ns)
+            except OSError:
+                continue  # vanished meanwhile, or another user's
+        plan.gone.extend(number for project, (number, _) in known.items() if project not in there)
+        return plan
+
+    def _plan_project(self, plan: _Plan, project: str, number: int, times: ProjectTimes, now_ns: int) -> None:
+        found = look(self.root / project, times, now_ns)
+        rows = self._store.rows(number, only_live=True)
+        for name in found.live - rows.keys():
+            if (row := self._store.row(number, name)) is not None:
+                rows[name] = row
+        candidates = set(rows)
+        if found.changed or not found.live <= rows.keys():
+            rows = self._store.rows(number)
+            there = {name: inode for name, inode in runs(self.root / project).items() if name not in found.deleted}
+            other = [name for name, row in rows.items() if there.get(name) != row.inode]
+            plan.work.extend(_Work(project, name, there.get(name)) for name in other)
+            plan.work.extend(_Work(project, name, inode) for name, inode in there.items() if name not in rows)
+            if found.woken:
+                candidates |= {name for name, row in rows.items() if row.log_ns != changed_ns(self._log(project, name))}
+            candidates -= set(other)
+            if found.times != times:
+                plan.remember[project] = found.times
+        plan.work.extend(
+            _Work(project, name, rows[name].inode)
+            for name in sorted(candidates)
+            if _differs(decode(rows[name].facts, RunFacts), self._log(project, name))
+        )
+
+    def _log(self, project: str, directory: str) -> Path:
+        return self.root / project / directory / "log"
+
+    def _do(self, work: _Work, deadline: float) -> bool:
+        """Apply what is new in one run; return whether that was all."""
+        project = self._store.project(work.project)
+        row = self._store.row(project, work.directory)
+        if row is not None and row.inode != work.inode:
+            self._drop(row)
+            row = None
+        if work.inode is None:
+            return True
+        try:
+            return self._apply(work, row or self._store.create(project, work.directory, work.inode), deadline)
+        except Replaced:
+            self._drop(self._store.row(project, work.directory))
+            return False  # once more, from the start
+        except OSError:
+            return True  # it vanishes, or is another user's
+
+    def _drop(self, row: RunRow | None) -> None:
+        if row is not None:
+            self._decoders.pop(row.number, None)
+            self._store.drop(row.number)
+
+    def _apply(self, work: _Work, row: RunRow, deadline: float) -> bool:
+        """Read on in a run's log until its end or the deadline; return whether its end was reached."""
+        log = self._log(work.project, work.directory)
+        log_ns = trusted(changed_ns(log), time.time_ns())
+        seen = segments(log)
+        if not seen:
+            self._drop(row)  # no log yet, or none any more
+            return True
+        decoder, generation = self._decoder(row), row.generation
+        done = True
+        for _ in decoder.read(log, seen):
+            if decoder.pending_values >= self._cold_values:
+                self._store.seal(row.number, decoder, names_of(decoder.facts, work.project, work.directory))
+                generation += 1
+            if time.monotonic() >= deadline:
+                done = False
+                break
+        names = names_of(decoder.facts, work.project, work.directory)
+        over = done and decoder.facts.over_us is not None
+        if decoder.pending_values >= self._live_values or (over and not decoder.drained):
+            self._store.seal(row.number, decoder, names)
+            generation += 1
+        self._store.save(row.number, decoder, names, log_ns if done else -1)
+        self._keep(row.number, generation, decoder)
+        return done
+
+    def _decoder(self, row: RunRow) -> RunDecoder:
+        """Return the decoder of a run: this process's own if it goes on from what is sealed, else a new one."""
+        kept = self._decoders.get(row.number)
+        if kept is not None and kept[0] == row.generation:
+            return kept[1]
+        return self._store.load(row)
+
+    def _keep(self, run: int, generation: int, decoder: RunDecoder) -> None:
+        self._decoders[run] = (generation, decoder)
+        self._decoders.move_to_end(run)
+        if decoder.facts.over_us is not None and decoder.drained:
+            del self._decoders[run]
+        while len(self._decoders) > MAX_DECODERS:
+            self._decoders.popitem(last=False)
+
+    # Answering
+
+    def runs(self, project: str | None = None) -> list[RunRecord]:
+        """Return every run, or those of one project."""
+        with self._lock, reading(self._store.connection):
+            if project is None:
+                return records(self._store.connection)
+            return records(self._store.connection, "project.directory = ?", directory_name(project))
+
+    def find(self, name: str) -> list[tuple[RunRecord, bool]]:
+        """Return the runs that answer to an id, and whether it is but an alias of theirs."""
+        with self._lock, reading(self._store.connection):
+            found = answering(self._store.connection, name)
+            return [
+                (record, found[number])
+                for number in sorted(found)
+                for record in records(self._store.connection, "run.id = ?", number)
+            ]
+
+    def snapshot(self, record: RunRecord) -> Snapshot:
+        """Return a run with all its rows, up to what its log holds now; raise Vanished where it is gone."""
+        with self._lock:
+            connection = self._store.connection
+            with reading(connection):
+                known = records(connection, "run.id = ?", record.number)
+                if not known:
+                    raise Vanished
+                blocks = sealed_blocks(connection, self._lock, record.number)
+                row = self._store.row(self._store.projects()[record.project_directory][0], record.directory)
+                if row is None or row.is_over:
+                    return Snapshot(known[0], blocks)
+                decoder = self._decoder(row)
+            log = self._log(record.project_directory, record.directory)
+            try:
+                for _ in decoder.read(log, segments(log)):
+                    pass
+            except (Replaced, OSError):
+                self._decoders.pop(record.number, None)  # the next catch_up sees to it
+                return Snapshot(known[0], blocks)
+            self._keep(record.number, row.generation, decoder)
+            return Snapshot(_copy(known[0], decoder), blocks + [block for _, block in decoder.tail()])
+
+
+def _copy(record: RunRecord, decoder: RunDecoder) -> RunRecord:
+    """Return a record of what a decoder knows now: it will go on changing its own facts."""
+    sources = tuple(decode(pack(stream.facts), SourceFacts) for stream in decoder.streams)
+    facts = decode(pack(decoder.facts), RunFacts)
+    return RunRecord(record.number, record.project_directory, record.directory, facts, sources)
+
+
+def _inode(path: Path) -> int:
+    try:
+        return 0 if path == MEMORY else os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
+def _differs(facts: RunFacts, log: Path) -> bool:
+    """Say whether a log is not what was applied of it."""
+    known = {segment.number: (segment.inode, segment.size) for segment in facts.segments}
+    return known != segments(log)

@@ -1,0 +1,134 @@
+"""What is read from the tables: runs, what is known of their sources, and their sealed rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+import threading
+from urllib.parse import unquote
+
+from disttrack.index.blocks import MIXED, Block, Places, unmix
+from disttrack.index.chunks import Column, decode_column, decode_ints
+from disttrack.index.facts import RunFacts, SourceFacts
+from disttrack.records.codec import decode
+from disttrack.records.types import RowSchema
+
+__all__ = ["RunRecord", "Vanished", "answering", "names_of", "records", "schemas", "sealed_blocks"]
+
+
+class Vanished(Exception):
+    """The run was removed or replaced while it was being read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """All that the index knows of a run but its rows."""
+
+    number: int
+    project_directory: str
+    directory: str
+    facts: RunFacts
+    sources: tuple[SourceFacts, ...]
+
+    @property
+    def project(self) -> str:
+        """The project's name."""
+        return names_of(self.facts, self.project_directory, self.directory)[0]
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return names_of(self.facts, self.project_directory, self.directory)[1]
+
+
+def names_of(facts: RunFacts, project_directory: str, directory: str) -> tuple[str, str]:
+    """Return the true names of a project and a run; from their directories' where no header can be read."""
+    if facts.header is not None:
+        return facts.header.project, facts.header.run_id
+    return unquote(project_directory), unquote(directory)
+
+
+def records(connection: sqlite3.Connection, where: str = "1 = 1", *values: object) -> list[RunRecord]:
+    """Return the runs for which a condition over the tables run and project holds."""
+    runs = connection.execute(
+        "SELECT run.id, project.directory, run.directory, run.facts"
+        f" FROM run JOIN project ON project.id = run.project WHERE {where} ORDER BY run.id",
+        values,
+    ).fetchall()
+    sources: dict[int, list[SourceFacts]] = {}
+    for run, facts in connection.execute(
+        "SELECT source.run, source.facts FROM source JOIN run ON run.id = source.run"
+        f" JOIN project ON project.id = run.project WHERE {where} ORDER BY source.run, source.src",
+        values,
+    ):
+        sources.setdefault(run, []).append(decode(facts, SourceFacts))
+    return [
+        RunRecord(run, project, directory, decode(facts, RunFacts), tuple(sources.get(run, ())))
+        for run, project, directory, facts in runs
+    ]
+
+
+def answering(connection: sqlite3.Connection, name: str) -> dict[int, bool]:
+    """Return the numbers of the runs that answer to an id, and whether it is but an alias of theirs."""
+    rows = connection.execute("SELECT run, alias FROM answer WHERE name = ?", (name,))
+    return {run: bool(alias) for run, alias in rows}
+
+
+def schemas(connection: sqlite3.Connection, run: int) -> list[RowSchema]:
+    """Return the schemas of a run by their numbers."""
+    rows = connection.execute("SELECT keys, kinds FROM schema WHERE run = ? ORDER BY sid", (run,)).fetchall()
+    numbers: list[list[int]] = [decode(keys, list) for keys, _ in rows]
+    find = "SELECT name FROM key WHERE id = ?"
+    names: dict[int, str] = {
+        number: connection.execute(find, (number,)).fetchone()[0]
+        for number in {key for keys in numbers for key in keys}
+    }
+    return [(tuple(names[number] for number in keys), kinds) for keys, (_, kinds) in zip(numbers, rows, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredBlock:
+    """A block in the index: each of its columns is fetched when asked for, with the index's lock held."""
+
+    connection: sqlite3.Connection
+    lock: threading.RLock
+    run: int
+    ax: int
+    keys: tuple[str, ...]
+    kinds: str
+    n: int
+
+    def places(self) -> Places:
+        """Return where the rows belong; raise Vanished where the run is gone."""
+        row = self._fetch("SELECT src, step, at, time FROM axis WHERE run = ? AND ax = ?", self.run, self.ax)
+        return Places(*(decode_ints(blob, self.n) for blob in row))
+
+    def column(self, key: str) -> Column:
+        """Return the values of one of the keys; raise Vanished where the run is gone."""
+        (data,) = self._fetch(
+            "SELECT data FROM chunk WHERE run = ? AND key = (SELECT id FROM key WHERE name = ?) AND ax = ?",
+            self.run,
+            key,
+            self.ax,
+        )
+        return decode_column(self.kinds[self.keys.index(key)], data, self.n)
+
+    def _fetch(self, query: str, *values: object) -> tuple[bytes, ...]:
+        with self.lock:
+            row: tuple[bytes, ...] | None = self.connection.execute(query, values).fetchone()
+        if row is None:
+            raise Vanished
+        return row
+
+
+def sealed_blocks(connection: sqlite3.Connection, lock: threading.RLock, run: int) -> list[Block]:
+    """Return the sealed rows of a run."""
+    known = schemas(connection, run)
+    query = "SELECT ax, sid, n FROM axis WHERE run = ? ORDER BY ax"
+    rows: list[tuple[int, int, int]] = connection.execute(query, (run,)).fetchall()
+    found: list[Block] = []
+    for ax, sid, n in rows:
+        keys, kinds = known[sid]
+        block = StoredBlock(connection, lock, run, ax, keys, kinds, n)
+        found += unmix(block) if (keys, kinds) == MIXED else [block]
+    return found

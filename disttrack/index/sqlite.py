@@ -1,0 +1,142 @@
+"""The index file: where it may lie, how it is opened, and who may write it at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from disttrack.environments.host import is_network_filesystem, private_directory
+from disttrack.errors import UnsafeDirectory
+from disttrack.index.schema import DDL, SCHEMA_VERSION
+
+__all__ = ["MEMORY", "Busy", "index_path", "opened", "reading", "writing"]
+
+MEMORY = Path(":memory:")
+"""Where an index lies that can lie nowhere: it lives as long as its reader."""
+
+READ_WAIT_S = 5.0  # readers wait for nobody in WAL mode, but for the making of the file and for a checkpoint at its end
+
+_CANNOT_WRITE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+class Busy(Exception):
+    """The index cannot be written now: another process indexes, or the disk is full. What is there can be read."""
+
+
+def index_path(root: Path, environ: Mapping[str, str]) -> Path:
+    """Return where the index of a root lies: in the root, or in a local directory of this user's; else MEMORY.
+
+    SQLite's WAL needs memory shared by all its users: one host, no network file system (facts/storage.md).
+    """
+    name = f"index-v{SCHEMA_VERSION}-{_root_id(root)}.sqlite"
+    if os.access(root, os.W_OK) and not is_network_filesystem(root):
+        return root / name
+    for place in _cache_directories(environ):
+        try:
+            directory = private_directory(private_directory(place / _own_name()) / "index")
+        except (OSError, UnsafeDirectory):
+            continue  # not writable, or another's: the next one
+        if os.access(directory, os.W_OK) and not is_network_filesystem(directory):
+            return directory / name
+    return MEMORY
+
+
+def _root_id(root: Path) -> str:
+    return hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:12]
+
+
+def _own_name() -> str:
+    return f"disttrack-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+
+
+def _cache_directories(environ: Mapping[str, str]) -> Iterator[Path]:
+    home = environ.get("HOME")
+    chosen = [environ.get("DISTTRACK_CACHE_DIR"), environ.get("XDG_CACHE_HOME"), home and f"{home}/.cache"]
+    yield from (Path(place) for place in [*chosen, "/var/tmp", "/tmp"] if place)
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """Open the index, made if need be; what is no index of this version is removed, since it can be built again."""
+    try:
+        return _opened(path)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        return _opened(path)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    # One connection may be used by several threads: the indexer has a lock of its own around it.
+    connection = sqlite3.connect(path, timeout=READ_WAIT_S, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -16000")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        if not _has_tables(connection):
+            connection.execute("BEGIN IMMEDIATE")
+            if not _has_tables(connection):  # another process may have made them meanwhile
+                for statement in DDL.split(";"):
+                    connection.execute(statement)
+            connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'chunk'").fetchone())
+
+
+@contextmanager
+def reading(connection: sqlite3.Connection) -> Generator[None]:
+    """Let all that is read in here be of one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection, wait_s: float) -> Generator[None]:
+    """Be the one who writes, or raise Busy after wait_s; what is written in here is kept as a whole or not at all."""
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {int(wait_s * 1000)}")
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        raise _told(error) from error
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {int(READ_WAIT_S * 1000)}")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        _undo(connection)
+        raise _told(error) from error
+    except BaseException:
+        _undo(connection)
+        raise
+
+
+def _undo(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:  # a full disk may have undone it already
+        connection.execute("ROLLBACK")
+
+
+def _told(error: sqlite3.OperationalError) -> Exception:
+    return Busy(str(error)) if error.sqlite_errorcode & 0xFF in _CANNOT_WRITE else error

@@ -1,0 +1,206 @@
+"""Where every run stands, and the writing of what was read of it: all SQL that changes the tables."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from disttrack.index.blocks import MemoryBlock
+from disttrack.index.chunks import encode_column, encode_ints, extremes
+from disttrack.index.decoder import RunDecoder
+from disttrack.index.facts import Cursor, RunFacts, SourceFacts, pack
+from disttrack.index.queries import schemas
+from disttrack.index.schema import RUN_TABLES
+from disttrack.index.survey import NEVER, ProjectTimes
+from disttrack.records.codec import decode
+from disttrack.records.types import RowSchema
+
+__all__ = ["RunRow", "Store"]
+
+
+class RunRow(NamedTuple):
+    """Where a run stands in the index."""
+
+    number: int
+    inode: int
+    generation: int
+    log_ns: int
+    is_over: bool
+    facts: bytes
+
+
+class Store:
+    """The tables, through one connection that is used by one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._keys: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Forget what a transaction that was undone may have taught."""
+        self._keys.clear()
+
+    # Projects
+
+    def projects(self) -> dict[str, tuple[int, ProjectTimes]]:
+        """Return every known project's directory with its number and times."""
+        rows = self.connection.execute("SELECT directory, id, listed_ns, live_ns, deleted_ns FROM project")
+        return {directory: (number, ProjectTimes(*times)) for directory, number, *times in rows}
+
+    def project(self, directory: str) -> int:
+        """Return a project's number, given now if it has none."""
+        self.connection.execute(
+            "INSERT INTO project (directory, listed_ns, live_ns, deleted_ns) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (directory) DO NOTHING",
+            (directory, *NEVER),
+        )
+        return int(self.connection.execute("SELECT id FROM project WHERE directory = ?", (directory,)).fetchone()[0])
+
+    def remember(self, directory: str, times: ProjectTimes) -> None:
+        """Remember when a project changed last: everything that was seen in it has been applied."""
+        self.connection.execute(
+            "UPDATE project SET listed_ns = ?, live_ns = ?, deleted_ns = ? WHERE id = ?",
+            (*times, self.project(directory)),
+        )
+
+    def drop_project(self, number: int) -> None:
+        """Drop a project and all its runs."""
+        for (run,) in self.connection.execute("SELECT id FROM run WHERE project = ?", (number,)).fetchall():
+            self.drop(run)
+        self.connection.execute("DELETE FROM project WHERE id = ?", (number,))
+
+    # Runs
+
+    def rows(self, project: int, *, only_live: bool = False) -> dict[str, RunRow]:
+        """Return where the runs of a project stand, by their directories; only_live: those that are not over."""
+        rows = self.connection.execute(
+            "SELECT directory, id, inode, generation, log_ns, is_over, facts FROM run WHERE project = ?"
+            + (" AND is_over = 0" if only_live else ""),
+            (project,),
+        )
+        return {directory: RunRow(*row) for directory, *row in rows}
+
+    def row(self, project: int, directory: str) -> RunRow | None:
+        """Return where a run stands."""
+        row = self.connection.execute(
+            "SELECT id, inode, generation, log_ns, is_over, facts FROM run WHERE project = ? AND directory = ?",
+            (project, directory),
+        ).fetchone()
+        return RunRow(*row) if row is not None else None
+
+    def create(self, project: int, directory: str, inode: int) -> RunRow:
+        """Make a run of which nothing is known."""
+        self.connection.execute("UPDATE counter SET runs = runs + 1")
+        (number,) = self.connection.execute("SELECT runs FROM counter").fetchone()
+        facts = pack(RunFacts())
+        self.connection.execute(
+            "INSERT INTO run (id, project, directory, inode, log_ns, is_over, generation, facts)"
+            " VALUES (?, ?, ?, ?, -1, 0, 0, ?)",
+            (number, project, directory, inode, facts),
+        )
+        return RunRow(number, inode, 0, -1, False, facts)
+
+    def drop(self, run: int) -> None:
+        """Drop all that is known of a run."""
+        for table in RUN_TABLES:
+            self.connection.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
+        self.connection.execute("DELETE FROM run WHERE id = ?", (run,))
+
+    def load(self, row: RunRow) -> RunDecoder:
+        """Return a decoder that goes on from what is sealed."""
+        if row.generation == 0:
+            return RunDecoder()
+        facts, sealed = self.connection.execute("SELECT facts, sealed FROM run WHERE id = ?", (row.number,)).fetchone()
+        sources = self.connection.execute(
+            "SELECT facts, sealed, cursor FROM source WHERE run = ? AND cursor IS NOT NULL ORDER BY src", (row.number,)
+        )
+        return RunDecoder(
+            decode(sealed or facts, RunFacts),
+            [(decode(sealed or facts, SourceFacts), decode(cursor, Cursor)) for facts, sealed, cursor in sources],
+            schemas(self.connection, row.number),
+        )
+
+    def save(self, run: int, decoder: RunDecoder, names: tuple[str, str], log_ns: int) -> None:
+        """Store what is known up to where the decoder has read; its rows stay in the tail."""
+        self.connection.execute(
+            "UPDATE run SET sealed = COALESCE(sealed, facts), facts = ?, is_over = ?, log_ns = ? WHERE id = ?",
+            (pack(decoder.facts), _is_over(decoder), log_ns, run),
+        )
+        self.connection.executemany(
+            "INSERT INTO source (run, src, facts) VALUES (?, ?, ?) ON CONFLICT (run, src) DO UPDATE SET"
+            " sealed = CASE WHEN cursor IS NULL THEN NULL ELSE COALESCE(sealed, source.facts) END,"
+            " facts = excluded.facts",
+            [(run, src, pack(decoder.streams[src].facts)) for src in decoder.touched],
+        )
+        self._answers(run, decoder, names)
+
+    def seal(self, run: int, decoder: RunDecoder, names: tuple[str, str]) -> None:
+        """Store what the decoder has read, rows and all, and drain it."""
+        self._schemas(run, decoder.schemas.all)
+        self._answers(run, decoder, names)
+        self.connection.executemany(
+            "INSERT INTO source (run, src, facts, cursor) VALUES (?, ?, ?, ?) ON CONFLICT (run, src) DO UPDATE SET"
+            " facts = excluded.facts, sealed = NULL, cursor = excluded.cursor",
+            [
+                (run, src, pack(decoder.streams[src].facts), pack(decoder.streams[src].cursor))
+                for src in decoder.touched
+            ],
+        )
+        self.connection.execute(
+            "UPDATE run SET facts = ?, sealed = NULL, generation = generation + 1, is_over = ? WHERE id = ?",
+            (pack(decoder.facts), _is_over(decoder), run),
+        )
+        (ax,) = self.connection.execute("SELECT COALESCE(MAX(ax), -1) FROM axis WHERE run = ?", (run,)).fetchone()
+        for sid, block in decoder.drain():
+            for part in block.split():
+                ax += 1
+                self._insert(run, ax, sid, part)
+
+    def _insert(self, run: int, ax: int, sid: int, block: MemoryBlock) -> None:
+        rows, n = block.rows, len(block.rows.src)
+        self.connection.execute(
+            "INSERT INTO axis (run, ax, sid, n, min_step, max_step, src, step, at, time)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (run, ax, sid, n, int(rows.step.min()), int(rows.step.max()), *(encode_ints(axis) for axis in rows)),
+        )
+        columns = [(kind, block.stored_column(index)) for index, kind in enumerate(block.kinds)]
+        self.connection.executemany(
+            "INSERT INTO chunk (run, key, ax, kind, n, low, high, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (run, self._key(key), ax, kind, n, *extremes(kind, column), encode_column(kind, column))
+                for key, (kind, column) in zip(block.keys, columns, strict=True)
+            ],
+        )
+
+    def _key(self, name: str) -> int:
+        known = self._keys.get(name)
+        if known is None:
+            self.connection.execute("INSERT INTO key (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (name,))
+            (known,) = self.connection.execute("SELECT id FROM key WHERE name = ?", (name,)).fetchone()
+            self._keys[name] = known
+        return known
+
+    def _schemas(self, run: int, schemas: Sequence[RowSchema]) -> None:
+        (stored,) = self.connection.execute("SELECT count(*) FROM schema WHERE run = ?", (run,)).fetchone()
+        self.connection.executemany(
+            "INSERT INTO schema (run, sid, keys, kinds) VALUES (?, ?, ?, ?)",
+            [
+                (run, sid, pack([self._key(key) for key in keys]), kinds)
+                for sid, (keys, kinds) in enumerate(schemas[stored:], stored)
+            ],
+        )
+
+    def _answers(self, run: int, decoder: RunDecoder, names: tuple[str, str]) -> None:
+        """Note the ids that lead to a run."""
+        joins = [decoder.streams[src].facts.join for src in decoder.touched]
+        aliases = {join.own_id for join in joins if join is not None} - {names[1]}
+        self.connection.executemany(
+            "INSERT INTO answer (run, name, alias) VALUES (?, ?, ?)"
+            " ON CONFLICT (run, name) DO UPDATE SET alias = min(alias, excluded.alias)",
+            [(run, names[1], 0), *((run, alias, 1) for alias in aliases)],
+        )
+
+
+def _is_over(decoder: RunDecoder) -> bool:
+    return decoder.facts.over_us is not None and decoder.facts.newer is None

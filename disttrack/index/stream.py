@@ -1,0 +1,317 @@
+"""One incarnation's journal bytes, in whatever order they arrive: its facts, and its rows as pieces.
+
+Runs of rows that share a schema are read with numpy; what lies between them record by record.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from disttrack.index.blocks import MIXED, Piece, Schemas, kind_letter, piece_of
+from disttrack.index.chunks import Ints
+from disttrack.index.facts import Cursor, SourceFacts
+from disttrack.records.codec import HEADER, Record, decode, decode_row, decode_schema, records
+from disttrack.records.types import (
+    USER_KINDS,
+    Admission,
+    ConfigUpdate,
+    End,
+    Join,
+    RecordKind,
+    SummaryUpdate,
+)
+
+__all__ = ["Stream"]
+
+MIN_RUN = 8  # rows alike from here on, below which numpy costs more than it saves
+UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What the decoding of a record that is whole but says nothing raises."""
+
+KINDS = np.array([int(kind) for kind in RecordKind], np.uint8)
+SEARCH_BYTES = 64 << 10  # looked through at a time for the record after a damaged one
+
+_FLAGS = 0xFF00  # within the header's last word: kind, flags, schema
+_Mixed = dict[int, list[tuple[int, int, int, tuple[object, ...]]]]
+"""Rows of kinds told value by value, by the run's schema: offset, step, time in µs, values."""
+
+
+class Stream:
+    """Decodes the bytes of one source of a run. Rows go to emit(schema id of the run, piece)."""
+
+    def __init__(
+        self, src: int, facts: SourceFacts, cursor: Cursor, schemas: Schemas, emit: Callable[[int, Piece], None]
+    ) -> None:
+        self.src, self.facts, self.cursor = src, facts, cursor
+        self._schemas = schemas
+        self._emit = emit
+        self._waiting: list[bytes | memoryview] = []  # bytes taken but not decoded, one range of offsets
+        self._waiting_from = 0
+        self._waiting_to = 0
+
+    def take(self, end: int, data: bytes | memoryview) -> None:
+        """Take those bytes of [end - len(data), end) that were not taken yet."""
+        begin = end - len(data)
+        cover = self.facts.cover
+        if begin == cover.end and not cover.gaps:
+            cover.end = end
+            self._hold(begin, end, data)
+        elif begin < 0:
+            self.facts.damage += 1
+        else:
+            self.flush()  # what waits may turn out to be damaged, and this the better copy of it
+            missing = cover.missing(begin, end)
+            cover.add(begin, end)
+            for low, high in missing:
+                self._hold(low, high, data[low - begin : high - begin])
+
+    def _hold(self, begin: int, end: int, data: bytes | memoryview) -> None:
+        if begin != self._waiting_to:
+            self.flush()
+        if not self._waiting:
+            self._waiting_from = begin
+        self._waiting.append(data)
+        self._waiting_to = end
+
+    def flush(self) -> None:
+        """Decode what was taken."""
+        if self._waiting:
+            data, begin = b"".join(self._waiting), self._waiting_from
+            self._waiting.clear()
+            self._decode(data, begin)
+
+    def admit(self, admission: Admission, segment: int) -> None:
+        """Note the writer's word on this source; the one in the lowest segment counts."""
+        facts = self.facts
+        if facts.admitted_in is None or segment < facts.admitted_in:
+            facts.admitted_in = segment
+            facts.attempt, facts.role, facts.orphan = admission.attempt, admission.role, admission.orphan
+        self._join(admission.join, 0, segment)
+
+    def _join(self, join: Join, from_stream: int, place: int) -> None:
+        newness = (join.rank.settled, from_stream, place)
+        if newness > self.facts.join_newness:
+            self.facts.join, self.facts.join_newness = join, newness
+        self.facts.saw_time(join.time_us)
+
+    def _decode(self, data: bytes, begin: int) -> None:
+        """Decode records that begin at offset begin; what is no record is untaken and counted."""
+        position, span = 0, 1
+        while position < len(data):
+            count = _alike(data, position)
+            if count >= MIN_RUN:
+                position, span = self._take_run(data, begin, position, count), 1
+                continue
+            # Nothing alike here: go on record by record, each time for twice as long before looking again.
+            whole = self._take_each(data, begin, itertools.islice(records(memoryview(data), position), span))
+            span *= 2
+            if whole is not None:
+                position = whole
+                continue
+            resume = _next_record(data, position + 1)
+            self.facts.cover.lose(begin + position, begin + resume)
+            self.facts.damage += 1
+            position = resume
+
+    def _take_run(self, data: bytes, begin: int, position: int, count: int) -> int:
+        """Take up to count rows with one header, as far as their checksums hold; return where they end."""
+        length, _, _, _, schema = HEADER.unpack_from(data, position)
+        stride = HEADER.size + length
+        whole = _checked(data, position, count, stride)
+        if whole:
+            body = np.ndarray((whole, length // 8), "<i8", data, position + HEADER.size, (stride, 8))
+            at = begin + position + stride * np.arange(whole, dtype=np.int64)
+            self.facts.stored += whole
+            self.facts.rows += whole
+            self._rows(schema, at, np.ascontiguousarray(body))
+        position += whole * stride
+        if whole == count:
+            return position
+        resume = _next_record(data, position + 1)
+        self.facts.cover.lose(begin + position, begin + resume)
+        self.facts.damage += 1
+        return resume
+
+    def _take_each(self, data: bytes, begin: int, found: Iterable[Record]) -> int | None:
+        """Take records one by one; return where the last of them ends, or None where there was none."""
+        end = None
+        plain: dict[tuple[int, int], list[Record]] = {}  # rows by schema and length
+        mixed: _Mixed = {}
+        for record in found:
+            end = record.end
+            if record.kind in USER_KINDS:
+                self.facts.stored += 1
+            if record.kind == RecordKind.ROW:
+                plain.setdefault((record.schema, record.end - record.start), []).append(record)
+                continue
+            try:
+                self._take(record.kind, record.schema, data[record.start : end], begin + _start(record), mixed)
+            except UNDECODABLE:
+                self.facts.damage += 1
+        for (schema, length), rows in plain.items():
+            self.facts.rows += len(rows)
+            if length < 24 or length % 8:
+                self.facts.damage += len(rows)
+                continue
+            body = np.frombuffer(b"".join([data[row.start : row.end] for row in rows]), "<i8").reshape(len(rows), -1)
+            self._rows(schema, begin + np.array([_start(row) for row in rows], np.int64), body)
+        for sid, taken in mixed.items():
+            self._finish(sid, piece_of(self.src, self._schemas.all[sid][1], taken))
+        return end
+
+    def _take(self, kind: int, schema: int, body: bytes, at: int, mixed: _Mixed) -> None:
+        """Take one record that is no ROW; raise UNDECODABLE where it says nothing."""
+        facts = self.facts
+        if kind == RecordKind.MSGPACK_ROW:
+            facts.rows += 1
+            step, time_us, values = decode_row(body)
+            self._mixed_row(step, time_us, values, at, mixed)
+        elif kind == RecordKind.SCHEMA:
+            self._learn(schema, *decode_schema(body))
+        elif kind == RecordKind.JOIN:
+            self._join(decode(body, Join), 1, at)
+        elif kind == RecordKind.CONFIG:
+            for key, value in decode(body, ConfigUpdate).values.items():
+                if at > facts.config_at.get(key, -1):
+                    facts.config[key], facts.config_at[key] = value, at
+        elif kind == RecordKind.SUMMARY:
+            update = decode(body, SummaryUpdate)
+            self._remember(update.values.keys(), update.values.values(), at)
+            for key in update.removed:
+                if at > facts.last_at.get(key, -1):
+                    facts.last.pop(key, None)
+                    facts.last_at[key] = at
+        elif kind == RecordKind.END and at > facts.ended_at:
+            facts.ended, facts.ended_at = decode(body, End), at
+            facts.saw_time(facts.ended.time_us)
+
+    def _learn(self, number: int, keys: tuple[str, ...], kinds: str) -> None:
+        """Note what the rows of a schema hold, and read those that waited for it."""
+        if len(set(keys)) < len(keys):
+            raise ValueError("a schema names a key twice")
+        if number in self.cursor.schemas:
+            return  # repeated
+        self.cursor.schemas[number] = self._schemas.sid((keys, kinds))
+        mine = [orphan for orphan in self.cursor.orphans if orphan[0] == number]
+        if mine:
+            self.cursor.orphans = [orphan for orphan in self.cursor.orphans if orphan[0] != number]
+            whole = [orphan for orphan in mine if len(orphan[2]) == 16 + 8 * len(keys)]
+            self.facts.damage += len(mine) - len(whole)
+            if whole:
+                body = np.frombuffer(b"".join([row for _, _, row in whole]), "<i8").reshape(len(whole), -1)
+                self._rows(number, np.array([at for _, at, _ in whole], np.int64), body)
+
+    def _rows(self, schema: int, at: Ints, body: Ints) -> None:
+        """Take ROWs of one schema; body: [rows, 2 + keys] step, time in µs, values."""
+        sid = self.cursor.schemas.get(schema)
+        if sid is None:
+            self.cursor.orphans += [(schema, int(where), row.tobytes()) for where, row in zip(at, body, strict=True)]
+        elif body.shape[1] != 2 + len(self._schemas.all[sid][0]):
+            self.facts.damage += len(body)
+        else:
+            self._finish(sid, Piece(self.src, at, body[:, 0], body[:, 1], body[:, 2:], {}))
+
+    def _mixed_row(self, step: int, time_us: int, values: dict[str, object], at: int, mixed: _Mixed) -> None:
+        if not all(-(2**63) <= number < 2**63 for number in (step, time_us)):
+            raise ValueError("a step or time beyond 64 bits")
+        self._remember(values.keys(), values.values(), at)
+        sid = self._schemas.mixed_sid((tuple(values), "".join(map(kind_letter, values.values()))))
+        if sid is None:
+            mixed.setdefault(self._schemas.sid(MIXED), []).append((at, step, time_us, (values,)))
+        else:
+            mixed.setdefault(sid, []).append((at, step, time_us, tuple(values.values())))
+
+    def _finish(self, sid: int, piece: Piece) -> None:
+        """Hand a piece on, and note what its rows say about the source."""
+        facts = self.facts
+        facts.saw_steps(int(piece.step.min()), int(piece.step.max()))
+        facts.saw_time(int(piece.time_us.max()))
+        if not piece.others:  # mixed rows were remembered one by one
+            keys, kinds = self._schemas.all[sid]
+            self._remember(keys, _values(kinds, piece.bits[-1]), int(piece.at[-1]))
+        self._emit(sid, piece)
+
+    def _remember(self, keys: Iterable[str], values: Iterable[object], at: int) -> None:
+        """Note the last values of keys as of offset at."""
+        last, last_at = self.facts.last, self.facts.last_at
+        for key, value in zip(keys, values, strict=True):
+            if at > last_at.get(key, -1):
+                last[key], last_at[key] = value, at
+
+
+def _start(record: Record) -> int:
+    return record.start - HEADER.size
+
+
+def _values(kinds: str, bits: Ints) -> Sequence[object]:
+    """Return one row's values; bits: [keys]."""
+    ints: list[int] = bits.tolist()
+    floats: list[float] = np.ascontiguousarray(bits).view(np.float64).tolist()
+    return [
+        floats[index] if kind == "d" else ints[index] != 0 if kind == "?" else ints[index]
+        for index, kind in enumerate(kinds)
+    ]
+
+
+def _alike(data: bytes, position: int) -> int:
+    """Return how many ROWs from position on have the header of the first, its checksum and flags aside.
+
+    Looks ahead by doubling: a look over all the rest at each change of schema would be quadratic.
+    """
+    if len(data) - position < HEADER.size:
+        return 0
+    length, _, kind, _, _ = HEADER.unpack_from(data, position)
+    stride = HEADER.size + length
+    most = (len(data) - position) // stride
+    if kind != RecordKind.ROW or length < 24 or length % 8 or most < MIN_RUN:
+        return 0
+    words = np.ndarray((most, 3), "<u4", data, position, (stride, 4))
+    mask = np.uint32(0xFFFFFFFF ^ _FLAGS)
+    tail = words[0, 2] & mask
+    known, ahead = 0, MIN_RUN
+    while known < most:
+        part = words[known:ahead]
+        same = (part[:, 0] == length) & (part[:, 2] & mask == tail)
+        if not same.all():
+            return known + int(same.argmin())
+        known, ahead = known + len(part), 2 * ahead
+    return int(most)
+
+
+def _checked(data: bytes, position: int, count: int, stride: int) -> int:
+    """Return how many of count records of equal length have the right checksum, from the first on."""
+    view, crc32, length = memoryview(data), zlib.crc32, stride - HEADER.size
+    words = np.ndarray((count, 3), "<u4", data, position, (stride, 4))
+    seeds = {tail: crc32(struct.pack("<II", length, tail)) for tail in set(words[:, 2].tolist())}
+    bodies = range(position + HEADER.size, position + count * stride, stride)
+    if len(seeds) == 1:
+        seed = seeds.popitem()[1]
+        found = [crc32(view[body : body + length], seed) for body in bodies]
+    else:
+        found = [
+            crc32(view[body : body + length], seeds[tail])
+            for body, tail in zip(bodies, words[:, 2].tolist(), strict=True)
+        ]
+    wrong = np.array(found, np.uint32) != words[:, 1]
+    return int(wrong.argmax()) if wrong.any() else count
+
+
+def _next_record(data: bytes, position: int) -> int:
+    """Return where the next whole record begins, or the end of data."""
+    view, last = memoryview(data), len(data) - HEADER.size
+    while position <= last:
+        n = min(last + 1 - position, SEARCH_BYTES)
+        lengths = np.ndarray((n,), "<u4", data, position, (1,))
+        fits = lengths <= np.arange(last - position, last - position - n, -1)
+        known = np.isin(np.frombuffer(data, np.uint8, n, position + 8), KINDS)
+        candidates: list[int] = (position + np.flatnonzero(fits & known)).tolist()
+        for candidate in candidates:
+            if next(records(view, candidate), None) is not None:
+                return candidate
+        position += n
+    return len(data)

@@ -1,0 +1,105 @@
+"""What lies below a root: projects, runs, markers and segments, with as few file-system calls as will do.
+
+A directory's modification time says whether to list it again; it is trusted only when it is older
+than TRUST_S, since a directory can change twice in one tick of the clock.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from disttrack.index.decoder import SegmentSeen
+
+__all__ = [
+    "DELETED",
+    "LIVE",
+    "NEVER",
+    "ProjectLook",
+    "ProjectTimes",
+    "log_ns",
+    "look",
+    "project_directories",
+    "segments",
+]
+
+LIVE, DELETED = ".live", ".deleted"
+TRUST_S = 2.0
+SQL_INT = (1 << 63) - 1  # some file systems use all 64 bits of an inode number
+
+
+class ProjectTimes(NamedTuple):
+    """When a project's directory and its two directories of markers last changed, in ns; 0 where there is none."""
+
+    listed_ns: int
+    live_ns: int
+    deleted_ns: int
+
+
+NEVER = ProjectTimes(-1, -1, -1)
+
+
+class ProjectLook(NamedTuple):
+    """What a project's markers say, and whether its runs are to be listed again."""
+
+    times: ProjectTimes  # to remember: -1 where too young to be trusted
+    live: frozenset[str]
+    deleted: frozenset[str]
+    changed: bool  # a run or a marker came or went
+    woken: bool  # a live marker came or went: a run that had ended may have grown
+
+
+def project_directories(root: Path) -> list[str]:
+    """Return the names of the projects' directories."""
+    with os.scandir(root) as found:
+        return sorted(entry.name for entry in found if not entry.name.startswith(".") and entry.is_dir())
+
+
+def look(project: Path, known: ProjectTimes, now_ns: int) -> ProjectLook:
+    """Look at a project whose times are remembered; raise OSError where it cannot be read."""
+    found = ProjectTimes(os.stat(project).st_mtime_ns, changed_ns(project / LIVE), changed_ns(project / DELETED))
+    deleted = _names(project / DELETED, found.deleted_ns)
+    live = _names(project / LIVE, found.live_ns) - deleted
+    times = ProjectTimes(*(trusted(time_ns, now_ns) for time_ns in found))
+    return ProjectLook(times, live, deleted, changed=found != known, woken=found.live_ns != known.live_ns)
+
+
+def runs(project: Path) -> dict[str, int]:
+    """Return the inodes of a project's runs by their directories' names."""
+    with os.scandir(project) as found:
+        return {
+            entry.name: entry.inode() & SQL_INT for entry in found if not entry.name.startswith(".") and entry.is_dir()
+        }
+
+
+def _names(directory: Path, mtime_ns: int) -> frozenset[str]:
+    return frozenset(os.listdir(directory)) if mtime_ns else frozenset()
+
+
+def changed_ns(directory: Path) -> int:
+    """Return when something last came into a directory or went; 0 where there is none."""
+    try:
+        return os.stat(directory).st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def trusted(time_ns: int, now_ns: int) -> int:
+    """Return a time of changed_ns as it may be remembered: -1, which no directory has, where it is too young."""
+    return time_ns if time_ns < now_ns - int(TRUST_S * 1e9) else -1
+
+
+def segments(log: Path) -> dict[int, SegmentSeen]:
+    """Return the segments of a log by their numbers; none where there is no log."""
+    found: dict[int, SegmentSeen] = {}
+    try:
+        with os.scandir(log) as entries:
+            for entry in entries:
+                number, suffix = os.path.splitext(entry.name)
+                if suffix == ".dtl" and number.isdecimal() and entry.name == f"{int(number):06d}.dtl":
+                    status = entry.stat()
+                    found[int(number)] = SegmentSeen(status.st_ino, status.st_size)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return found

@@ -1,0 +1,179 @@
+"""Whose bytes are whose: the sources of a run as ranks and attempts, and the state each of them is in."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from disttrack.environments import host
+from disttrack.index.facts import SourceFacts
+from disttrack.index.queries import RunRecord
+from disttrack.index.survey import LIVE
+from disttrack.records.types import Incarnation
+
+__all__ = [
+    "Member",
+    "Observer",
+    "RankState",
+    "RunState",
+    "Team",
+    "members",
+    "newest_team",
+    "rank_state",
+    "run_state",
+]
+
+RankState = Literal[
+    "absent", "pending", "running", "silent", "finished", "stopped", "failed", "crashed", "preempted", "lost"
+]
+RunState = Literal["running", "finished", "failed", "crashed", "preempted", "stopped", "lost", "unknown"]
+
+FRESH_S = 120.0  # a writer touches its runs' markers about every 15 s
+MAX_RANKS = 65_536  # entries a frame can hold; a larger world size is a mistake, and no reason to list a billion ranks
+_WORST_FIRST: tuple[RunState, ...] = ("crashed", "failed", "lost", "preempted", "stopped")
+_ROLES = {"rank": 0, "helper": 1, "claimant": 2}
+
+
+class Member(NamedTuple):
+    """A source and whose it is: a helper's rows are its parent's rank's, a claimant's those of the rank it claims."""
+
+    src: int
+    rank: int
+    attempt: int
+    source: SourceFacts
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Who looks at a run, when, and from which host."""
+
+    now_s: float
+    hostname: str
+    boot_id: str
+    is_alive: Callable[[int, int], bool]  # pid, start time
+    touched_s: Callable[[RunRecord], float | None]  # when the run's marker was last touched; None where there is none
+
+    @classmethod
+    def here(cls, root: Path) -> Observer:
+        """Return this process, now."""
+
+        def touched_s(record: RunRecord) -> float | None:
+            try:
+                return os.stat(root / record.project_directory / LIVE / record.directory).st_mtime
+            except OSError:
+                return None
+
+        return cls(time.time(), host.hostname(), host.boot_id(), host.is_alive, touched_s)
+
+    def sees_marker(self, record: RunRecord) -> bool:
+        """Say whether a writer of this run, wherever it runs, was alive a moment ago."""
+        touched_s = self.touched_s(record)
+        return touched_s is not None and self.now_s - touched_s < FRESH_S
+
+
+def members(record: RunRecord) -> list[Member]:
+    """Return the sources of a run by rank, attempt, role and time of joining: an order that no arrival changes."""
+    by_incarnation = {source.incarnation: source for source in record.sources}
+    found = [
+        Member(src, _rank(source, by_incarnation), source.attempt, source)
+        for src, source in enumerate(record.sources)
+        if not _is_elsewhere(source)
+    ]
+    return sorted(found, key=lambda member: (member.rank, member.attempt, *_seniority(member.source)))
+
+
+def _is_elsewhere(source: SourceFacts) -> bool:
+    """Whether a source's records belong to another run now, or nothing is known of it but that it was seen."""
+    moved = source.sighted is not None and source.sighted.seen == "moved"
+    return moved or (source.join is None and not source.stored)
+
+
+def _rank(source: SourceFacts, by_incarnation: dict[Incarnation, SourceFacts]) -> int:
+    seen = {source.incarnation}
+    while source.role == "helper" and source.join is not None and source.join.parent is not None:
+        parent = by_incarnation.get(source.join.parent)
+        if parent is None or parent.incarnation in seen:
+            break
+        source = parent
+        seen.add(source.incarnation)
+    return source.join.rank.rank if source.join is not None else source.rank_hint
+
+
+def _seniority(source: SourceFacts) -> tuple[int, int, int]:
+    return _ROLES[source.role], source.join.time_us if source.join is not None else 0, source.incarnation
+
+
+@dataclass(frozen=True)
+class Team:
+    """The newest attempt of a run: the newest source of each rank that joined, and everybody who speaks for it."""
+
+    attempt: int
+    world_size: int
+    joined: dict[int, SourceFacts]  # by rank, ascending
+    voices: dict[int, list[SourceFacts]]  # by rank: its sources, helpers and claimants of this attempt
+
+    def local_rank(self, rank: int) -> int | None:
+        """Return a joined rank's local rank: as it says, else its place among the ranks of its node."""
+        join = self.joined[rank].join
+        if join is None or join.rank.local_rank is not None:
+            return join.rank.local_rank if join is not None else None
+        node = [other for other, source in self.joined.items() if source.join and source.join.host == join.host]
+        return node.index(rank)
+
+
+def newest_team(everybody: list[Member]) -> Team:
+    """Return the newest attempt among members (in their order)."""
+    ranks = [member for member in everybody if member.source.role == "rank"]
+    attempt = max((member.attempt for member in ranks or everybody), default=0)
+    joined = {member.rank: member.source for member in ranks if member.attempt == attempt}
+    voices: dict[int, list[SourceFacts]] = {}
+    for member in everybody:
+        if member.attempt == attempt:
+            voices.setdefault(member.rank, []).append(member.source)
+    places = [source.join.rank for source in joined.values() if source.join is not None]
+    settled = [place for place in places if place.settled] or places
+    world_size = max((place.world_size for place in settled), default=0)
+    return Team(attempt, min(world_size, MAX_RANKS), joined, voices)
+
+
+def rank_state(source: SourceFacts, record: RunRecord, observer: Observer) -> RankState:
+    """Return the state of a rank's newest source."""
+    if source.ended is not None:
+        return "finished" if source.ended.exit_code == 0 and source.ended.exception is None else "failed"
+    if source.sighted is not None:
+        match source.sighted.seen:
+            case "ended":  # and its End was lost to damage
+                return "failed" if source.sighted.exit_code else "finished"
+            case "crashed" | "lost" | "silent" as seen:
+                return seen
+            case _:
+                pass
+    join = source.join
+    if join is None:
+        return "silent"
+    if join.boot_id == observer.boot_id:
+        alive = observer.is_alive(join.pid, join.start_time)
+        return ("running" if join.rank.settled else "pending") if alive else "crashed"
+    if join.host == observer.hostname:
+        return "lost"  # this host has booted since
+    if observer.sees_marker(record):
+        return "running" if join.rank.settled else "pending"
+    return "silent"
+
+
+def run_state(states: list[RankState], record: RunRecord, observer: Observer) -> RunState:
+    """Return the state of a run whose joined ranks are in these states: the worst of them."""
+    for worst in _WORST_FIRST:
+        if worst in states:
+            return worst
+    if "running" in states or "pending" in states:
+        return "running"
+    if "silent" in states:
+        return "unknown"
+    if states or record.facts.over_us is not None:
+        return "finished"
+    return "running" if observer.sees_marker(record) else "unknown"

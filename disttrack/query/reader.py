@@ -1,0 +1,91 @@
+"""One root, read: finds its runs, and brings the index up with it before every answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from disttrack.errors import RunNotFound, UnsupportedFormat
+from disttrack.index.indexer import Index, Snapshot
+from disttrack.index.queries import RunRecord, Vanished
+from disttrack.journal.segment import FORMAT_VERSION
+from disttrack.settings import load
+
+__all__ = ["Reader"]
+
+
+class Reader:
+    """Reads the runs below a root, which need not exist."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str] | None = None) -> None:
+        """environ says where an index lies that cannot lie in the root; None: this process's, and the settings."""
+        self.root = root
+        if environ is None:
+            environ = {**os.environ, "DISTTRACK_CACHE_DIR": load().cache_dir or ""}
+        self._index = Index(root, environ)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the index; nothing may be asked afterwards."""
+        self._index.close()
+
+    def runs(self, project: str | None = None) -> list[RunRecord]:
+        """Return the runs that lists show, in no order: neither aliases of others nor those nothing is known of."""
+        self._index.catch_up()
+        return [
+            record
+            for record in self._index.runs(project)
+            if record.facts.alias_of is None and (record.facts.header is not None or record.sources)
+        ]
+
+    def find(self, wanted: str) -> RunRecord:
+        """Return the run that answers to `id` or `project/id`, where an alias stands for the run it is part of.
+
+        Raises RunNotFound where none or several do, UnsupportedFormat where a newer disttrack wrote it.
+        """
+        self._index.catch_up()
+        project, slash, name = wanted.rpartition("/")
+        found = [
+            (self._resolved(record), alias)
+            for record, alias in self._index.find(name)
+            if not slash or record.project == project
+        ]
+        own = {record.number: record for record, alias in found if not alias}
+        runs = list((own or {record.number: record for record, _ in found}).values())
+        if len(runs) != 1:
+            raise RunNotFound(wanted, self.root, [f"{record.project}/{record.run_id}" for record in runs])
+        if runs[0].facts.newer is not None:
+            path, version = runs[0].facts.newer
+            raise UnsupportedFormat(Path(path), version, FORMAT_VERSION)
+        return runs[0]
+
+    def _resolved(self, record: RunRecord) -> RunRecord:
+        """Return the run that an alias is part of; itself where that one is not there."""
+        seen = {record.number}
+        while (target := record.facts.alias_of) is not None:
+            there = [
+                other
+                for other, alias in self._index.find(target)
+                if not alias and other.project == record.project and other.number not in seen
+            ]
+            if not there:
+                return record
+            record = there[0]
+            seen.add(record.number)
+        return record
+
+    def snapshot(self, wanted: str) -> Snapshot:
+        """Return a run with its rows, up to what its log holds now; raises as find does."""
+        try:
+            return self._index.snapshot(self.find(wanted))
+        except Vanished:
+            raise RunNotFound(wanted, self.root) from None

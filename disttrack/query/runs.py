@@ -1,0 +1,208 @@
+"""Runs as rows: what `disttrack ls` and `disttrack show` print, and Api returns. Times are unix seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from disttrack.index.queries import RunRecord
+from disttrack.query.members import (
+    Member,
+    Observer,
+    RankState,
+    RunState,
+    Team,
+    members,
+    newest_team,
+    rank_state,
+    run_state,
+)
+from disttrack.query.reader import Reader
+from disttrack.query.receipts import RunReceipt, receipt_of
+from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
+
+__all__ = [
+    "RankRow",
+    "RunDetail",
+    "RunReceipt",
+    "RunRow",
+    "Spread",
+    "created_s",
+    "detail_of",
+    "list_runs",
+    "newest_first",
+    "rank_rows",
+    "row_of",
+    "show_run",
+]
+
+
+@dataclass(frozen=True)
+class RankRow:
+    """One rank of the newest attempt. rows and last_step are also those of its helpers."""
+
+    rank: int
+    local_rank: int | None
+    node: str | None
+    job_type: str | None
+    state: RankState
+    attempt: int
+    rows: int
+    last_step: int | None
+    last_seen_s: float | None  # ago
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run: one launch of a training job, whatever its ranks and attempts."""
+
+    id: str
+    entity: str | None
+    project: str
+    name: str
+    group: str | None
+    job_type: str | None
+    state: RunState
+    world_size: int
+    ranks_joined: int
+    attempt: int
+    created_at: float
+    ended_at: float | None
+    duration_s: float
+    tags: list[str]
+    notes: str | None
+    summary: dict[str, object]
+
+
+@dataclass(frozen=True)
+class RunDetail(RunRow):
+    """A run with what each of its ranks has to say."""
+
+    config: dict[str, object]
+    summary_ranks: dict[str, Spread]
+    ranks: list[RankRow]
+    receipt: RunReceipt
+
+
+def list_runs(root: Path, project: str | None = None, limit: int | None = None) -> list[RunRow]:
+    """Return the runs of a root, newest first: at most limit of them, and only one project's where it is given."""
+    with Reader(root) as reader:
+        records = newest_first(reader.runs(project))[:limit]
+    observer = Observer.here(root)
+    return [row_of(record, observer) for record in records]
+
+
+def show_run(root: Path, run_id: str) -> RunDetail:
+    """Return one run in detail; raise RunNotFound, or UnsupportedFormat where a newer disttrack wrote it."""
+    with Reader(root) as reader:
+        record = reader.snapshot(run_id).record
+    return detail_of(record, Observer.here(root))
+
+
+def newest_first(records: list[RunRecord]) -> list[RunRecord]:
+    """Return runs by the time they were created at, the last one first."""
+    return sorted(records, key=lambda record: (-created_s(record), record.project, record.run_id))
+
+
+def created_s(record: RunRecord) -> float:
+    """Return when a run was created: when its first rank joined it, or its writer opened it."""
+    times_us = [source.join.time_us for source in record.sources if source.join is not None]
+    if record.facts.header is not None:
+        times_us.append(record.facts.header.time_us)
+    return min(times_us, default=0) / 1e6
+
+
+def row_of(record: RunRecord, observer: Observer) -> RunRow:
+    """Return a run as one row."""
+    everybody = members(record)
+    return _row(record, everybody, newest_team(everybody), observer)
+
+
+def detail_of(record: RunRecord, observer: Observer) -> RunDetail:
+    """Return a run with its ranks. Looks into the journals on this host of those that have not ended."""
+    everybody = members(record)
+    team = newest_team(everybody)
+    sources = [member.source for member in everybody]
+    return RunDetail(
+        **vars(_row(record, everybody, team, observer)),
+        config=merged_config(by_precedence(everybody)),
+        summary_ranks=spreads(team.voices),
+        ranks=rank_rows(record, team, observer),
+        receipt=receipt_of(sources, observer, observer.sees_marker(record)),
+    )
+
+
+def _row(record: RunRecord, everybody: list[Member], team: Team, observer: Observer) -> RunRow:
+    header = record.facts.header
+    joins = [source.join for source in team.joined.values() if source.join is not None]
+    first = joins[0] if joins else None
+    states: list[RankState] = [rank_state(source, record, observer) for source in team.joined.values()]
+    state = run_state(states, record, observer)
+    begun_s = created_s(record)
+    ended_s = _ended_s(record, team, states)
+    last_known_s = ended_s if ended_s is not None else _last_s(team) if state == "unknown" else observer.now_s
+    given = (first.name if first else None) or (header.name if header else None)
+    tags = [*next((join.tags for join in joins if join.tags), ())]
+    if any(member.source.orphan for member in everybody) and "orphan" not in tags:
+        tags.append("orphan")
+    return RunRow(
+        id=record.run_id,
+        entity=None,
+        project=record.project,
+        name=given or record.run_id,
+        group=header.group if header else first.group if first else None,
+        job_type=first.job_type if first else None,
+        state=state,
+        world_size=team.world_size,
+        ranks_joined=len(team.joined),
+        attempt=team.attempt,
+        created_at=begun_s,
+        ended_at=ended_s,
+        duration_s=max(0.0, (last_known_s if last_known_s is not None else begun_s) - begun_s),
+        tags=tags,
+        notes=next((join.notes for join in joins if join.notes), None),
+        summary=merged_summary(by_precedence(everybody)),
+    )
+
+
+def _ended_s(record: RunRecord, team: Team, states: Sequence[RankState]) -> float | None:
+    """Return when a run ended: None while one of its ranks may still go on."""
+    if {"running", "pending", "silent"} & set(states):
+        return None
+    if record.facts.over_us is not None:
+        return record.facts.over_us / 1e6
+    return _last_s(team)
+
+
+def _last_s(team: Team) -> float | None:
+    """Return the newest time known of any of the joined ranks."""
+    times_us = [source.last_time_us for source in team.joined.values() if source.last_time_us is not None]
+    return max(times_us) / 1e6 if times_us else None
+
+
+def rank_rows(record: RunRecord, team: Team, observer: Observer) -> list[RankRow]:
+    """Return a row for each rank of the newest attempt, those included that never joined."""
+    everyone = sorted({*range(team.world_size), *team.joined})
+    return [
+        _rank_row(rank, record, team, observer)
+        if rank in team.joined
+        else RankRow(rank, None, None, None, "absent", team.attempt, 0, None, None)
+        for rank in everyone
+    ]
+
+
+def _rank_row(rank: int, record: RunRecord, team: Team, observer: Observer) -> RankRow:
+    source, voices = team.joined[rank], team.voices[rank]
+    times_us = [voice.last_time_us for voice in voices if voice.last_time_us is not None]
+    return RankRow(
+        rank=rank,
+        local_rank=team.local_rank(rank),
+        node=source.join.host if source.join else None,
+        job_type=source.join.rank_job_type if source.join else None,
+        state=rank_state(source, record, observer),
+        attempt=team.attempt,
+        rows=sum(voice.rows for voice in voices),
+        last_step=max((voice.max_step for voice in voices if voice.max_step is not None), default=None),
+        last_seen_s=max(0.0, observer.now_s - max(times_us) / 1e6) if times_us else None,
+    )

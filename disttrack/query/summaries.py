@@ -1,0 +1,72 @@
+"""Config and last values of a run, out of those of its sources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from disttrack.index.facts import SourceFacts
+from disttrack.query.members import Member
+
+__all__ = ["Spread", "by_precedence", "merged_config", "merged_summary", "spreads"]
+
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The ranks' last values of one key; argmax is the rank that has the greatest. NaN counts only where all are."""
+
+    min: Number
+    mean: float
+    max: Number
+    argmax: int
+
+
+def by_precedence(everybody: Sequence[Member]) -> list[SourceFacts]:
+    """Return sources with those first whose word counts: the newest attempt's, and in it the lowest rank's."""
+    return [member.source for member in sorted(everybody, key=lambda member: (-member.attempt, member.rank))]
+
+
+def merged_config(sources: Iterable[SourceFacts]) -> dict[str, object]:
+    """Return the config of sources by precedence: the first that set a key counts. Keys in alphabetical order."""
+    return _merged(source.config for source in sources)
+
+
+def merged_summary(sources: Iterable[SourceFacts]) -> dict[str, object]:
+    """Return the last values of sources by precedence: the first that logged a key counts. Keys in that order too."""
+    return _merged(source.last for source in sources)
+
+
+def _merged(mappings: Iterable[Mapping[str, object]]) -> dict[str, object]:
+    merged: dict[str, object] = {}
+    for mapping in mappings:
+        for key in mapping.keys() - merged.keys():
+            merged[key] = mapping[key]
+    return dict(sorted(merged.items()))  # the order of arrival is not the same for every reader
+
+
+def spreads(voices: Mapping[int, Sequence[SourceFacts]]) -> dict[str, Spread]:
+    """Return how the last values of each numeric key are spread over the ranks of an attempt."""
+    values: dict[str, dict[int, Number]] = {}
+    for rank, sources in voices.items():
+        for key, value in merged_summary(sources).items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                values.setdefault(key, {})[rank] = value
+    return {key: _spread(of_ranks) for key, of_ranks in sorted(values.items())}
+
+
+def _spread(of_ranks: Mapping[int, Number]) -> Spread:
+    known = {rank: value for rank, value in of_ranks.items() if value == value} or of_ranks
+    argmax = max(known, key=lambda rank: (known[rank], -rank))
+    return Spread(min(known.values()), _mean(list(known.values())), known[argmax], argmax)
+
+
+def _mean(values: Sequence[Number]) -> float:
+    try:
+        return math.fsum(values) / len(values)
+    except OverflowError:  # an int beyond any float, or a sum that is
+        return math.copysign(math.inf, max(values, key=abs))
+    except ValueError:  # both infinities
+        return math.nan

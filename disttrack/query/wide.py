@@ -1,0 +1,140 @@
+"""The series of a run in wide form: one row a step of a source, one array a key."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from disttrack.index.blocks import Block
+from disttrack.index.chunks import Column, Ints
+from disttrack.index.indexer import Snapshot
+from disttrack.query.members import Member
+from disttrack.query.selection import RankChoice, blocks_with, chosen
+
+__all__ = ["AXES", "Array", "wide_form"]
+
+AXES = ("rank", "attempt", "step", "time")
+EXACT = 1 << 53  # ints up to here are floats without loss
+Array = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.object_]
+
+
+class _Found(NamedTuple):
+    """The rows of one block that were asked for."""
+
+    block: Block
+    keys: tuple[str, ...]
+    rows: Ints  # of the block
+    target: Ints  # the row of the table that each of them goes to
+    order: Ints  # among all rows found: a later one's value stands
+
+
+def wide_form(snapshot: Snapshot, keys: Collection[str] | None = None, ranks: RankChoice = None) -> dict[str, Array]:
+    """Return the columns rank, attempt, step, time (unix s) and one for each key (None: every key logged).
+
+    A row for each (source, step) at which one of the keys was logged, by rank, attempt, source and step; its time is
+    that of the last call. A key is float64 with NaN where it is missing, int64 where all are ints, else object with
+    None where it is missing (also where a missing int would make others inexact). A key that is named like one of the
+    first columns has "_logged" after its name.
+    """
+    axes, found = _find(snapshot, keys, chosen(snapshot, ranks))
+    n = len(axes["step"])
+    table: dict[str, Array] = dict(axes)
+    for key in _in_order(found) if keys is None else dict.fromkeys(keys):
+        name = key
+        while name in table:
+            name += "_logged"
+        table[name] = _column(key, [some for some in found if key in some.keys], n)
+    return table
+
+
+def _find(
+    snapshot: Snapshot, keys: Collection[str] | None, members: Sequence[Member]
+) -> tuple[dict[str, Array], list[_Found]]:
+    """Return the first columns, and which rows of which block go where."""
+    owner_of = np.full(len(snapshot.record.sources), -1, np.int64)
+    owner_of[[member.src for member in members]] = np.arange(len(members))
+    picked: list[tuple[Block, tuple[str, ...], Ints]] = []
+    parts: list[tuple[Ints, Ints, Ints, Ints]] = []
+    for block, mine in blocks_with(snapshot, keys):
+        places = block.places()
+        owner = owner_of[places.src]
+        rows = np.flatnonzero(owner >= 0)
+        picked.append((block, mine, rows))
+        parts.append((owner[rows], places.step[rows], places.at[rows], places.time_us[rows]))
+    none = np.zeros(0, np.int64)
+    owner, step, at, time_us = (
+        (np.concatenate([none, *axis]) for axis in zip(*parts, strict=True)) if parts else (none,) * 4
+    )
+    order = np.lexsort((at, step, owner))
+    owner, step, time_us = owner[order], step[order], time_us[order]
+    begins = np.ones(len(order), bool)
+    begins[1:] = (owner[1:] != owner[:-1]) | (step[1:] != step[:-1])
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], len(order))[: len(first)] - 1
+    axes: dict[str, Array] = {
+        "rank": np.array([member.rank for member in members], np.int64)[owner[first]],
+        "attempt": np.array([member.attempt for member in members], np.int64)[owner[first]],
+        "step": step[first],
+        "time": time_us[last] / 1e6,
+    }
+    sorted_at = np.empty(len(order), np.int64)
+    sorted_at[order] = np.arange(len(order))
+    row_of = np.cumsum(begins) - 1
+    found: list[_Found] = []
+    start = 0
+    for block, mine, rows in picked:
+        place = sorted_at[start : start + len(rows)]
+        start += len(rows)
+        if len(rows):
+            found.append(_Found(block, mine, rows, row_of[place], place))
+    return axes, found
+
+
+def _in_order(found: Sequence[_Found]) -> list[str]:
+    """Return all keys in the order in which the rows of the table name them first."""
+    first: dict[str, tuple[int, int]] = {}
+    for some in found:
+        begin = int(some.order.min())
+        for index, key in enumerate(some.keys):
+            first[key] = min(first.get(key, (begin, index)), (begin, index))
+    return sorted(first, key=lambda key: first[key])
+
+
+def _column(key: str, found: Sequence[_Found], n: int) -> Array:
+    """Return the values of one key, the latest call's where several are for one row."""
+    kinds = {some.block.kinds[some.block.keys.index(key)] for some in found}
+    newest = np.full(n, -1, np.int64)  # the order of the value each row has
+    columns = [some.block.column(key) for some in found]
+    for some in found:  # of a block's rows for one target the last is the latest, and the last assignment stands
+        newest[some.target] = np.maximum(newest[some.target], some.order)
+    missing = newest < 0
+    if kinds == {"q"} and not missing.any():
+        return _filled(np.zeros(n, np.int64), found, columns, newest)
+    if not kinds - {"d", "q"} and all(_is_exact(column) for column in columns):
+        return _filled(np.full(n, np.nan), found, columns, newest)
+    objects = np.full(n, None, np.object_)
+    return _filled(objects, found, [_as_objects(column) for column in columns], newest)
+
+
+def _is_exact(column: Column) -> bool:
+    """Say whether a column's values are floats without loss."""
+    if isinstance(column, list):
+        return False
+    return column.dtype == np.float64 or bool((np.abs(column.astype(np.float64)) <= EXACT).all())
+
+
+def _as_objects(column: Column) -> NDArray[np.object_]:
+    values = column if isinstance(column, list) else column.tolist()
+    return np.fromiter(values, np.object_, len(values))
+
+
+def _filled(
+    table: Array, found: Sequence[_Found], columns: Sequence[NDArray[np.generic] | list[object]], newest: Ints
+) -> Array:
+    for some, column in zip(found, columns, strict=True):
+        stands = newest[some.target] == some.order
+        table[some.target[stands]] = np.asarray(column)[some.rows[stands]]
+    return table

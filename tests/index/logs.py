@@ -1,0 +1,211 @@
+"""Makes run logs as writers make them: segments of frames, with the records of ranks in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from disttrack.journal.segment import FORMAT_VERSION, Entry, FrameKind, Segment
+from disttrack.records.codec import EXPLICIT_STEP, RowEncoder, encode
+from disttrack.records.names import directory_name
+from disttrack.records.types import (
+    Admission,
+    Alias,
+    ConfigUpdate,
+    End,
+    Incarnation,
+    Join,
+    Rank,
+    RecordKind,
+    Role,
+    RunEnd,
+    RunHeader,
+    RunId,
+    Sighting,
+    SummaryUpdate,
+    new_incarnation,
+)
+
+#: Unix time in µs at which every run here begins.
+START_US = 1_700_000_000_000_000
+
+
+@dataclass
+class Process:
+    """One incarnation: its journal, byte by byte, and where its records begin."""
+
+    join: Join
+    attempt: int = 0
+    role: Role = "rank"
+    orphan: bool = False
+    journal: bytes = b""
+    bounds: list[int] = field(default_factory=lambda: [0])
+    logged: int = 0
+    time_us: int = START_US
+    encoder: RowEncoder = field(default_factory=RowEncoder)
+
+    def append(self, data: bytes, records: int = 1) -> None:
+        self.journal += data
+        self.bounds.append(len(self.journal))
+        self.logged += records
+
+    def row(self, data: Mapping[Any, Any], step: int, after_us: int = 1_000) -> None:
+        """Logs a row, after_us after the one before it."""
+        self.time_us += after_us
+        self.append(self.encoder.encode(data, step, self.time_us, EXPLICIT_STEP, []))
+
+    def config(self, **values: object) -> None:
+        self.append(encode(RecordKind.CONFIG, ConfigUpdate(values=values)))
+
+    def summary(self, values: dict[str, object], removed: tuple[str, ...] = ()) -> None:
+        self.append(encode(RecordKind.SUMMARY, SummaryUpdate(values=values, removed=removed)))
+
+    def say_join(self, **changes: Any) -> None:
+        """Puts the join into the stream, changed."""
+        self.join = msgspec.structs.replace(self.join, **changes)
+        self.append(encode(RecordKind.JOIN, self.join), 0)
+
+    def end(self, exit_code: int = 0, dropped: int = 0) -> None:
+        end = End(exit_code=exit_code, logged=self.logged + dropped, dropped=dropped, time_us=self.time_us)
+        self.append(encode(RecordKind.END, end), 0)
+
+    def entry(self, first: int = 0, last: int | None = None) -> Entry:
+        """Returns the records from number first up to last as an entry of a frame."""
+        start, end = self.bounds[first], self.bounds[-1 if last is None else last]
+        return Entry(self.join.rank.rank, self.join.incarnation, end, self.journal[start:end])
+
+
+@dataclass
+class RunLog:
+    """A run's directory, and a writer life that appends to it."""
+
+    root: Path
+    project: str = "demo"
+    run_id: str = "run1"
+    name: str = "calm-river-1"
+    group: str | None = None
+    segment: Segment | None = None
+    admitted: set[Incarnation] = field(default_factory=set[Incarnation])
+
+    @property
+    def directory(self) -> Path:
+        return self.root / directory_name(self.project) / directory_name(self.run_id)
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "log"
+
+    @property
+    def marker(self) -> Path:
+        return self.directory.parent / ".live" / self.directory.name
+
+    def open(self, time_us: int = START_US) -> Segment:
+        """Returns the segment being written, opened if need be."""
+        if self.segment is None:
+            self.marker.parent.mkdir(parents=True, exist_ok=True)
+            self.marker.touch()
+            self.log.mkdir(parents=True, exist_ok=True)
+            self.segment = Segment(self.log)
+            self.segment.append(
+                FrameKind.HEADER,
+                RunHeader(
+                    format_version=FORMAT_VERSION,
+                    run_id=RunId(self.run_id),
+                    project=self.project,
+                    name=self.name,
+                    group=self.group,
+                    launch_key="key",
+                    ordinal=0,
+                    nonce=os.urandom(8).hex(),
+                    time_us=time_us,
+                ),
+            )
+        return self.segment
+
+    def admit(self, process: Process) -> None:
+        """Appends the writer's word on a process, once a segment."""
+        if process.join.incarnation not in self.admitted:
+            self.admitted.add(process.join.incarnation)
+            admission = Admission(join=process.join, attempt=process.attempt, role=process.role, orphan=process.orphan)
+            self.open().append(FrameKind.ADMISSION, admission)
+
+    def commit(self, *batch: tuple[Process, int, int | None]) -> None:
+        """Appends one frame with records [first, last) of each process."""
+        self.open()
+        for process, _, _ in batch:
+            self.admit(process)
+        self.open().append_batch([process.entry(first, last) for process, first, last in batch])
+
+    def commit_all(self, *processes: Process) -> None:
+        """Appends one frame with all that these processes said."""
+        self.commit(*[(process, 0, None) for process in processes])
+
+    def see(self, process: Process, seen: Any, time_us: int = START_US, exit_code: int | None = None) -> None:
+        sighting = Sighting(incarnation=process.join.incarnation, seen=seen, time_us=time_us, exit_code=exit_code)
+        self.admit(process)
+        self.open().append(FrameKind.SIGHTING, sighting)
+
+    def alias(self, of: str) -> None:
+        self.open().append(FrameKind.ALIAS, Alias(of=RunId(of)))
+
+    def end(self, time_us: int = START_US + 10_000_000) -> None:
+        """Appends the run's END and removes its marker."""
+        self.open().append(FrameKind.END, RunEnd(time_us=time_us))
+        self.marker.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Ends this writer life: the next append opens another segment."""
+        if self.segment is not None:
+            self.segment.close()
+        self.segment = None
+        self.admitted.clear()
+
+
+def join_of(rank: int = 0, world_size: int = 1, **changes: Any) -> Join:
+    """Returns the join of a rank whose process is nowhere to be found."""
+    incarnation = new_incarnation()
+    join = Join(
+        incarnation=incarnation,
+        launch_key="key",
+        ordinal=0,
+        root="/nowhere",
+        project="demo",
+        group=None,
+        given_id=None,
+        own_id=RunId(f"own{incarnation:016x}"),
+        name=None,
+        job_type=None,
+        rank_job_type=f"rank-{rank}",
+        rank=Rank(rank=rank, world_size=world_size, local_rank=rank, source="test"),
+        host="node0",
+        boot_id="boot0",
+        pid=1_000 + rank,
+        start_time=1,
+        journal="/nowhere/journal",
+        time_us=START_US,
+    )
+    return msgspec.structs.replace(join, **changes)
+
+
+def process_of(rank: int = 0, world_size: int = 1, **changes: Any) -> Process:
+    """Returns a process that has said nothing yet."""
+    return Process(join_of(rank, world_size, **changes))
+
+
+def finished_run(
+    root: Path, rows: Sequence[tuple[int, Mapping[str, Any]]], run_id: str = "run1", **labels: Any
+) -> RunLog:
+    """Returns a run of one rank that logged (step, row)s and ended."""
+    log, process = RunLog(root, run_id=run_id, **labels), process_of()
+    for step, data in rows:
+        process.row(data, step)
+    process.end()
+    log.commit_all(process)
+    log.end()
+    log.close()
+    return log

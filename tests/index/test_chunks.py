@@ -1,0 +1,87 @@
+"""A column comes back bit by bit, and takes little room where it says little."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from disttrack.index.chunks import Ints, decode_column, decode_ints, encode_column, encode_ints, extremes
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+#: Small steps, equal steps and anything at all.
+COLUMNS = st.one_of(
+    arrays(np.int64, st.integers(1, 50), elements=INT64),
+    arrays(np.int64, st.integers(1, 50), elements=st.integers(-200, 200)),
+    st.builds(
+        lambda first, step, n: np.arange(n, dtype=np.int64) * step + first, *[st.integers(-9, 9)] * 2, st.integers(1, 9)
+    ),
+)
+PAYLOAD_NANS = [0x7FF8000000000001, 0x7FF0000000000001, 0xFFF8000000000000, 0xFFFFFFFFFFFFFFFF]
+ODD = [0.0, -0.0, 1e-320, -1e-45, float("inf"), float("-inf"), 1e308, 3.4028236e38, 1 / 3]
+
+
+def column(bits: list[int]) -> Ints:
+    return np.array([struct.unpack("<q", struct.pack("<Q", value))[0] for value in bits], np.int64)
+
+
+@given(COLUMNS)
+def test_ints_come_back(values: Ints) -> None:
+    assert decode_ints(encode_ints(values), len(values)).tolist() == values.tolist()
+
+
+@given(COLUMNS, st.sampled_from("dq"))
+def test_any_64_bits_come_back(bits: Ints, kind: str) -> None:
+    back = decode_column(kind, encode_column(kind, bits), len(bits))
+    assert isinstance(back, np.ndarray)
+    assert back.view(np.int64).tolist() == bits.tolist()
+
+
+@pytest.mark.parametrize("kind", ["d", "q"])
+@pytest.mark.parametrize("float32_born", [True, False])
+def test_nan_payloads_and_signed_zeros_come_back(kind: str, float32_born: bool) -> None:
+    others = [struct.unpack("<Q", struct.pack("<d", value))[0] for value in ([1.5, -0.0] if float32_born else ODD)]
+    bits = column([*others, *([] if float32_born else PAYLOAD_NANS)])
+    back = decode_column(kind, encode_column(kind, bits), len(bits))
+    assert isinstance(back, np.ndarray)
+    assert back.view(np.int64).tolist() == bits.tolist()
+
+
+@pytest.mark.parametrize("bits", [[value] for value in PAYLOAD_NANS] + [[value] * 5 for value in PAYLOAD_NANS])
+def test_columns_of_nothing_but_nan_keep_their_payload(bits: list[int]) -> None:
+    back = decode_column("d", encode_column("d", column(bits)), len(bits))
+    assert isinstance(back, np.ndarray)
+    assert back.view(np.uint64).tolist() == bits
+
+
+def test_bools_and_other_values_keep_their_types() -> None:
+    flags = decode_column("?", encode_column("?", np.array([1, 0, 1])), 3)
+    assert isinstance(flags, np.ndarray)
+    assert flags.tolist() == [True, False, True]
+    values: list[object] = [None, "é", [1, [2.5, None]], 2**200, -(2**63) - 1, 2**64, {"a": {"b": 2**70}}]
+    assert decode_column("*", encode_column("*", values), len(values)) == values
+
+
+def test_what_says_little_takes_little_room() -> None:
+    steps = np.arange(65_536, dtype=np.int64)
+    assert len(encode_ints(steps)) == 17
+    assert len(encode_column("d", np.full(65_536, 0.1).view(np.int64))) == 9
+    float32_born = np.random.default_rng(0).normal(size=65_536).astype(np.float32).astype(np.float64)
+    assert len(encode_column("d", float32_born.view(np.int64))) < 4 * 65_536
+
+
+def test_extremes_leave_nan_out() -> None:
+    assert extremes("d", np.array([1.0, np.nan, -2.0]).view(np.int64)) == (-2.0, 1.0)
+    assert extremes("d", np.array([np.nan, np.nan]).view(np.int64)) == (None, None)
+    assert extremes("q", np.array([3, -4])) == (-4.0, 3.0)
+    assert extremes("*", ["text"]) == (None, None)
+
+
+def test_a_chunk_of_another_length_is_refused() -> None:
+    data = encode_ints(np.array([1, 5, 2, 80]))
+    with pytest.raises(ValueError, match="holds 3 bytes"):
+        decode_ints(data, 9)

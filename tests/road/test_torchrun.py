@@ -1,0 +1,133 @@
+"""The main road under torchrun: from log() in every rank to one row in `ls`."""
+
+import re
+import sys
+
+import pytest
+
+from tests.road.site import Site
+
+TRAIN = """
+    import os, sys, disttrack
+    only, rank, world = os.environ.get("ONLY"), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if only is None or int(only) == rank:
+        run = disttrack.init(project="demo", config={"lr": 0.1})
+        for step in range(2000):
+            run.log({f"key{k}": step * k + rank / world for k in range(10)}, step=step)
+        receipt = run.finish()
+        assert receipt.logged == receipt.stored == 2001, receipt  # 2,000 rows and the config
+        print(f"job_type={run.job_type} group={run.group} id={run.id}", flush=True)
+"""
+
+
+@pytest.mark.real(timeout_s=120)
+def test_four_ranks_become_one_run_with_every_value_of_every_rank(site: Site) -> None:
+    site.torchrun(4, site.script(TRAIN))
+    run = site.only_run()
+    assert (run["state"], run["world_size"], run["ranks_joined"], run["attempt"]) == ("finished", 4, 4, 0)
+    assert [rank["job_type"] for rank in run["ranks"]] == ["rank-0", "rank-1", "rank-2", "rank-3"]
+    assert [(rank["rank"], rank["local_rank"], rank["rows"]) for rank in run["ranks"]] == [
+        (r, r, 2000) for r in range(4)
+    ]
+    assert run["group"] is not None
+    assert run["receipt"] == {"logged": 8004, "stored": 8004, "pending": 0, "dropped": 0, "unreachable": 0}
+    rows = site.export(run["id"])
+    assert len(rows) == 80_000
+    for rank in range(4):
+        mine = [row for row in rows if row["rank"] == rank and row["key"] == "key3"]
+        assert [row["step"] for row in mine] == list(range(2000))
+        assert [row["value"] for row in mine] == [step * 3 + rank / 4 for step in range(2000)]
+    assert run["summary"]["key1"] == 1999.0
+    assert run["summary_ranks"]["key0"] == {"min": 0.0, "mean": 0.375, "max": 0.75, "argmax": 3}
+    assert run["config"] == {"lr": 0.1}
+
+
+@pytest.mark.real(timeout_s=120)
+@pytest.mark.parametrize("only", [0, 3])
+def test_ranks_that_never_call_init_are_absent_and_not_waited_for(site: Site, only: int) -> None:
+    site.torchrun(4, site.script(TRAIN), env={"ONLY": str(only)})
+    run = site.only_run()
+    assert (run["state"], run["world_size"], run["ranks_joined"]) == ("finished", 4, 1)
+    assert {rank["rank"]: rank["state"] for rank in run["ranks"]} == {
+        rank: "finished" if rank == only else "absent" for rank in range(4)
+    }
+    assert len(site.export(run["id"])) == 20_000
+
+
+@pytest.mark.real(timeout_s=120)
+def test_ranks_without_a_common_runtime_directory_meet_in_the_agents_store(site: Site) -> None:
+    apart = """
+        import os, time
+        os.environ["DISTTRACK_RUNTIME_DIR"] += "/" + os.environ["RANK"]
+        import disttrack
+        run = disttrack.init(project="demo")
+        run.log({"rank": run.rank})
+        open(f"{run.id}-{run.rank}", "w").close()
+        while not os.path.exists(f"{run.id}-{1 - run.rank}"):
+            time.sleep(0.05)  # until the other one has met the same writer
+        assert run.finish().pending == 0
+    """
+    site.torchrun(2, site.script(apart))
+    run = site.only_run()
+    assert (run["state"], run["ranks_joined"]) == ("finished", 2)
+
+
+@pytest.mark.real(timeout_s=120)
+def test_a_restart_by_torchrun_is_the_next_attempt_of_the_same_run(site: Site) -> None:
+    failing = """
+        import os, disttrack
+        run = disttrack.init(project="demo")
+        attempt = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+        for step in range(10):
+            run.log({"attempt": attempt}, step=step)
+        if attempt == 0:
+            run.id  # the first attempt has met its writer
+            if run.rank == 1:
+                raise RuntimeError("as planned")
+            import time
+            while True:
+                time.sleep(0.1)  # until torchrun ends this rank
+        run.finish()
+    """
+    site.run(
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", 2, "--max-restarts", 1),
+        site.script(failing),
+    )
+    run = site.only_run()
+    assert (run["state"], run["attempt"], run["ranks_joined"]) == ("finished", 1, 2)
+    rows = site.export(run["id"])
+    assert sorted({(row["rank"], row["attempt"], row["value"]) for row in rows}) == [
+        (rank, attempt, attempt) for rank in range(2) for attempt in range(2)
+    ]
+    assert len(rows) == 40
+
+
+@pytest.mark.real(timeout_s=120)
+def test_a_wrapper_between_torchrun_and_the_ranks_changes_nothing(site: Site) -> None:
+    script = site.script(
+        "import disttrack\nwith disttrack.init(project='demo') as run:\n    run.log({'a': run.rank})\n"
+    )
+    wrapper = site.script(f"#!/bin/sh\n{sys.executable} {script}\nexit $?\n", "wrap.sh")
+    wrapper.chmod(0o755)
+    site.run(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", 2, "--no-python", wrapper)
+    assert site.only_run()["ranks_joined"] == 2
+
+
+@pytest.mark.real(timeout_s=120)
+def test_the_same_answers_come_from_a_rebuilt_index(site: Site) -> None:
+    site.torchrun(2, site.script(TRAIN))
+    run_id = site.ls()[0]["id"]
+    questions = [("ls",), ("ls", "--json"), ("show", run_id, "--json"), ("export", run_id), ("ranks", run_id, "--json")]
+    before = [site.cli(*question) for question in questions]
+    found = list(site.root.glob("index*"))
+    assert found
+    for path in found:
+        path.unlink()
+    after = [site.cli(*question) for question in questions]
+    for question, one, other in zip(questions, before, after, strict=True):
+        assert _without_age(one) == _without_age(other), question
+
+
+def _without_age(text: str) -> str:
+    """Blank the only figures that may change between two looks at an ended run: how long ago a rank was seen."""
+    return re.sub(r'"last_seen_s": ?[0-9.e-]+', "", text)
