@@ -2,10 +2,14 @@
 
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
+from disttrack.writer.process import LINGER_S
 from tests.conftest import writers
 from tests.road.site import Site, wait_until
 
@@ -25,7 +29,7 @@ def test_ten_runs_in_a_loop_are_ten_finished_runs_and_leave_nothing_running(site
     assert {(run["name"], run["state"], run["summary"]["square"]) for run in runs} == {
         (f"run {number}", "finished", number**2) for number in range(10)
     }
-    wait_until(lambda: not list(writers(Path(os.environ["DISTTRACK_RUNTIME_DIR"]))), "the writer ends", 10)
+    wait_until(lambda: not running_writers(), "the writer ends", 10)
     assert not list((site.directory / "journals").rglob("*.dtj"))
 
 
@@ -240,3 +244,41 @@ def test_where_a_journal_cannot_lie_the_next_place_takes_it(site: Site) -> None:
     output = site.python(script, env={"DISTTRACK_JOURNAL_DIR": str(blocked), "TMPDIR": str(site.directory)})
     assert "1 records logged: 1 stored" in output
     assert (site.directory / f"disttrack-{os.getuid()}" / "journals").is_dir()
+
+
+@pytest.mark.real(timeout_s=90)
+def test_the_writer_neither_leaves_a_silent_rank_nor_stays_with_a_finished_one(site: Site) -> None:
+    script = site.script(
+        """
+        import sys, disttrack
+        run = disttrack.init(project="p")
+        print(run.id, flush=True)
+        sys.stdin.readline()
+        run.log({"late": 1})
+        assert run.finish().stored == 1
+        print("finished", flush=True)
+        sys.stdin.readline()
+        with disttrack.init(project="p") as run:
+            run.log({"a": 1})
+        """
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)], cwd=site.directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.readline()
+    (writer,) = running_writers()
+    with pytest.raises(psutil.TimeoutExpired):  # longer than it lingers when nobody needs it
+        writer.wait(timeout=LINGER_S + 3)
+    process.stdin.write("go on\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "finished\n"
+    writer.wait(timeout=3 * LINGER_S)
+    process.communicate("go on\n", timeout=20)
+    assert process.returncode == 0
+    assert [run["state"] for run in site.ls()] == ["finished", "finished"]
+
+
+def running_writers() -> list[psutil.Process]:
+    return list(writers(Path(os.environ["DISTTRACK_RUNTIME_DIR"])))

@@ -1,0 +1,37 @@
+"""The examples, run as their docstrings say."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.road.site import Site
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_the_single_process_example_makes_one_finished_run(site: Site) -> None:
+    site.python(EXAMPLES / "single.py")
+    run = site.only_run()
+    assert (run["state"], run["ranks_joined"]) == ("finished", 1)
+
+
+@pytest.mark.real(timeout_s=120)
+@pytest.mark.parametrize("launcher", ["torchrun", "mp.spawn"])
+def test_the_digits_example_learns_and_is_one_run_of_two_ranks(site: Site, launcher: str) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    script = EXAMPLES / "ddp_digits.py"
+    output = site.torchrun(2, script, "--group", "g") if launcher == "torchrun" else site.python(script, "--spawn", 2)
+    run = site.only_run()
+    assert (run["state"], run["ranks_joined"], run["receipt"]["dropped"]) == ("finished", 2, 0)
+    assert run["summary"]["test_accuracy"] > 0.9
+    assert output.count("records logged") == 2
+
+
+@pytest.mark.real(timeout_s=60)
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_the_queue_examples_children_log_for_their_parent(site: Site, method: str) -> None:
+    site.python(EXAMPLES / "multiprocessing_queue.py", "--start-method", method)
+    run = site.only_run()
+    assert (run["state"], run["ranks_joined"], run["receipt"]["pending"]) == ("finished", 1, 0)
+    assert run["ranks"][0]["rows"] > run["receipt"]["logged"] // 2
