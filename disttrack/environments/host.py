@@ -29,6 +29,7 @@ __all__ = [
     "process_environ",
     "process_start_time",
     "runtime_directory",
+    "try_lock",
 ]
 
 NETWORK_FILESYSTEMS = frozenset(
@@ -139,6 +140,25 @@ def private_directory(path: Path) -> Path:
     if stat.S_IMODE(found.st_mode) & 0o077:
         os.chmod(path, 0o700)
     return path
+
+
+def try_lock(fd: int) -> bool:
+    """Take the lock on an open file for as long as it stays open, without waiting; say whether it is ours.
+
+    Fallback without flock (Windows): a lock on its first byte.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _own_name() -> str:

@@ -7,7 +7,6 @@ outlive it. Ranks that do not share that directory have transport.agent_store.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import site
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from disttrack.environments.host import boot_id, is_alive, private_directory
+from disttrack.environments.host import boot_id, is_alive, private_directory, try_lock
 from disttrack.environments.processes import PARENT
 
 __all__ = [
@@ -83,9 +82,7 @@ class Claim:
         path = self._directory / f"{self._stem}.lock"
         while True:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not try_lock(fd):
                 os.close(fd)
                 return False
             try:

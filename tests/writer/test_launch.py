@@ -1,0 +1,123 @@
+"""The runs of one launch: found again by the next writer, and the journals of the dead brought home."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+from disttrack.environments.host import boot_id, process_start_time
+from disttrack.environments.launch import own_key
+from disttrack.journal.outbox import Outbox, is_home, note_place
+from disttrack.records.codec import RowEncoder, encode
+from disttrack.records.types import End, Join, RecordKind, RunId, changed, new_incarnation
+from disttrack.transport.rendezvous import Claim
+from disttrack.writer.launch import Launch
+from tests.journal.joins import make_join
+
+KEY = own_key()
+
+
+def launch(tmp_path: Path) -> Launch:
+    claim = Claim(tmp_path / "runtime", KEY)
+    assert claim.take()
+    return Launch(tmp_path / "runtime", KEY, claim, "nonce")
+
+
+def join(tmp_path: Path, pid: int | None = None, **fields: object) -> Join:
+    """Return the Join of a living process (this one), or of a dead one."""
+    incarnation = new_incarnation()
+    pid = os.getpid() if pid is None else pid
+    made = changed(
+        make_join(),
+        incarnation=incarnation,
+        launch_key=KEY,
+        root=str(tmp_path / "root"),
+        journal=str(tmp_path / "journals" / f"{incarnation:016x}"),
+        own_id=RunId(f"{incarnation:08x}"),
+        given_id=None,
+        boot_id=boot_id(),
+        pid=pid,
+        start_time=process_start_time(pid),
+    )
+    return changed(made, **fields)
+
+
+def dead_pid() -> int:
+    process = multiprocessing.get_context("spawn").Process(target=int)
+    process.start()
+    process.join()
+    assert process.pid is not None
+    return process.pid
+
+
+def journal(tmp_path: Path, who: Join, rows: int, exit_code: int | None = None) -> Outbox:
+    note_place(tmp_path / "runtime", tmp_path / "journals")
+    outbox = Outbox(Path(who.journal), who)
+    encoder = RowEncoder()
+    for step in range(rows):
+        outbox.append(encoder.encode({"a": step}, step, 1, 1, []), 1)
+    if exit_code is not None:
+        outbox.append(encode(RecordKind.END, End(exit_code=exit_code, logged=rows, dropped=0, time_us=1)), 0)
+    return outbox
+
+
+def test_the_next_writer_of_a_launch_gives_the_same_run(tmp_path: Path) -> None:
+    first = launch(tmp_path)
+    run, _ = first.admit(join(tmp_path))
+    first.close()
+    second = launch(tmp_path)
+    again, source = second.admit(join(tmp_path, ordinal=0))
+    assert again.header.run_id == run.header.run_id
+    assert source.admission.role == "claimant"  # this process lives, and was that rank already
+    other, _ = second.admit(join(tmp_path, ordinal=1))
+    assert other.header.run_id != run.header.run_id
+    second.close()
+
+
+def test_names_are_numbered_within_a_project_and_a_group_is_made_for_a_distributed_launch(tmp_path: Path) -> None:
+    here = launch(tmp_path)
+    one, _ = here.admit(join(tmp_path, ordinal=0, group=None))
+    two, _ = here.admit(join(tmp_path, ordinal=1, group=None))
+    assert one.header.name.endswith("-1")
+    assert two.header.name.endswith("-2")
+    assert one.header.group == two.header.group
+    here.close()
+
+
+def test_the_journal_of_a_rank_that_never_met_a_writer_is_adopted_with_every_row(tmp_path: Path) -> None:
+    who = join(tmp_path, dead_pid())
+    journal(tmp_path, who, rows=10)
+    here = launch(tmp_path)
+    ((run, source, offset),) = here.adopt(orphans=True)
+    assert (offset, source.over, source.clean, source.admission.orphan) == (0, True, False, True)
+    assert source.committed == source.end > 0
+    assert is_home(Path(who.journal))
+    assert here.adopt(orphans=True) == []
+    here.end_run(run)
+    assert not Path(who.journal).exists()
+    here.close()
+
+
+def test_a_journal_that_ends_with_an_end_was_no_crash(tmp_path: Path) -> None:
+    journal(tmp_path, join(tmp_path, dead_pid()), rows=3, exit_code=0)
+    here = launch(tmp_path)
+    ((_, source, _),) = here.adopt()
+    assert source.clean
+    here.close()
+
+
+def test_journals_of_living_processes_and_of_other_launches_are_left_alone(tmp_path: Path) -> None:
+    journal(tmp_path, join(tmp_path), rows=3)
+    journal(tmp_path, join(tmp_path, dead_pid(), launch_key="parent:elsewhere:1:1"), rows=3)
+    here = launch(tmp_path)
+    assert here.adopt() == []
+    here.close()
+
+
+def test_a_journal_is_kept_while_its_run_has_not_every_byte_of_it(tmp_path: Path) -> None:
+    who = join(tmp_path)
+    journal(tmp_path, who, rows=3)
+    here = launch(tmp_path)
+    run, _ = here.admit(who)
+    here.end_run(run)
+    assert Path(who.journal).exists()
+    here.close()
