@@ -1,0 +1,157 @@
+"""The recorder: every call is journaled or counted, and none of them raises into a training."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from disttrack.api.recorder import Recorder
+from disttrack.journal.outbox import Outbox
+from disttrack.records.codec import COMMIT, EXPLICIT_STEP, MAX_RECORD_BYTES, decode, decode_row, records
+from disttrack.records.types import End, RecordKind
+from tests.journal.joins import make_join
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise RuntimeError("cannot be shown")
+
+
+def str_of_type(value: object) -> str:
+    return type(value).__name__
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "journal", make_join())
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def recorder(outbox: Outbox) -> Recorder:
+    return Recorder(outbox, None, strict=False)
+
+
+def rows(outbox: Outbox) -> list[tuple[int, int, object]]:
+    """Returns step, flags and text of each row in the journal."""
+    data = outbox.read(0, 1 << 30)
+    found: list[tuple[int, int, object]] = []
+    for record in records(data):
+        if record.kind == RecordKind.MSGPACK_ROW:
+            step, _, values = decode_row(data[record.start : record.end])
+            found.append((step, record.flags, values["text"]))
+    return found
+
+
+def test_rows_have_the_step_that_was_given_or_the_next_one(recorder: Recorder, outbox: Outbox) -> None:
+    calls: list[tuple[Any, bool | None]] = [
+        *((None, None), (None, False), (None, True), (7, None), (7, True), (None, None)),
+        *((np.int64(20), None), (3.0, None), (-5, True), (None, None)),
+    ]
+    for step, commit in calls:
+        recorder.row({"text": "x"}, step, commit)
+    given = EXPLICIT_STEP
+    assert [row[:2] for row in rows(outbox)] == [
+        *((0, COMMIT), (1, 0), (1, COMMIT), (7, given), (7, given | COMMIT), (8, COMMIT)),
+        *((20, given), (3, given), (-5, given | COMMIT), (20, COMMIT)),
+    ]
+
+
+@pytest.mark.parametrize("step", [1.5, "x", 2**63, -(2**63) - 1, float("nan"), [1], Unshowable()], ids=str_of_type)
+def test_a_step_that_is_none_costs_only_its_row(
+    recorder: Recorder, outbox: Outbox, caplog: pytest.LogCaptureFixture, step: object
+) -> None:
+    for text in ("first", "second"):
+        recorder.row({"text": "lost"}, step, None)
+        recorder.row({"text": text}, None, None)
+    assert rows(outbox) == [(0, COMMIT, "first"), (1, COMMIT, "second")]
+    assert recorder.counts[:2] == (4, 2)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("data", [5, None, "text", ["a"], [("a", 1)], Unshowable()], ids=str_of_type)
+def test_data_that_is_no_dict_costs_only_its_call(
+    recorder: Recorder, outbox: Outbox, caplog: pytest.LogCaptureFixture, data: object
+) -> None:
+    recorder.row(data, None, None)
+    recorder.row({"text": "kept"}, None, None)
+    assert rows(outbox) == [(0, COMMIT, "kept")]
+    assert recorder.counts[:2] == (2, 1)
+    assert "log() takes a dict" in caplog.text
+
+
+def test_a_row_too_large_for_a_record_costs_only_itself(
+    recorder: Recorder, outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder.row({"text": "x" * MAX_RECORD_BYTES}, None, None)
+    recorder.row({"text": "kept"}, None, None)
+    assert rows(outbox) == [(0, COMMIT, "kept")]
+    assert recorder.counts[:2] == (2, 1)
+    assert "save it as a file" in caplog.text
+
+
+def test_strict_settings_raise_at_the_call(outbox: Outbox) -> None:
+    recorder = Recorder(outbox, None, strict=True)
+    recorder.row({"text": "kept"}, None, None)
+    with pytest.raises(ValueError, match=r"log\(\) takes a dict"):
+        recorder.row(5, None, None)
+    with pytest.raises(ValueError, match="needs a whole number"):
+        recorder.row({"text": "lost"}, 1.5, None)
+    with pytest.raises(ValueError, match="save it as a file"):
+        recorder.config({"blob": "x" * MAX_RECORD_BYTES})
+    assert rows(outbox) == [(0, COMMIT, "kept")]
+
+
+def test_a_value_that_logs_while_it_is_read_is_journaled_after_its_row(recorder: Recorder, outbox: Outbox) -> None:
+    class Chatty:
+        def tolist(self) -> str:
+            recorder.row({"text": "from within"}, None, None)
+            return "outer"
+
+    recorder.row({"text": Chatty()}, None, None)
+    recorder.row({"text": "after"}, None, None)
+    assert [text for *_, text in rows(outbox)] == ["outer", "from within", "after"]
+
+
+def test_the_end_counts_what_was_logged_and_nothing_comes_after_it(recorder: Recorder, outbox: Outbox) -> None:
+    recorder.row({"text": "kept"}, None, None)
+    recorder.config({"lr": 0.1})
+    recorder.row(5, None, None)
+    for exit_code in (3, 0):
+        recorder.end(exit_code, "ValueError: x")
+    end = outbox.end
+    recorder.config({"late": 1})
+    recorder.summary({"late": 1})
+    recorder.row({"text": "late"}, None, None)
+    assert outbox.end == end
+    data = outbox.read(0, 1 << 20)
+    last = list(records(data))[-1]
+    said = decode(data[last.start : last.end], End)
+    assert (said.exit_code, said.logged, said.dropped, said.exception) == (3, 3, 1, "ValueError: x")
+
+
+def test_without_a_journal_everything_is_counted_as_dropped() -> None:
+    recorder = Recorder(None, None, strict=False)
+    recorder.row({"text": "x"}, None, None)
+    recorder.config({"lr": 0.1})
+    recorder.summary({"best": 1})
+    recorder.end(0, None)
+    assert recorder.counts == (3, 3, 0)
+
+
+def test_finish_may_be_told_to_wait_for_ever() -> None:
+    code = """if True:
+        import disttrack
+        run = disttrack.init(project="demo", settings={"finish_timeout_s": float("inf")})
+        run.log({"loss": 0.5})
+        print(run.finish())
+    """
+    ended = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, timeout=18)
+    assert ended.stdout == "1 records logged: 1 stored, 0 pending, 0 dropped\n"
