@@ -84,7 +84,7 @@ def config_dict(values: Any) -> dict[str, Any]:
     if isinstance(values, Mapping):
         given = dict(cast("Mapping[Any, Any]", values))
     elif dataclasses.is_dataclass(values) and not isinstance(values, type):
-        given = dataclasses.asdict(values)
+        given = {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
     elif hasattr(values, "__dict__") and not isinstance(values, type) and not callable(values):
         given = dict(cast("dict[str, Any]", vars(values)))  # argparse.Namespace and its like
     else:

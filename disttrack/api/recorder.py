@@ -19,6 +19,8 @@ __all__ = ["Counts", "Recorder"]
 _log = logging.getLogger("disttrack")
 _now_ns = time.time_ns
 
+MAX_STEP = 2**63 - 1
+
 
 class Counts(NamedTuple):
     """logged = records the script made, dropped = those of them that no journal took, values = values left out."""
@@ -91,7 +93,7 @@ class Recorder:
                 self._refuse(f"log() could not keep a row ({type(error).__name__}: {error})")
             return
         if row_step >= self.step:
-            self.step = row_step + 1 if flags & COMMIT else row_step
+            self.step = min(row_step + 1, MAX_STEP) if flags & COMMIT else row_step
         self._append(record, 1)
         if problems:
             self.leave_out(problems)

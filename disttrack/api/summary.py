@@ -5,7 +5,7 @@ Nothing is kept for it while logging: reading it replays the rank's own journal 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 from disttrack.journal.outbox import Outbox
@@ -29,10 +29,10 @@ class Summary(MutableMapping[str, Any]):
         self._read: Outbox | None = None
         self._offset = 0
 
-    def update(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:  # type: ignore[override]
+    def update(self, values: Any = (), /, **more: Any) -> None:
         """Set several keys in one record; nested mappings become `outer.inner`."""
         problems: list[tuple[str, str]] = []
-        flat = flatten({**(values or {}), **more}, problems)
+        flat = flatten({**dict(values), **more}, problems)
         self._store(flat, problems=problems)
         if self._outbox() is None:  # nothing is written (mode="disabled", or no journal): remembered all the same
             self._values.update((key, readable(value)) for key, value in flat.items())

@@ -22,7 +22,7 @@ def identity(environ: Mapping[str, str]) -> Identity | None:
         local_rank = int(environ["LOCAL_RANK"]) if environ.get("LOCAL_RANK") else None
     except (KeyError, ValueError):
         return None
-    if not 0 <= rank < world_size:
+    if not 0 <= rank < world_size or not 0 <= (local_rank or 0) < world_size:
         return None
     place = Rank(rank=rank, world_size=world_size, local_rank=local_rank, source=SOURCE)
     # The count is a hint, not an attempt's number: it stays 0 on an elastic scale-up (facts/launchers.md §0.1).

@@ -240,7 +240,7 @@ def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:
 def is_good_place(place: Path) -> bool:
     """Say whether a journal may be made here: writable, ours, and not shared with other hosts."""
     try:
-        return not is_network_filesystem(private_directory(place))
+        return not is_network_filesystem(private_directory(private_directory(place.parent) / place.name))
     except Exception:  # unwritable, another's, a file in the way: the next place is tried
         return False
 

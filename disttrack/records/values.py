@@ -6,6 +6,7 @@ raises anything but Unloggable, and Unloggable costs only the one key.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
 import enum
@@ -131,6 +132,8 @@ def plain(value: Any, depth: int = 0) -> Any:
         return {text(str(key)): plain(item, depth + 1) for key, item in mapping.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return _items(list(cast("Iterable[Any]", value)), depth)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name), depth + 1) for field in dataclasses.fields(value)}
     if isinstance(value, os.PathLike | decimal.Decimal):
         return text(str(cast(object, value)))
     if isinstance(value, datetime.date | datetime.time):

@@ -293,3 +293,8 @@ def test_a_copied_or_pickled_summary_is_a_plain_dict(rank: Rank) -> None:
         assert type(again) is dict
         assert again == {"loss": 0.5, "best": math.inf}
     assert repr(rank.summary) == "{'loss': 0.5, 'best': inf}"
+
+
+def test_an_update_takes_what_a_dict_takes(rank: Rank) -> None:
+    rank.summary.update([("a", 1), ("b", 2)], c=3)
+    assert dict(rank.summary) == {"a": 1, "b": 2, "c": 3}

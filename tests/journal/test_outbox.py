@@ -397,3 +397,9 @@ def test_a_killed_process_loses_no_record_whose_append_returned(tmp_path: Path) 
 def test_a_join_reads_back_with_fields_a_newer_version_may_add() -> None:
     join = make_join()
     assert decode(msgspec.msgpack.encode({**msgspec.to_builtins(join), "new_field": 1}), Join) == join
+
+
+def test_a_place_for_journals_and_its_parent_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
+    place = tmp_path / "disttrack-1" / "journals"
+    assert is_good_place(place)
+    assert [path.stat().st_mode & 0o777 for path in (place, place.parent)] == [0o700, 0o700]
