@@ -49,6 +49,8 @@ _MAGIC = b"DTJ1"
 class Outbox:
     """The journal of this process. Appending is one pwrite: no lock of its own, no fsync, no other process."""
 
+    _fd = -1
+
     def __init__(self, directory: Path, join: Join) -> None:
         """Create the journal; raise OSError where it cannot be."""
         private_directory(directory)
@@ -60,7 +62,7 @@ class Outbox:
         try:
             _write_at(self._fd, head, 0)
         except OSError:  # half a header would be a journal that nobody can ever read
-            os.close(self._fd)
+            self.close()
             remove(directory)
             raise
         self._base = len(head)
@@ -127,7 +129,11 @@ class Outbox:
 
     def close(self) -> None:
         """Close the file; it stays where it is."""
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    __del__ = close  # the summary of a finished run may be read as long as somebody holds the run
 
 
 class StoredOutbox:

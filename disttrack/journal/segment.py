@@ -137,6 +137,8 @@ class Segment:
         tail = _TAIL.pack(zlib.crc32(stored), len(stored), len(raw), kind, flags, count)
         frame = _MAGIC + zlib.crc32(tail).to_bytes(4, "little") + tail + stored
         written = 0
+        if self._fd < 0:
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._dirty = True
         try:
             while written < len(frame):  # a full disk takes a part first and raises at the next call
@@ -153,8 +155,10 @@ class Segment:
             self._dirty = False
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
+        """Close the file; the next append opens it again."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def entries(frame: Frame) -> Iterator[Entry]:

@@ -66,6 +66,7 @@ class RunIngest:
         self.sources: dict[Incarnation, Source] = {}
         self.ended = False  # the last frame is an END
         self.moved = False
+        self.changed_at = clock()  # when somebody joined or ended last
         self._clock = clock
         self._segment: Segment | None = None
         self._pending: list[tuple[Source, bytes]] = []
@@ -96,6 +97,7 @@ class RunIngest:
             attempt, role = self._place(join, alive)
             admission = Admission(join=join, attempt=attempt, role=role, orphan=orphan)
             source = self.sources[join.incarnation] = Source(admission, 0)
+        self.changed_at = self._clock()
         return source
 
     def _place(self, join: Join, alive: Callable[[Source], bool]) -> tuple[int, Role]:
@@ -214,6 +216,8 @@ class RunIngest:
         source.silent = seen.seen == "silent"
         source.over |= seen.seen in ("ended", "crashed", "lost", "moved")
         source.clean = seen.seen == "ended" and not seen.exit_code
+        self.changed_at = self._clock()
+        self._rest()
 
     def drain_journal(self, source: Source) -> End | None:
         """Take what a dead incarnation's journal holds beyond what arrived; return the End record it ends with.
@@ -249,6 +253,12 @@ class RunIngest:
         segment.sync()
         self.ended = True
         self.marker.unlink(missing_ok=True)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Hold no descriptor while nobody writes: a script may open thousands of runs one after the other."""
+        if self._segment is not None and all(source.over for source in self.sources.values()):
+            self._segment.close()
 
     def close(self) -> None:
         """Close the segment."""

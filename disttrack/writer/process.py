@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -36,12 +37,14 @@ from disttrack.writer.liveness import Watch
 __all__ = ["main"]
 
 P = ParamSpec("P")
+Process = tuple[str, int, int]  # boot id, pid, start time: many runs may come from one
 
 HOUSEKEEPING_S = 1.0
 SILENT_S = 15.0
 MARKER_S = 15.0
 ADOPT_S = 5.0
-LINGER_S = 10.0  # after the last run ended, for the next one of the same launch
+LATE_S = 2.0  # after the last rank of a run ended; whoever joins later opens it again
+LINGER_S = 10.0  # after somebody said Hello, for the next run of the same processes
 STOPPED_S = 5.0  # a gap in our own loop: we were stopped, not the ranks
 
 
@@ -60,6 +63,9 @@ def _stand_aside() -> None:
     """Outlive the signals meant for ranks (their last records come after them), and leave them the processors."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:  # a launch may have more ranks than a shell's default allows files
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.nice(5)
     if hasattr(os, "sched_setaffinity"):
         try:
@@ -75,8 +81,7 @@ class _Writer:
         self._launch = Launch(runtime, launch_key, claim, self._nonce)
         self._receiver = Receiver(socket_path(runtime, launch_key, self._nonce))
         self._peers: dict[Incarnation, Peer] = {}
-        self._watches: dict[Incarnation, Watch] = {}
-        self._by_fd: dict[int, Incarnation] = {}
+        self._watches: dict[Process, Watch] = {}
         self._heard: dict[Incarnation, float] = {}
         self._last_words: list[tuple[RunIngest, Source, int, bytes]] = []  # ... that end at this offset
         self._busy_until = time.monotonic() + LINGER_S
@@ -218,24 +223,23 @@ class _Writer:
     # Processes
 
     def _watch(self, source: Source) -> None:
-        incarnation = source.join.incarnation
-        if incarnation in self._watches:
-            return
-        watch = self._watches[incarnation] = Watch(source.join)
-        if watch.fd >= 0:
-            self._by_fd[watch.fd] = incarnation
-            self._receiver.watch(watch.fd)
+        process = _process(source)
+        self._heard.setdefault(source.join.incarnation, time.monotonic())
+        if process not in self._watches:
+            watch = self._watches[process] = Watch(source.join)
+            if watch.fd >= 0:
+                self._receiver.watch(watch.fd)
 
     def _process_ended(self, fd: int) -> None:
-        incarnation = self._by_fd.pop(fd)
         self._receiver.unwatch(fd)
-        self._watches[incarnation].close()
+        next(watch for watch in self._watches.values() if watch.fd == fd).close()
 
     def _bury_the_dead(self) -> None:
-        for incarnation, watch in self._watches.items():
-            run = self._launch.run_of(incarnation)
-            if run is not None and watch.fd < 0 and not run.sources[incarnation].over and watch.gone():
-                self._guard(self._launch.bury, run, run.sources[incarnation])
+        gone = {process for process, watch in self._watches.items() if watch.fd < 0 and watch.gone()}
+        for run in self._launch.runs.values():
+            for source in run.sources.values():
+                if not source.over and _process(source) in gone:
+                    self._guard(self._launch.bury, run, source)
 
     # Now and then
 
@@ -250,7 +254,6 @@ class _Writer:
                 self._launch.adopt()
                 if self._is_over(run, now):
                     self._launch.end_run(run)
-                    self._busy_until = max(self._busy_until, now + LINGER_S)
         if now - self._marked >= MARKER_S:
             self._marked = now
             for run in self._launch.runs.values():
@@ -264,17 +267,14 @@ class _Writer:
                 run.see(source, Sighting(incarnation=incarnation, seen="silent", time_us=now_us()))
 
     def _is_over(self, run: RunIngest, now: float) -> bool:
-        """Say whether every source of a run ended, and none of their processes may still open the next rank or run."""
+        """Say whether every source of a run ended; while their processes live, a late rank is given a moment."""
         if not all(source.over for source in run.sources.values()):
             return False
-        return not self._any_process(run) or now >= self._busy_until
+        return now - run.changed_at >= LATE_S or not self._any_process(run)
 
     def _any_process(self, run: RunIngest) -> bool:
-        return any(
-            incarnation in self._watches and not self._watches[incarnation].gone()
-            for incarnation, source in run.sources.items()
-            if source.admission.role != "helper"
-        )
+        processes = {_process(source) for source in run.sources.values() if source.admission.role != "helper"}
+        return any(process in self._watches and not self._watches[process].gone() for process in processes)
 
     def _may_go(self, now: float) -> bool:
         runs = self._launch.runs.values()
@@ -293,3 +293,7 @@ class _Writer:
         self._launch.close()
         self._receiver.close()
         return True
+
+
+def _process(source: Source) -> Process:
+    return source.join.boot_id, source.join.pid, source.join.start_time

@@ -282,3 +282,20 @@ def test_the_writer_neither_leaves_a_silent_rank_nor_stays_with_a_finished_one(s
 
 def running_writers() -> list[psutil.Process]:
     return list(writers(Path(os.environ["DISTTRACK_RUNTIME_DIR"])))
+
+
+@pytest.mark.real(timeout_s=60)
+def test_hundreds_of_runs_in_one_script_exhaust_no_descriptors(site: Site) -> None:
+    script = site.script(
+        """
+        import resource, disttrack
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+        for number in range(300):
+            with disttrack.init(project="sweep") as run:
+                run.log({"number": number})
+            assert run.finish().stored == 1
+        """
+    )
+    assert site.python(script) == ""
+    assert {run["state"] for run in site.ls()} == {"finished"}
+    assert len(site.ls()) == 300
