@@ -44,7 +44,7 @@ SILENT_S = 15.0
 MARKER_S = 15.0
 ADOPT_S = 5.0
 LATE_S = 2.0  # after the last rank of a run ended; whoever joins later opens it again
-LINGER_S = 10.0  # after somebody said Hello, for the next run of the same processes
+LINGER_S = 5.0  # after somebody said Hello, for the next run of the same processes
 STOPPED_S = 5.0  # a gap in our own loop: we were stopped, not the ranks
 
 

@@ -1,0 +1,114 @@
+"""init: what it refuses before anything is started, and what it gives back."""
+
+import copy
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import disttrack
+from disttrack.errors import ConfigError, NotInitialized, UnknownSetting, UsageError
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"project": 3}, "project=3"),
+    ({"project": ""}, "empty"),
+    ({"project": "a/b"}, "'/'"),
+    ({"project": "x" * 129}, "129 characters"),
+    ({"project": " p"}, "blank"),
+    ({"id": "a:b"}, "':'"),
+    ({"id": "a\nb"}, "control character"),
+    ({"id": 7}, "id=7"),
+    ({"tags": 5}, "tags=5"),
+    ({"tags": [1]}, "tag 1"),
+    ({"config": [1, 2]}, "config="),
+    ({"config": "a text"}, "config="),
+    ({"mode": "sometimes"}, "no such mode"),
+    ({"settings": {"projct": "p"}}, "Did you mean project"),
+    ({"settings": 5}, "settings="),
+    ({"settings": {"rank": 3}}, "world_size=None"),
+    ({"settings": {"rank": 3, "world_size": 3}}, "world_size is 3"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), BAD, ids=lambda value: str(value)[:30])
+def test_what_cannot_be_used_is_refused_before_anything_is_written(
+    arguments: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"cannot be used|Unknown setting") as error:
+        disttrack.init(**arguments)
+    assert says in str(error.value)
+    assert not (tmp_path / "disttrack-runs").exists()
+    assert not (tmp_path / "journals").exists()
+    assert type(pickle.loads(pickle.dumps(error.value))) is type(error.value)
+
+
+def test_an_unknown_setting_is_answered_with_the_near_ones() -> None:
+    with pytest.raises(UnknownSetting) as error:
+        disttrack.init(settings={"jobtype": "x"})
+    assert error.value.near == ("job_type",)
+
+
+def test_module_level_calls_before_init_say_which_line_to_add() -> None:
+    for call in (lambda: disttrack.log({"a": 1}), lambda: disttrack.config, lambda: disttrack.summary):
+        with pytest.raises(NotInitialized, match=r"disttrack\.init\("):
+            call()
+    assert disttrack.run is None
+    assert disttrack.finish() is None
+
+
+def test_a_run_knows_itself(tmp_path: Path) -> None:
+    with disttrack.init(project="p", job_type="eval", tags=("a", "b", "a"), notes="n", config={"lr": 0.1}) as run:
+        assert (run.project, run.job_type, run.tags, run.notes) == ("p", "eval", ("a", "b"), "n")
+        assert (run.rank, run.world_size, run.local_rank, run.attempt, run.group) == (0, 1, 0, 0, None)
+        assert run.name.count("-") == 2
+        assert run.step == 0
+        run.log({"a": 1})
+        run.log({"a": 1}, step=7)
+        assert run.step == 7  # that row is open: what comes next joins it
+        run.log({"b": 1})
+        assert run.step == 8
+        assert disttrack.run is run
+        assert repr(run) == f"<disttrack.Run p/{run.id} rank 0 of 1>"
+        assert (tmp_path / "disttrack-runs" / "p" / run.id / "log").is_dir()
+        with pytest.raises(ConfigError, match="allow_val_change"):
+            run.config["lr"] = 0.2
+    assert run.finished
+    assert run.finish() is run.finish()
+    assert os.environ.get("DISTTRACK_PARENT") is None
+
+
+def test_a_second_init_returns_the_open_run(caplog: pytest.LogCaptureFixture) -> None:
+    with disttrack.init(project="p") as run:
+        assert disttrack.init(project="other") is run
+        assert disttrack.init() is run
+    with disttrack.init(project="other") as other:
+        assert other is not run
+        assert other.project == "other"
+    assert caplog.text.count("open in this process already") <= 1
+
+
+def test_a_disabled_run_takes_everything_and_gives_it_back(tmp_path: Path) -> None:
+    with disttrack.init(mode="disabled", config={"a": 1}) as run:
+        run.log({"x": object()})
+        run.summary["best"] = 3
+        assert (run.config.a, run.summary["best"], run.disabled) == (1, 3, True)
+        assert isinstance(run.id, str)
+    assert run.finish().logged == 0
+    assert not (tmp_path / "disttrack-runs").exists()
+
+
+def test_strict_settings_raise_what_log_cannot_keep() -> None:
+    with disttrack.init(project="p", settings={"strict": True}) as run:
+        with pytest.raises(ValueError, match="takes a dict"):
+            run.log(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - what is tested
+        with pytest.raises(ValueError, match="bad"):
+            run.log({"good": 1, "bad": object()})
+        receipt = run.finish()
+    assert (receipt.logged, receipt.stored, receipt.dropped) == (2, 1, 1)
+
+
+def test_a_config_is_copied_without_its_run() -> None:
+    with disttrack.init(project="p", config={"a": [1]}) as run:
+        assert copy.deepcopy(run.config) == {"a": [1]}
