@@ -7,18 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from disttrack.errors import UnsupportedFormat
 from disttrack.index.blocks import MemoryBlock, Piece, Schemas, gather
 from disttrack.index.facts import Cursor, RunFacts, SegmentFacts, Sighted, SourceFacts
-from disttrack.index.stream import Stream
+from disttrack.index.stream import UNDECODABLE, Stream
 from disttrack.journal.segment import Damage, Frame, FrameKind, check_version, entries, read_frames
 from disttrack.records.types import Admission, Alias, Incarnation, RowSchema, RunEnd, RunHeader, Sighting
 
 __all__ = ["Replaced", "RunDecoder", "SegmentSeen"]
 
 WINDOW_BYTES = 8 << 20  # of frames between two decodings: enough rows of each of 256 ranks for numpy to pay
+VALUE_BYTES = 64  # more than a value of a row with a schema takes, its share of the record's head included
 HEAD_BYTES = 24  # a frame's header, with the checksum over its payload
 
 
@@ -45,7 +44,7 @@ class RunDecoder:
         """Go on from what was known when everything before facts.segments' positions was drained."""
         self.facts = RunFacts() if facts is None else facts
         self.schemas = Schemas(schemas)
-        self.pending_values = 0
+        self._values = self._bytes = 0  # that piled up
         self.touched: set[int] = set()  # sources that said something since the last drain
         self._pieces: dict[int, list[Piece]] = {}
         self.streams: list[Stream] = []
@@ -68,7 +67,12 @@ class RunDecoder:
 
     def _emit(self, sid: int, piece: Piece) -> None:
         self._pieces.setdefault(sid, []).append(piece)
-        self.pending_values += len(piece.at) * max(1, piece.bits.shape[1])
+        self._values += len(piece.at) * max(1, piece.bits.shape[1])
+
+    @property
+    def weight(self) -> int:
+        """How many values piled up; text and nested values weigh as many as their bytes would hold."""
+        return max(self._values, self._bytes // VALUE_BYTES)
 
     @property
     def drained(self) -> bool:
@@ -80,7 +84,7 @@ class RunDecoder:
         blocks = self.tail()
         self._pieces.clear()
         self.touched.clear()
-        self.pending_values = 0
+        self._values = self._bytes = 0
         return blocks
 
     def tail(self) -> list[tuple[int, MemoryBlock]]:
@@ -118,7 +122,9 @@ class RunDecoder:
                 self.facts.newer = (str(path), error.found)
                 break
             segment.position = frame.end
-            size += frame.end - frame.start if isinstance(frame, Damage) else len(frame.payload)
+            grown = frame.end - frame.start if isinstance(frame, Damage) else len(frame.payload)
+            size += grown
+            self._bytes += grown
             if size >= WINDOW_BYTES:
                 size = 0
                 self._decode()
@@ -139,14 +145,17 @@ class RunDecoder:
             segment.over_us = None
             by_incarnation, touched = self._by_incarnation, self.touched
             for rank, incarnation, end, data in entries(frame):
-                stream = by_incarnation.get(incarnation) or self._stream(incarnation)
-                stream.facts.rank_hint = rank
+                stream = by_incarnation.get(incarnation)
+                if stream is None:
+                    stream = self._stream(incarnation)
+                if stream.facts.join is None:
+                    stream.facts.rank_hint = rank
                 touched.add(stream.src)
                 stream.take(end, data)
         else:
             try:
                 self._say(frame, segment, path)
-            except msgspec.MsgspecError:
+            except UNDECODABLE:
                 self.facts.damage += 1
 
     def _say(self, frame: Frame, segment: SegmentFacts, path: Path) -> None:
@@ -154,9 +163,9 @@ class RunDecoder:
         facts = self.facts
         if frame.kind == FrameKind.HEADER:
             header = frame.value(RunHeader)
-            check_version(header, path)
             if facts.header is None or segment.number < facts.header_in:
                 facts.header, facts.header_in = header, segment.number
+            check_version(header, path)
         elif frame.kind == FrameKind.ADMISSION:
             segment.over_us = None
             admission = frame.value(Admission)

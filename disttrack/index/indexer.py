@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from disttrack.index.blocks import Block
-from disttrack.index.decoder import Replaced, RunDecoder
+from disttrack.index.decoder import Replaced, RunDecoder, SegmentSeen
 from disttrack.index.facts import RunFacts, SourceFacts, pack
 from disttrack.index.queries import RunRecord, Vanished, answering, names_of, records, sealed_blocks
-from disttrack.index.sqlite import MEMORY, Busy, index_path, opened, reading, writing
+from disttrack.index.sqlite import MEMORY, Busy, open_index, reading, writing
 from disttrack.index.store import RunRow, Store
 from disttrack.index.survey import NEVER, ProjectTimes, changed_ns, look, project_directories, runs, segments, trusted
 from disttrack.records.codec import decode
@@ -88,10 +88,9 @@ class Index:
 
     def _opened(self) -> Store:
         self._has_root = self.root.is_dir()
-        self._path = index_path(self.root, self._environ) if self._has_root else MEMORY
-        store = Store(opened(self._path))
+        self._path, connection = open_index(self.root, self._environ)
         self._file = _inode(self._path)
-        return store
+        return Store(connection)
 
     def _reopen(self) -> None:
         """Open the index anew where its file was deleted, or where its root has come to be or gone."""
@@ -164,7 +163,7 @@ class Index:
             plan.work.extend(_Work(project, name, there.get(name)) for name in other)
             plan.work.extend(_Work(project, name, inode) for name, inode in there.items() if name not in rows)
             if found.woken:
-                candidates |= {name for name, row in rows.items() if row.log_ns != changed_ns(self._log(project, name))}
+                candidates |= {name for name, row in rows.items() if _may_have_grown(row, self._log(project, name))}
             candidates -= set(other)
             if found.times != times:
                 plan.remember[project] = found.times
@@ -186,8 +185,15 @@ class Index:
             row = None
         if work.inode is None:
             return True
+        log = self._log(work.project, work.directory)
         try:
-            return self._apply(work, row or self._store.create(project, work.directory, work.inode), deadline)
+            log_ns = trusted(changed_ns(log), time.time_ns())
+            seen = segments(log)
+            if not seen:
+                self._drop(row)  # no log yet, or none any more
+                return True
+            row = row or self._store.create(project, work.directory, work.inode)
+            return self._apply(work, row, log, seen, log_ns, deadline)
         except Replaced:
             self._drop(self._store.row(project, work.directory))
             return False  # once more, from the start
@@ -199,18 +205,14 @@ class Index:
             self._decoders.pop(row.number, None)
             self._store.drop(row.number)
 
-    def _apply(self, work: _Work, row: RunRow, deadline: float) -> bool:
+    def _apply(
+        self, work: _Work, row: RunRow, log: Path, seen: Mapping[int, SegmentSeen], log_ns: int, deadline: float
+    ) -> bool:
         """Read on in a run's log until its end or the deadline; return whether its end was reached."""
-        log = self._log(work.project, work.directory)
-        log_ns = trusted(changed_ns(log), time.time_ns())
-        seen = segments(log)
-        if not seen:
-            self._drop(row)  # no log yet, or none any more
-            return True
         decoder, generation = self._decoder(row), row.generation
         done = True
         for _ in decoder.read(log, seen):
-            if decoder.pending_values >= self._cold_values:
+            if decoder.weight >= self._cold_values:
                 self._store.seal(row.number, decoder, names_of(decoder.facts, work.project, work.directory))
                 generation += 1
             if time.monotonic() >= deadline:
@@ -218,10 +220,12 @@ class Index:
                 break
         names = names_of(decoder.facts, work.project, work.directory)
         over = done and decoder.facts.over_us is not None
-        if decoder.pending_values >= self._live_values or (over and not decoder.drained):
+        if decoder.weight >= self._live_values or (over and not decoder.drained):
             self._store.seal(row.number, decoder, names)
             generation += 1
-        self._store.save(row.number, decoder, names, log_ns if done else -1)
+        else:
+            self._store.save(row.number, decoder, names)
+        self._store.trust(row.number, log_ns if done else -1)
         self._keep(row.number, generation, decoder)
         return done
 
@@ -300,4 +304,15 @@ def _inode(path: Path) -> int:
 def _differs(facts: RunFacts, log: Path) -> bool:
     """Say whether a log is not what was applied of it."""
     known = {segment.number: (segment.inode, segment.size) for segment in facts.segments}
-    return known != segments(log)
+    try:
+        return known != segments(log)
+    except OSError:
+        return False  # another user's, or the file server has hiccups: what is known stays
+
+
+def _may_have_grown(row: RunRow, log: Path) -> bool:
+    """Say whether a segment may have been added to a log since it was read."""
+    try:
+        return row.log_ns != changed_ns(log)
+    except OSError:
+        return False

@@ -115,7 +115,10 @@ class StoredBlock:
 
     def _fetch(self, query: str, *values: object) -> tuple[bytes, ...]:
         with self.lock:
-            row: tuple[bytes, ...] | None = self.connection.execute(query, values).fetchone()
+            try:
+                row: tuple[bytes, ...] | None = self.connection.execute(query, values).fetchone()
+            except sqlite3.ProgrammingError:  # closed: the index was deleted and opened anew
+                row = None
         if row is None:
             raise Vanished
         return row

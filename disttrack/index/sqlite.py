@@ -13,7 +13,7 @@ from disttrack.environments.host import is_network_filesystem, private_directory
 from disttrack.errors import UnsafeDirectory
 from disttrack.index.schema import DDL, SCHEMA_VERSION
 
-__all__ = ["MEMORY", "Busy", "index_path", "opened", "reading", "writing"]
+__all__ = ["MEMORY", "Busy", "index_paths", "open_index", "reading", "writing"]
 
 MEMORY = Path(":memory:")
 """Where an index lies that can lie nowhere: it lives as long as its reader."""
@@ -33,22 +33,31 @@ class Busy(Exception):
     """The index cannot be written now: another process indexes, or the disk is full. What is there can be read."""
 
 
-def index_path(root: Path, environ: Mapping[str, str]) -> Path:
-    """Return where the index of a root lies: in the root, or in a local directory of this user's; else MEMORY.
+def open_index(root: Path, environ: Mapping[str, str]) -> tuple[Path, sqlite3.Connection]:
+    """Open the index of a root in the first of its places that takes one; return where that is."""
+    for path in index_paths(root, environ) if root.is_dir() else ():
+        try:
+            return path, _opened_or_replaced(path)
+        except sqlite3.OperationalError:
+            continue  # its disk is full, or it cannot be written after all
+    return MEMORY, _opened(MEMORY)
+
+
+def index_paths(root: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield where the index of a root may lie, best first: in the root, or in a local directory of this user's.
 
     SQLite's WAL needs memory shared by all its users: one host, no network file system (facts/storage.md).
     """
     name = f"index-v{SCHEMA_VERSION}-{_root_id(root)}.sqlite"
     if os.access(root, os.W_OK) and not is_network_filesystem(root):
-        return root / name
+        yield root / name
     for place in _cache_directories(environ):
         try:
             directory = private_directory(private_directory(place / _own_name()) / "index")
         except (OSError, UnsafeDirectory):
             continue  # not writable, or another's: the next one
         if os.access(directory, os.W_OK) and not is_network_filesystem(directory):
-            return directory / name
-    return MEMORY
+            yield directory / name
 
 
 def _root_id(root: Path) -> str:
@@ -65,8 +74,8 @@ def _cache_directories(environ: Mapping[str, str]) -> Iterator[Path]:
     yield from (Path(place) for place in [*chosen, "/var/tmp", "/tmp"] if place)
 
 
-def opened(path: Path) -> sqlite3.Connection:
-    """Open the index, made if need be; what is no index of this version is removed, since it can be built again."""
+def _opened_or_replaced(path: Path) -> sqlite3.Connection:
+    """Open an index, made if need be; a file that is none is removed: an index can be built again."""
     try:
         return _opened(path)
     except sqlite3.DatabaseError as error:

@@ -121,11 +121,11 @@ class Store:
             schemas(self.connection, row.number),
         )
 
-    def save(self, run: int, decoder: RunDecoder, names: tuple[str, str], log_ns: int) -> None:
+    def save(self, run: int, decoder: RunDecoder, names: tuple[str, str]) -> None:
         """Store what is known up to where the decoder has read; its rows stay in the tail."""
         self.connection.execute(
-            "UPDATE run SET sealed = COALESCE(sealed, facts), facts = ?, is_over = ?, log_ns = ? WHERE id = ?",
-            (pack(decoder.facts), _is_over(decoder), log_ns, run),
+            "UPDATE run SET sealed = COALESCE(sealed, facts), facts = ?, is_over = ? WHERE id = ?",
+            (pack(decoder.facts), _is_over(decoder), run),
         )
         self.connection.executemany(
             "INSERT INTO source (run, src, facts) VALUES (?, ?, ?) ON CONFLICT (run, src) DO UPDATE SET"
@@ -134,6 +134,10 @@ class Store:
             [(run, src, pack(decoder.streams[src].facts)) for src in decoder.touched],
         )
         self._answers(run, decoder, names)
+
+    def trust(self, run: int, log_ns: int) -> None:
+        """Remember that a run was read to the end of every segment there was when its log had changed at log_ns."""
+        self.connection.execute("UPDATE run SET log_ns = ? WHERE id = ?", (log_ns, run))
 
     def seal(self, run: int, decoder: RunDecoder, names: tuple[str, str]) -> None:
         """Store what the decoder has read, rows and all, and drain it."""

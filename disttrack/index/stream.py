@@ -27,11 +27,11 @@ from disttrack.records.types import (
     SummaryUpdate,
 )
 
-__all__ = ["Stream"]
+__all__ = ["UNDECODABLE", "Stream"]
 
 MIN_RUN = 8  # rows alike from here on, below which numpy costs more than it saves
 UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What the decoding of a record that is whole but says nothing raises."""
+"""What the decoding of a record or frame that is whole but says nothing raises."""
 
 KINDS = np.array([int(kind) for kind in RecordKind], np.uint8)
 SEARCH_BYTES = 64 << 10  # looked through at a time for the record after a damaged one
@@ -50,40 +50,29 @@ class Stream:
         self.src, self.facts, self.cursor = src, facts, cursor
         self._schemas = schemas
         self._emit = emit
-        self._waiting: list[bytes | memoryview] = []  # bytes taken but not decoded, one range of offsets
-        self._waiting_from = 0
-        self._waiting_to = 0
+        self._waiting: list[bytes | memoryview] = []  # bytes that end at _next: not decoded, not in the cover yet
+        self._next = facts.cover.end
 
     def take(self, end: int, data: bytes | memoryview) -> None:
         """Take those bytes of [end - len(data), end) that were not taken yet."""
         begin = end - len(data)
-        cover = self.facts.cover
-        if begin == cover.end and not cover.gaps:
-            cover.end = end
-            self._hold(begin, end, data)
-        elif begin < 0:
+        if begin == self._next:  # nearly always
+            self._waiting.append(data)
+            self._next = end
+            return
+        self.flush()  # what waits may turn out to be damaged, and this the better copy of it
+        if begin < 0:
             self.facts.damage += 1
-        else:
-            self.flush()  # what waits may turn out to be damaged, and this the better copy of it
-            missing = cover.missing(begin, end)
-            cover.add(begin, end)
-            for low, high in missing:
-                self._hold(low, high, data[low - begin : high - begin])
-
-    def _hold(self, begin: int, end: int, data: bytes | memoryview) -> None:
-        if begin != self._waiting_to:
-            self.flush()
-        if not self._waiting:
-            self._waiting_from = begin
-        self._waiting.append(data)
-        self._waiting_to = end
+            return
+        for low, high in self.facts.cover.missing(begin, end):
+            self._decode(bytes(data[low - begin : high - begin]), low)
 
     def flush(self) -> None:
         """Decode what was taken."""
         if self._waiting:
-            data, begin = b"".join(self._waiting), self._waiting_from
+            data = b"".join(self._waiting)
             self._waiting.clear()
-            self._decode(data, begin)
+            self._decode(data, self._next - len(data))
 
     def admit(self, admission: Admission, segment: int) -> None:
         """Note the writer's word on this source; the one in the lowest segment counts."""
@@ -100,7 +89,8 @@ class Stream:
         self.facts.saw_time(join.time_us)
 
     def _decode(self, data: bytes, begin: int) -> None:
-        """Decode records that begin at offset begin; what is no record is untaken and counted."""
+        """Decode records that begin at offset begin, and cover them; what is no record is not covered but counted."""
+        self.facts.cover.add(begin, begin + len(data))
         position, span = 0, 1
         while position < len(data):
             count = _alike(data, position)
@@ -117,6 +107,7 @@ class Stream:
             self.facts.cover.lose(begin + position, begin + resume)
             self.facts.damage += 1
             position = resume
+        self._next = self.facts.cover.end
 
     def _take_run(self, data: bytes, begin: int, position: int, count: int) -> int:
         """Take up to count rows with one header, as far as their checksums hold; return where they end."""

@@ -18,10 +18,12 @@ __all__ = [
     "NEVER",
     "ProjectLook",
     "ProjectTimes",
-    "log_ns",
+    "changed_ns",
     "look",
     "project_directories",
+    "runs",
     "segments",
+    "trusted",
 ]
 
 LIVE, DELETED = ".live", ".deleted"

@@ -6,12 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from disttrack.errors import UnsupportedFormat
 from disttrack.index.cover import Cover
 from disttrack.index.facts import SourceFacts
-from disttrack.journal.outbox import StoredOutbox
+from disttrack.journal.outbox import StoredOutbox, newest_join
 from disttrack.query.members import Observer
 from disttrack.records.codec import HEADER, records
 from disttrack.records.types import USER_KINDS, Join
@@ -61,10 +58,11 @@ def _pending(source: SourceFacts, observer: Observer) -> int:
 
 def records_beyond(journal: Path, join: Join, cover: Cover) -> int:
     """Return how many user records a journal holds that are not covered; 0 where there is no such journal any more."""
+    there = newest_join(journal)
+    if there is None or there.incarnation != join.incarnation:
+        return 0
     try:
         stored = StoredOutbox(journal)
-        if stored.join.incarnation != join.incarnation:
-            return 0
         offset, count = cover.gaps[0][0] if cover.gaps else cover.end, 0
         while data := stored.read(offset, READ_BYTES):
             count += sum(
@@ -74,5 +72,5 @@ def records_beyond(journal: Path, join: Join, cover: Cover) -> int:
             )
             offset += len(data)
         return count
-    except (OSError, ValueError, UnsupportedFormat, msgspec.MsgspecError):
-        return 0  # being removed, or another's by now
+    except (OSError, ValueError):
+        return 0  # removed just now

@@ -67,6 +67,6 @@ def _mean(values: Sequence[Number]) -> float:
     try:
         return math.fsum(values) / len(values)
     except OverflowError:  # an int beyond any float, or a sum that is
-        return math.copysign(math.inf, max(values, key=abs))
+        return math.inf if max(values, key=abs) > 0 else -math.inf
     except ValueError:  # both infinities
         return math.nan

@@ -60,6 +60,7 @@ class Process:
         self.append(self.encoder.encode(data, step, self.time_us, EXPLICIT_STEP, []))
 
     def config(self, **values: object) -> None:
+        """Sets config keys; values are plain already."""
         self.append(encode(RecordKind.CONFIG, ConfigUpdate(values=values)))
 
     def summary(self, values: dict[str, object], removed: tuple[str, ...] = ()) -> None:
@@ -166,7 +167,7 @@ class RunLog:
         self.admitted.clear()
 
 
-def join_of(rank: int = 0, world_size: int = 1, **changes: Any) -> Join:
+def join_of(rank: int = 0, world_size: int = 1, /, **changes: Any) -> Join:
     """Returns the join of a rank whose process is nowhere to be found."""
     incarnation = new_incarnation()
     join = Join(
@@ -192,7 +193,7 @@ def join_of(rank: int = 0, world_size: int = 1, **changes: Any) -> Join:
     return msgspec.structs.replace(join, **changes)
 
 
-def process_of(rank: int = 0, world_size: int = 1, **changes: Any) -> Process:
+def process_of(rank: int = 0, world_size: int = 1, /, **changes: Any) -> Process:
     """Returns a process that has said nothing yet."""
     return Process(join_of(rank, world_size, **changes))
 

@@ -8,19 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from disttrack.index.chunks import Ints, decode_column, decode_ints, encode_column, encode_ints, extremes
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 #: Small steps, equal steps and anything at all.
-COLUMNS = st.one_of(
-    arrays(np.int64, st.integers(1, 50), elements=INT64),
-    arrays(np.int64, st.integers(1, 50), elements=st.integers(-200, 200)),
-    st.builds(
-        lambda first, step, n: np.arange(n, dtype=np.int64) * step + first, *[st.integers(-9, 9)] * 2, st.integers(1, 9)
-    ),
-)
+COLUMNS: st.SearchStrategy[Ints] = st.one_of(
+    st.lists(INT64, min_size=1, max_size=50),
+    st.lists(st.integers(-200, 200), min_size=1, max_size=50),
+    st.builds(range, st.integers(-9, 0), st.integers(1, 9), st.integers(1, 4)),
+).map(lambda values: np.array(values, np.int64))
 PAYLOAD_NANS = [0x7FF8000000000001, 0x7FF0000000000001, 0xFFF8000000000000, 0xFFFFFFFFFFFFFFFF]
 ODD = [0.0, -0.0, 1e-320, -1e-45, float("inf"), float("-inf"), 1e308, 3.4028236e38, 1 / 3]
 

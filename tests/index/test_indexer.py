@@ -17,7 +17,8 @@ import pytest
 
 from disttrack.index.indexer import Index
 from disttrack.index.queries import Vanished
-from disttrack.index.sqlite import MEMORY, index_path
+from disttrack.index.schema import SCHEMA_VERSION
+from disttrack.index.sqlite import index_paths
 from disttrack.journal.segment import FORMAT_VERSION, FrameKind, Segment
 from disttrack.records.types import RunHeader, RunId
 from tests.index.logs import START_US, RunLog, finished_run, process_of
@@ -34,6 +35,11 @@ def index(tmp_path: Path) -> Iterator[Index]:
     index.close()
 
 
+def index_file(root: Path) -> Path:
+    """Returns where the index of a root lies that can be written."""
+    return next(iter(index_paths(root, {})))
+
+
 def rows_of(index: Index) -> dict[str, Rows]:
     """Returns what the index has of every run."""
     assert index.catch_up()
@@ -44,9 +50,10 @@ def rows_of(index: Index) -> dict[str, Rows]:
             for key in block.keys:
                 steps = block.places().step.tolist()
                 column = block.column(key)
-                rows.setdefault(key, []).extend(zip(steps, column if isinstance(column, list) else column.tolist()))
-        for values in rows.values():
-            values.sort(key=lambda pair: pair[0])
+                values = column if isinstance(column, list) else column.tolist()
+                rows.setdefault(key, []).extend(zip(steps, values, strict=True))
+        for pairs in rows.values():
+            pairs.sort(key=lambda pair: pair[0])
     return found
 
 
@@ -122,7 +129,7 @@ def test_a_deleted_index_is_built_again_under_its_readers_feet(index: Index) -> 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
 def test_a_file_that_is_no_index_is_replaced(content: bytes, tmp_path: Path) -> None:
     finished_run(tmp_path, [(0, {"loss": 0.0})])
-    index_path(tmp_path, {}).write_bytes(content)
+    index_file(tmp_path).write_bytes(content)
     index = Index(tmp_path, {})
     assert rows_of(index) == {"demo/run1": losses(range(1))}
     index.close()
@@ -184,7 +191,7 @@ def test_removed_runs_and_projects_vanish_with_all_their_rows(index: Index) -> N
     shutil.rmtree(index.root / "demo" / "run1")
     shutil.rmtree(index.root / "other")
     assert list(rows_of(index)) == ["demo/run2"]
-    with sqlite3.connect(index_path(index.root, {})) as connection:
+    with sqlite3.connect(index_file(index.root)) as connection:
         for table in ("source", "axis", "chunk", "schema", "run", "project"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] == 1, table
     connection.close()
@@ -290,22 +297,72 @@ def test_rows_that_share_no_keys_stay_whole_and_cheap(index: Index) -> None:
     rows = rows_of(index)["demo/run1"]
     for key in {key for _, data in wanted for key in data}:
         assert rows[key] == [(step, data[key]) for step, data in wanted if key in data]
-    with sqlite3.connect(index_path(index.root, {})) as connection:
+    with sqlite3.connect(index_file(index.root)) as connection:
         assert connection.execute("SELECT count(*) FROM schema").fetchone()[0] < 1_100
     connection.close()
 
 
+class Growing:
+    """A live run of one process that logs losses, 20 rows at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.log, self.process, self.steps = RunLog(root), process_of(), 0
+
+    def grow(self) -> dict[str, Rows]:
+        """Logs 20 rows more; returns what an index has to say then."""
+        first = len(self.process.bounds) - 1
+        for step in range(self.steps, self.steps + 20):
+            self.process.row({"loss": step / 2}, step)
+        self.steps += 20
+        self.log.commit((self.process, first, first + 20))
+        return {"demo/run1": losses(range(self.steps))}
+
+
 def test_many_rows_are_sealed_and_those_of_a_live_run_stay_readable(tmp_path: Path) -> None:
-    log = RunLog(tmp_path)
+    run = Growing(tmp_path)
     index = Index(tmp_path, {}, cold_values=100, live_values=50)
-    for start in range(0, 400, 20):
-        write(log, range(start, start + 20))
-        assert rows_of(index) == {"demo/run1": losses(range(start + 20))}
-    stranger = Index(tmp_path, {})
-    assert rows_of(stranger) == rows_of(index)
-    stranger.close()
+    for _ in range(20):
+        wanted = run.grow()
+        assert rows_of(index) == wanted
+        stranger = Index(tmp_path, {})  # goes on from what is sealed
+        assert rows_of(stranger) == rows_of(index)
+        assert stranger.runs()[0].sources == index.runs()[0].sources
+        stranger.close()
     index.close()
+    run.log.close()
+
+
+def test_readers_that_seal_in_turns_take_every_row_once(tmp_path: Path) -> None:
+    run = Growing(tmp_path)
+    readers = [Index(tmp_path, {}, cold_values=100, live_values=values) for values in (50, 30, 1_000)]
+    for turn in range(24):
+        wanted = run.grow()
+        assert rows_of(readers[turn * 7 % 3]) == wanted
+    for reader in readers:
+        assert rows_of(reader) == {"demo/run1": losses(range(run.steps))}
+        assert reader.runs()[0].sources[0].rows == run.steps
+        reader.close()
+    run.log.close()
+
+
+def test_the_admission_in_the_lowest_segment_counts_whichever_is_read_first(index: Index) -> None:
+    log, process = RunLog(index.root), process_of()
+    log.commit_all(process)
     log.close()
+    process.attempt, process.role = 1, "claimant"
+    log.commit_all(process)
+    log.close()
+    first = log.log / "000001.dtl"
+    rows_of(index)
+    assert [(source.attempt, source.role) for source in index.runs()[0].sources] == [(0, "rank")]
+    content = first.read_bytes()
+    first.write_bytes(content[:30])  # shorter: all is read anew, and this segment last
+    rows_of(index)
+    assert [(source.attempt, source.role) for source in index.runs()[0].sources] == [(1, "claimant")]
+    with first.open("ab") as file:
+        file.write(content[30:])
+    rows_of(index)
+    assert [(source.attempt, source.role) for source in index.runs()[0].sources] == [(0, "rank")]
 
 
 # Where the index lies
@@ -342,6 +399,17 @@ def readable_root() -> Generator[Path]:
     shutil.rmtree(base)
 
 
+@pytest.fixture
+def nobody_reads(readable_root: Path, request: pytest.FixtureRequest) -> Path:
+    """That root with a second run in it, whose log only its owner may read."""
+    log = readable_root / "demo" / "secret" / "log"
+    readable_root.joinpath("demo").chmod(0o755)
+    log.mkdir(parents=True)
+    log.chmod(0o000)
+    request.getfixturevalue("nobody")
+    return readable_root
+
+
 @pytest.mark.usefixtures("nobody")
 def test_a_root_that_cannot_be_written_has_its_index_in_a_cache_directory(readable_root: Path) -> None:
     caches = readable_root.parent / "caches"
@@ -357,15 +425,33 @@ def test_a_root_that_cannot_be_written_has_its_index_in_a_cache_directory(readab
 def test_the_first_cache_directory_that_can_be_used_is_taken(readable_root: Path) -> None:
     caches = readable_root.parent / "caches"
     environ = {"DISTTRACK_CACHE_DIR": str(readable_root / "demo"), "HOME": str(caches)}
-    assert index_path(readable_root, environ).parents[2] == caches / ".cache"
-    assert index_path(readable_root, {}).parents[2] in (Path("/var/tmp"), Path("/tmp"))
+    places = [path.parents[2] for path in index_paths(readable_root, environ)]
+    assert places[0] == caches / ".cache"
+    assert set(places[1:]) <= {Path("/var/tmp"), Path("/tmp")}
+
+
+def test_an_index_that_cannot_be_opened_lies_in_the_next_place(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    finished_run(root, [(0, {"loss": 0.0})])
+    index_file(root).mkdir()  # in the way
+    index = Index(root, {"DISTTRACK_CACHE_DIR": str(tmp_path / "caches")})
+    assert rows_of(index) == {"demo/run1": losses(range(1))}
+    index.close()
+    assert len(list((tmp_path / "caches").glob("disttrack-*/index/*.sqlite"))) == 1
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(nobody_reads: Path) -> None:
+    index = Index(nobody_reads, {"DISTTRACK_CACHE_DIR": str(nobody_reads.parent / "caches")})
+    assert list(rows_of(index)) == ["demo/run1"]
+    assert list(rows_of(index)) == ["demo/run1"]
+    index.close()
 
 
 def test_the_index_of_a_root_is_named_for_its_version_and_its_true_place(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "root")
-    assert index_path(tmp_path / "root", {}).name == index_path(tmp_path / "link", {}).name
-    assert index_path(tmp_path / "root", {}) != MEMORY
+    assert index_file(tmp_path / "root").name == index_file(tmp_path / "link").name
+    assert index_file(tmp_path / "root").name.startswith(f"index-v{SCHEMA_VERSION}-")
 
 
 # Several readers at once
@@ -375,7 +461,7 @@ def test_who_finds_the_index_busy_serves_what_is_there(index: Index) -> None:
     log = RunLog(index.root)
     write(log, range(5))
     rows_of(index)
-    other = sqlite3.connect(index_path(index.root, {}), isolation_level=None)
+    other = sqlite3.connect(index_file(index.root), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     write(log, range(5, 9))
     finished_run(index.root, [(0, {"loss": 0.0})], "run2")
@@ -405,5 +491,5 @@ from disttrack.index.indexer import Index
 index = Index(pathlib.Path(sys.argv[1]), {})
 while not index.catch_up(wait_s=10.0):  # until it has had its turn
     pass
-print(sum(source.rows for record in index.runs() for source in record.sources))
+print(sum(len(block.column("loss")) for record in index.runs() for block in index.snapshot(record).blocks))
 """

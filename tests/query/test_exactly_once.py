@@ -29,6 +29,10 @@ VALUES = st.one_of(
     st.text(max_size=3),
     st.lists(st.integers(0, 3), max_size=2),
 )
+#: A frame: its segment, its end in it, and whose calls it holds: rank, [first, last).
+Frame = tuple[int, int, list[tuple[int, int, int]]]
+#: By step and key: time and value.
+Series = dict[tuple[int, str], tuple[float, object]]
 ROWS = st.dictionaries(st.sampled_from(["a", "b", "c", "é"]), VALUES, min_size=1, max_size=4)
 
 
@@ -69,7 +73,7 @@ class Logger:
 @st.composite
 def loggers(draw: st.DrawFn) -> list[Logger]:
     """Two or three ranks that logged rows at any steps, announcing their schemas again now and then."""
-    found = []
+    found: list[Logger] = []
     for rank in range(draw(st.integers(2, 3))):
         logger = Logger(process_of(rank, 3), [])
         for data, step, again in draw(
@@ -87,10 +91,10 @@ def bits(value: object) -> object:
     return struct.pack("<d", value) if isinstance(value, float) else (type(value).__name__, repr(value))
 
 
-def expected(logger: Logger, taken: set[int]) -> dict[tuple[int, str], tuple[float, object]]:
+def expected(logger: Logger, taken: set[int]) -> Series:
     """The plain dict model: the calls that arrived, in call order, where their schema arrived too."""
     schemas = frozenset[int]().union(*(logger.calls[number].brings for number in taken))
-    model: dict[tuple[int, str], tuple[float, object]] = {}
+    model: Series = {}
     for number in sorted(taken):
         call = logger.calls[number]
         if call.needs is None or call.needs in schemas:
@@ -99,12 +103,12 @@ def expected(logger: Logger, taken: set[int]) -> dict[tuple[int, str], tuple[flo
     return model
 
 
-def answer(index: Index) -> dict[int, dict[tuple[int, str], tuple[float, object]]]:
+def answer(index: Index) -> dict[int, Series]:
     """What the index says of each rank; fails where it says it twice or not in order."""
     (record,) = index.runs()
     snapshot = index.snapshot(record)
-    found: dict[int, dict[tuple[int, str], tuple[float, object]]] = {}
-    places = []
+    found: dict[int, Series] = {}
+    places: list[tuple[int, int, int]] = []
     for value in values_of(snapshot, None, None, pass_values=7):
         rank = found.setdefault(value.rank, {})
         assert (value.step, value.key) not in rank
@@ -115,7 +119,7 @@ def answer(index: Index) -> dict[int, dict[tuple[int, str], tuple[float, object]
     return found
 
 
-def assert_wide_agrees(wide: dict[str, Any], long: dict[int, dict[tuple[int, str], tuple[float, object]]]) -> None:
+def assert_wide_agrees(wide: dict[str, Any], long: dict[int, Series]) -> None:
     """The wide form says what the long one says, but for floats in columns of ints and NaN for what is missing."""
     for index, (rank, step) in enumerate(zip(wide["rank"].tolist(), wide["step"].tolist(), strict=True)):
         for key in wide.keys() - {"rank", "attempt", "step", "time"}:
@@ -140,7 +144,7 @@ def test_any_history_is_taken_once_however_it_is_read(data: st.DataObject) -> No
         for number in list(sizes)[:-1]:  # a writer that was killed within a frame; another life went on
             sizes[number] -= data.draw(st.sampled_from([0, 0, 1, 30, 200]))
         index = replay(made, root, sizes, data)
-        model: dict[int, dict[tuple[int, str], tuple[float, object]]] = {}
+        model: dict[int, Series] = {}
         for rank, logger in enumerate(everybody):
             taken = {
                 call
@@ -163,14 +167,12 @@ def test_any_history_is_taken_once_however_it_is_read(data: st.DataObject) -> No
         rebuilt.close()
 
 
-def write(
-    log: RunLog, everybody: list[Logger], data: st.DataObject
-) -> list[tuple[int, int, list[tuple[int, int, int]]]]:
-    """Writes frames of calls into segments; returns for each its segment, its end and its (rank, first, last) calls."""
-    frames = []
+def write(log: RunLog, everybody: list[Logger], data: st.DataObject) -> list[Frame]:
+    """Writes frames of calls into segments."""
+    frames: list[Frame] = []
     number = 1
     for _ in range(data.draw(st.integers(1, 10))):
-        batch = []
+        batch: list[tuple[int, int, int]] = []
         for rank, logger in enumerate(everybody):
             first = data.draw(st.integers(0, len(logger.calls)))
             last = data.draw(st.integers(first, len(logger.calls)))
