@@ -10,7 +10,7 @@ from typing import NamedTuple
 from disttrack.errors import UnsupportedFormat
 from disttrack.index.blocks import MemoryBlock, Piece, Schemas, gather
 from disttrack.index.facts import Cursor, RunFacts, SegmentFacts, Sighted, SourceFacts
-from disttrack.index.stream import UNDECODABLE, Stream
+from disttrack.index.stream import Stream
 from disttrack.journal.segment import Damage, Frame, FrameKind, check_version, entries, read_frames
 from disttrack.records.types import Admission, Alias, Incarnation, RowSchema, RunEnd, RunHeader, Sighting
 
@@ -155,7 +155,7 @@ class RunDecoder:
         else:
             try:
                 self._say(frame, segment, path)
-            except UNDECODABLE:
+            except ValueError:  # it is whole, but says nothing
                 self.facts.damage += 1
 
     def _say(self, frame: Frame, segment: SegmentFacts, path: Path) -> None:

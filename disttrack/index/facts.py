@@ -60,7 +60,7 @@ class SourceFacts(msgspec.Struct, kw_only=True):
     incarnation: Incarnation
     rank_hint: int = 0  # as its entries say; for want of a join
     join: Join | None = None  # the newest
-    join_newness: tuple[bool, int, int] = (False, -1, -1)
+    join_newness: tuple[bool, int] = (False, -1)  # of two, a settled one, then that of the higher segment
     attempt: int = 0
     role: Role = "rank"
     orphan: bool = False

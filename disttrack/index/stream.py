@@ -10,7 +10,6 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
 import numpy as np
 
 from disttrack.index.blocks import MIXED, Piece, Schemas, kind_letter, piece_of
@@ -22,16 +21,13 @@ from disttrack.records.types import (
     Admission,
     ConfigUpdate,
     End,
-    Join,
     RecordKind,
     SummaryUpdate,
 )
 
-__all__ = ["UNDECODABLE", "Stream"]
+__all__ = ["Stream"]
 
 MIN_RUN = 8  # rows alike from here on, below which numpy costs more than it saves
-UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What the decoding of a record or frame that is whole but says nothing raises."""
 
 KINDS = np.array([int(kind) for kind in RecordKind], np.uint8)
 SEARCH_BYTES = 64 << 10  # looked through at a time for the record after a damaged one
@@ -80,13 +76,10 @@ class Stream:
         if facts.admitted_in is None or segment < facts.admitted_in:
             facts.admitted_in = segment
             facts.attempt, facts.role, facts.orphan = admission.attempt, admission.role, admission.orphan
-        self._join(admission.join, 0, segment)
-
-    def _join(self, join: Join, from_stream: int, place: int) -> None:
-        newness = (join.rank.settled, from_stream, place)
-        if newness > self.facts.join_newness:
-            self.facts.join, self.facts.join_newness = join, newness
-        self.facts.saw_time(join.time_us)
+        newness = (admission.join.rank.settled, segment)
+        if newness > facts.join_newness:
+            facts.join, facts.join_newness = admission.join, newness
+        facts.saw_time(admission.join.time_us)
 
     def _decode(self, data: bytes, begin: int) -> None:
         """Decode records that begin at offset begin, and cover them; what is no record is not covered but counted."""
@@ -142,7 +135,7 @@ class Stream:
                 continue
             try:
                 self._take(record.kind, record.schema, data[record.start : end], begin + _start(record), mixed)
-            except UNDECODABLE:
+            except ValueError:  # it is whole, but says nothing
                 self.facts.damage += 1
         for (schema, length), rows in plain.items():
             self.facts.rows += len(rows)
@@ -156,7 +149,7 @@ class Stream:
         return end
 
     def _take(self, kind: int, schema: int, body: bytes, at: int, mixed: _Mixed) -> None:
-        """Take one record that is no ROW; raise UNDECODABLE where it says nothing."""
+        """Take one record that is no ROW; raise ValueError where it says nothing."""
         facts = self.facts
         if kind == RecordKind.MSGPACK_ROW:
             facts.rows += 1
@@ -164,8 +157,6 @@ class Stream:
             self._mixed_row(step, time_us, values, at, mixed)
         elif kind == RecordKind.SCHEMA:
             self._learn(schema, *decode_schema(body))
-        elif kind == RecordKind.JOIN:
-            self._join(decode(body, Join), 1, at)
         elif kind == RecordKind.CONFIG:
             for key, value in decode(body, ConfigUpdate).values.items():
                 if at > facts.config_at.get(key, -1):

@@ -98,7 +98,7 @@ class Damage(NamedTuple):
 
 def segment_paths(log: Path) -> list[Path]:
     """Return the segments of a run's log directory in the order of their numbers."""
-    return sorted(path for path in log.glob("*.dtl") if path.stem.isdecimal())
+    return sorted((path for path in log.glob("*.dtl") if path.stem.isdecimal()), key=lambda path: int(path.stem))
 
 
 class Segment:
@@ -169,6 +169,8 @@ def entries(frame: Frame) -> Iterator[Entry]:
         if (index + 1) * _ENTRY.size > len(view):
             return
         rank, length, incarnation, end = _ENTRY.unpack_from(view, index * _ENTRY.size)
+        if start + length > len(view):
+            return
         yield Entry(rank, Incarnation(incarnation), end, view[start : start + length])
         start += length
 

@@ -105,16 +105,22 @@ def records(data: bytes | memoryview, start: int = 0, *, check: bool = True) -> 
 
 
 def decode_schema(body: bytes | memoryview) -> RowSchema:
-    """Return the keys and kinds of a SCHEMA record."""
-    keys, kinds = _schemas.decode(body)
+    """Return the keys and kinds of a SCHEMA record; raise ValueError where it is none."""
+    try:
+        keys, kinds = _schemas.decode(body)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not a schema: {error}") from error
     if len(keys) != len(kinds) or set(kinds) - set("dq?"):
-        raise msgspec.ValidationError(f"{len(keys)} keys and kinds {kinds!r:.80} make no schema")
+        raise ValueError(f"{len(keys)} keys and kinds {kinds!r:.80} make no schema")
     return keys, kinds
 
 
 def decode_row(body: bytes | memoryview) -> tuple[int, int, dict[str, Any]]:
-    """Return step, time in µs and values of a MSGPACK_ROW."""
-    return _rows.decode(body)
+    """Return step, time in µs and values of a MSGPACK_ROW; raise ValueError where it is none."""
+    try:
+        return _rows.decode(body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(f"not a row: {error}") from error
 
 
 def _type(value: object) -> type:

@@ -55,13 +55,12 @@ def new_incarnation() -> Incarnation:
 class RecordKind(enum.IntEnum):
     """The type byte of a journal record."""
 
-    JOIN = 1
-    SCHEMA = 2
-    ROW = 3  # a row whose schema was sent before: step, time, 8 bytes a value
-    MSGPACK_ROW = 4  # every other row
-    CONFIG = 5
-    SUMMARY = 6
-    END = 7
+    SCHEMA = 1
+    ROW = 2  # a row whose schema was sent before: step, time, 8 bytes a value
+    MSGPACK_ROW = 3  # every other row
+    CONFIG = 4
+    SUMMARY = 5
+    END = 6
 
 
 USER_KINDS = frozenset({RecordKind.ROW, RecordKind.MSGPACK_ROW, RecordKind.CONFIG, RecordKind.SUMMARY})
@@ -85,8 +84,8 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
 class Join(msgspec.Struct, frozen=True, kw_only=True):
     """Everything needed to file one incarnation's records, now or a year from now.
 
-    It is the header of the journal, the hello to the writer, and a record in the stream (again when
-    the rank is upgraded; the newest one counts).
+    It is the header of the journal, part of the hello to the writer, and of its admission to the run log. A
+    rank that learns its launch later leaves a newer one beside the journal (docs/decisions/0001).
     """
 
     incarnation: Incarnation

@@ -66,11 +66,6 @@ class Process:
     def summary(self, values: dict[str, object], removed: tuple[str, ...] = ()) -> None:
         self.append(encode(RecordKind.SUMMARY, SummaryUpdate(values=values, removed=removed)))
 
-    def say_join(self, **changes: Any) -> None:
-        """Puts the join into the stream, changed."""
-        self.join = msgspec.structs.replace(self.join, **changes)
-        self.append(encode(RecordKind.JOIN, self.join), 0)
-
     def end(self, exit_code: int = 0, dropped: int = 0) -> None:
         end = End(exit_code=exit_code, logged=self.logged + dropped, dropped=dropped, time_us=self.time_us)
         self.append(encode(RecordKind.END, end), 0)

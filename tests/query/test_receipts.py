@@ -41,7 +41,6 @@ def test_what_was_said_and_is_stored(tmp_path: Path) -> None:
     process.row({"loss": "text"}, 1)
     process.config(lr=1)
     process.summary({"best": 1})
-    process.say_join()
     process.end()
     log.commit_all(process)
     log.commit_all(process)  # again

@@ -87,10 +87,6 @@ def test_a_rank_that_may_still_be_told_more_is_pending(looking: Observer, tmp_pa
     log, process = RunLog(tmp_path), process_of(rank=UNSETTLED, rank_job_type=None)
     log.commit_all(process)
     assert (detail(tmp_path, looking).ranks[0].state, detail(tmp_path, looking).state) == ("pending", "running")
-    process.say_join(rank=Rank(rank=0, world_size=1, source="group"), rank_job_type="rank-0")
-    log.commit_all(process)
-    assert detail(tmp_path, looking).ranks[0].state == "running"
-    assert detail(tmp_path, looking).ranks[0].job_type == "rank-0"
     log.close()
 
 
