@@ -73,6 +73,7 @@ class SourceFacts(msgspec.Struct, kw_only=True):
     last_time_us: int | None = None  # the greatest of its records and sightings
     last: dict[str, object] = {}  # summary keys to their last values
     last_at: dict[str, int] = {}  # also of keys that were removed
+    by_hand: set[str] = set()  # keys that were set in the summary, not only logged
     config: dict[str, object] = {}
     config_at: dict[str, int] = {}
     ended: End | None = None

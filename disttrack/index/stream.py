@@ -164,6 +164,7 @@ class Stream:
         elif kind == RecordKind.SUMMARY:
             update = decode(body, SummaryUpdate)
             self._remember(update.values.keys(), update.values.values(), at)
+            facts.by_hand.update(update.values)
             for key in update.removed:
                 if at > facts.last_at.get(key, -1):
                     facts.last.pop(key, None)

@@ -35,8 +35,14 @@ def merged_config(sources: Iterable[SourceFacts]) -> dict[str, object]:
 
 
 def merged_summary(sources: Iterable[SourceFacts]) -> dict[str, object]:
-    """Return the last values of sources by precedence: the first that logged a key counts. Keys in that order too."""
-    return _merged(source.last for source in sources)
+    """Return the last values of sources by precedence: the first that logged a key counts.
+
+    Keys that somebody set by hand come first (they were found worth it), each group in alphabetical order.
+    """
+    sources = list(sources)
+    by_hand = {key for source in sources for key in source.by_hand}
+    merged = _merged(source.last for source in sources)
+    return {key: merged[key] for key in sorted(merged, key=lambda key: (key not in by_hand, key))}
 
 
 def _merged(mappings: Iterable[Mapping[str, object]]) -> dict[str, object]:

@@ -25,6 +25,8 @@ __all__ = [
     "Record",
     "launch_hash",
     "read_record",
+    "remove_empty_log",
+    "remove_sockets",
     "socket_path",
     "start_writer",
 ]
@@ -58,6 +60,26 @@ def _claims(runtime: Path) -> Path:
 def socket_path(runtime: Path, launch_key: str, nonce: str) -> Path:
     """Return where the writer of a launch listens."""
     return private_directory(runtime / "sockets") / f"{launch_hash(launch_key)[:8]}-{nonce[:8]}"
+
+
+def remove_sockets(runtime: Path, launch_key: str) -> None:
+    """Remove what killed writers of a launch left; for its one living writer, before it listens itself."""
+    for path in (runtime / "sockets").glob(f"{launch_hash(launch_key)[:8]}-*"):
+        path.unlink(missing_ok=True)
+
+
+def _log_path(runtime: Path, launch_key: str) -> Path:
+    return private_directory(runtime / "logs") / f"{launch_hash(launch_key)}.log"
+
+
+def remove_empty_log(runtime: Path, launch_key: str) -> None:
+    """Remove the log of a writer that had nothing to complain about."""
+    path = _log_path(runtime, launch_key)
+    try:
+        if path.stat().st_size == 0:
+            path.unlink()
+    except OSError:
+        pass  # the next writer of this launch may be removing it, too
 
 
 def read_record(runtime: Path, launch_key: str) -> Record | None:
@@ -150,8 +172,11 @@ def start_writer(runtime: Path, launch_key: str) -> None:
 
     It detaches itself at once, so that nothing of ours is left for the training script to reap.
     """
-    log = private_directory(runtime / "logs") / f"{launch_hash(launch_key)}.log"
-    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    fd = os.open(
+        _log_path(runtime, launch_key),
+        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0),
+        0o600,
+    )
     try:
         process = subprocess.Popen(
             [sys.executable or "python3", "-P", "-m", "disttrack.writer", str(runtime), launch_key],

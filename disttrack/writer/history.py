@@ -42,7 +42,8 @@ def read_history(log: Path) -> History:
         for frame in read_frames(path):
             if isinstance(frame, Damage):
                 continue  # what it held is not covered, so it is sent again where its journal still exists
-            history.ended = frame.kind == FrameKind.END
+            if frame.kind != FrameKind.SIGHTING:
+                history.ended = frame.kind == FrameKind.END
             if frame.kind == FrameKind.HEADER:
                 header = frame.value(RunHeader)
                 check_version(header, path)
@@ -54,6 +55,7 @@ def read_history(log: Path) -> History:
                     history.admissions.append(admission)
             elif frame.kind == FrameKind.SIGHTING:
                 sighting = frame.value(Sighting)
+                history.ended &= sighting.seen == "ended"  # said once more; anything else opens the run again
                 if sighting.seen in ("ended", "crashed", "lost", "moved"):
                     history.over.add(sighting.incarnation)
                 if sighting.seen == "ended" and not sighting.exit_code:

@@ -29,7 +29,7 @@ from disttrack.transport.protocol import (
     Welcome,
 )
 from disttrack.transport.receiver import Peer, Receiver
-from disttrack.transport.rendezvous import Claim, Record, socket_path
+from disttrack.transport.rendezvous import Claim, Record, remove_empty_log, remove_sockets, socket_path
 from disttrack.writer.ingest import RunIngest, Source, now_us
 from disttrack.writer.launch import Launch
 from disttrack.writer.liveness import Watch
@@ -55,7 +55,9 @@ def main(runtime: str, launch_key: str) -> int:
         return 0
     _stand_aside()
     claim.sweep()
+    remove_sockets(Path(runtime), launch_key)
     _Writer(Path(runtime), launch_key, claim).serve()
+    remove_empty_log(Path(runtime), launch_key)
     return 0
 
 

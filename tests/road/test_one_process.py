@@ -31,6 +31,8 @@ def test_ten_runs_in_a_loop_are_ten_finished_runs_and_leave_nothing_running(site
     }
     wait_until(lambda: not running_writers(), "the writer ends", 10)
     assert not list((site.directory / "journals").rglob("*.dtj"))
+    runtime = Path(os.environ["DISTTRACK_RUNTIME_DIR"])
+    assert {path.parent.name for path in runtime.rglob("*") if not path.is_dir()} == {"journal-places"}
 
 
 def test_one_writer_serves_all_runs_of_a_script_and_no_child_is_left_to_reap(site: Site) -> None:
