@@ -17,6 +17,7 @@ from disttrack.environments.host import (
     runtime_directory,
 )
 from disttrack.environments.launch import Identity, own_key
+from disttrack.errors import UnsafeDirectory
 from disttrack.journal.outbox import Outbox, is_good_place, newest_join, note_place, outbox_directory
 from disttrack.records.names import new_run_id
 from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
@@ -85,7 +86,11 @@ def make_recorder(settings: Settings, join: Join, parent: Path | None = None) ->
 
     Where no place can hold a journal, it is said once, and everything logged counts as dropped.
     """
-    runtime = runtime_directory(settings.runtime_dir)
+    try:
+        runtime = runtime_directory(settings.runtime_dir)
+    except (OSError, UnsafeDirectory) as error:
+        _log.warning("disttrack: nothing this rank logs is kept: %s", error)
+        return Recorder(None, None, strict=settings.strict), join
     for place in journal_places(settings.journal_dir, os.environ):
         if not is_good_place(place):
             continue

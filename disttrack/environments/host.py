@@ -24,6 +24,7 @@ __all__ = [
     "is_alive",
     "is_network_filesystem",
     "journal_places",
+    "own_name",
     "parent_of",
     "private_directory",
     "process_environ",
@@ -161,17 +162,29 @@ def try_lock(fd: int) -> bool:
     return True
 
 
-def _own_name() -> str:
+def own_name() -> str:
+    """Return the name of this user's directories among those of others."""
     return f"disttrack-{os.getuid() if hasattr(os, 'getuid') else os.environ.get('USERNAME', 'user')}"
 
 
 def runtime_directory(chosen: str | None) -> Path:
     """Return where this user's processes on this host meet: sockets, claims, and notes of where journals lie.
 
-    The system's own temporary directory, not TMPDIR: that one may differ from rank to rank.
+    The system's own temporary directory, not TMPDIR: that one may differ from rank to rank. Where somebody else
+    holds our name there, the user's runtime directory, then the home directory.
+    Raises OSError or UnsafeDirectory where none can be had.
     """
+    if chosen:
+        return private_directory(Path(chosen))
     base = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
-    return private_directory(Path(chosen) if chosen else base / _own_name())
+    others = [os.environ.get("XDG_RUNTIME_DIR"), os.path.expanduser("~")]
+    places = [base / own_name(), *(Path(other) / f".{own_name()}" for other in others if other)]
+    for place in places[:-1]:
+        try:
+            return private_directory(place)
+        except (OSError, UnsafeDirectory):
+            continue
+    return private_directory(places[-1])
 
 
 def journal_places(chosen: str | None, environ: Mapping[str, str]) -> Iterable[Path]:
@@ -179,4 +192,4 @@ def journal_places(chosen: str | None, environ: Mapping[str, str]) -> Iterable[P
     candidates = [chosen, environ.get("SLURM_TMPDIR"), environ.get("TMPDIR"), "/var/tmp", "/tmp", tempfile.gettempdir()]
     for candidate in candidates:
         if candidate and not is_network_filesystem(Path(candidate)):
-            yield Path(candidate) / _own_name() / "journals"
+            yield Path(candidate) / own_name() / "journals"

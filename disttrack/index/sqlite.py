@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from disttrack.environments.host import is_network_filesystem, private_directory
+from disttrack.environments.host import is_network_filesystem, own_name, private_directory
 from disttrack.errors import UnsafeDirectory
 from disttrack.index.schema import DDL, SCHEMA_VERSION
 
@@ -53,7 +53,7 @@ def index_paths(root: Path, environ: Mapping[str, str]) -> Iterator[Path]:
         yield root / name
     for place in _cache_directories(environ):
         try:
-            directory = private_directory(private_directory(place / _own_name()) / "index")
+            directory = private_directory(private_directory(place / own_name()) / "index")
         except (OSError, UnsafeDirectory):
             continue  # not writable, or another's: the next one
         if os.access(directory, os.W_OK) and not is_network_filesystem(directory):
@@ -62,10 +62,6 @@ def index_paths(root: Path, environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _root_id(root: Path) -> str:
     return hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:12]
-
-
-def _own_name() -> str:
-    return f"disttrack-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
 
 
 def _cache_directories(environ: Mapping[str, str]) -> Iterator[Path]:

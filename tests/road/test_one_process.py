@@ -301,3 +301,20 @@ def test_hundreds_of_runs_in_one_script_exhaust_no_descriptors(site: Site) -> No
     assert site.python(script) == ""
     assert {run["state"] for run in site.ls()} == {"finished"}
     assert len(site.ls()) == 300
+
+
+def test_a_runtime_directory_that_cannot_be_had_costs_the_rows_but_not_the_training(site: Site) -> None:
+    blocked = site.directory / "file"
+    blocked.touch()
+    script = site.script(
+        """
+        import disttrack
+        run = disttrack.init(project="p", config={"a": 1})
+        run.log({"a": 1})
+        run.summary["b"] = 2
+        print(run.finish(), run.id, run.summary)
+        """
+    )
+    output = site.python(script, env={"DISTTRACK_RUNTIME_DIR": str(blocked)})
+    assert "3 records logged: 0 stored, 0 pending, 3 dropped" in output
+    assert "DISTTRACK_RUNTIME_DIR" in output
