@@ -6,6 +6,7 @@ DisttrackError
 ├── NotInitialized           log, config or summary before init
 ├── ConfigError              a config value would change without allow_val_change
 ├── RunNotFound              no run, or more than one, answers to this id
+├── RunDeleted               the id of a deleted run is never given again
 ├── UnsafeDirectory          a directory that must be ours alone belongs to somebody else
 ├── UnsupportedFormat        a file written by a newer disttrack
 └── StoreUnavailable         a torch TCPStore cannot be reached or does not speak its protocol
@@ -23,6 +24,7 @@ __all__ = [
     "ConfigError",
     "DisttrackError",
     "NotInitialized",
+    "RunDeleted",
     "RunNotFound",
     "StoreUnavailable",
     "UnknownSetting",
@@ -101,6 +103,21 @@ class RunNotFound(DisttrackError):
         return (
             f"No run {self.run_id!r} in {self.root}. `disttrack ls` shows the runs there are; "
             f"name another directory with --dir (or DISTTRACK_DIR)."
+        )
+
+
+class RunDeleted(DisttrackError):
+    """The id of a deleted run is never given again."""
+
+    def __init__(self, project: str, run_id: str) -> None:
+        super().__init__(project, run_id)
+        self.project, self.run_id = project, run_id
+
+    def __str__(self) -> str:
+        name = f"{self.project}/{self.run_id}"
+        return (
+            f"The run {name} was deleted, and its id is never given again. Its new records wait in their journal. "
+            f"`disttrack restore {name}` brings it back; or use another id."
         )
 
 

@@ -27,12 +27,13 @@ _NAMED_PROJECTS = 5
 @click.command()
 @click.option("--project", metavar="P", help="Only the runs of this project.")
 @click.option("-n", "limit", metavar="N", type=click.IntRange(min=1), help="Only the N newest runs.")
+@click.option("--archived", is_flag=True, help="Also those that were put away.")
 @as_json()
 @in_directory
-def ls(project: str | None, limit: int | None, json: bool, directory: str | None) -> None:
+def ls(project: str | None, limit: int | None, archived: bool, json: bool, directory: str | None) -> None:
     """List the runs, newest first."""
     root = opened_root(directory)
-    found = list_runs(root, project=project, limit=limit) if root.is_dir() else []
+    found = list_runs(root, project=project, limit=limit, archived=archived) if root.is_dir() else []
     if not found:
         click.echo(_nothing_there(root, project), err=True)
     if json:

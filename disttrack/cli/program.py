@@ -31,6 +31,12 @@ VERBS = {
     "ls": Verb("listing", "List the runs, newest first."),
     "show": Verb("listing", "Show one run: config, summary, ranks, and what became of its records."),
     "ranks": Verb("listing", "Compare the ranks of a run: who is slow, behind or gone."),
+    "tag": Verb("editing", "Add tags to a run, or take them away."),
+    "note": Verb("editing", "Write a run's notes."),
+    "rename": Verb("editing", "Give a run another name."),
+    "archive": Verb("editing", "Put a run away, out of lists; nothing of it is lost."),
+    "rm": Verb("editing", "Delete runs; without --yes only say which."),
+    "restore": Verb("editing", "Undo the deletion of a run."),
     "export": Verb("exporting", "Write every value a run logged, as jsonl or csv."),
 }
 

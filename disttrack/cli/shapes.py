@@ -30,6 +30,7 @@ def run_shape(run: RunRow) -> dict[str, object]:
         "tags": run.tags,
         "notes": run.notes,
         "summary": run.summary,
+        "archived": run.archived,
     }
 
 

@@ -12,7 +12,7 @@ from disttrack.index.blocks import MemoryBlock, Piece, Schemas, gather
 from disttrack.index.facts import Cursor, RunFacts, SegmentFacts, Sighted, SourceFacts
 from disttrack.index.stream import Stream
 from disttrack.journal.segment import Damage, Frame, FrameKind, check_version, entries, read_frames
-from disttrack.records.types import Admission, Alias, Incarnation, RowSchema, RunEnd, RunHeader, Sighting
+from disttrack.records.types import Admission, Alias, Edit, Incarnation, RowSchema, RunEnd, RunHeader, Sighting
 
 __all__ = ["Replaced", "RunDecoder", "SegmentSeen"]
 
@@ -142,7 +142,7 @@ class RunDecoder:
         if isinstance(frame, Damage):
             self.facts.damage += 1
         elif frame.kind == FrameKind.DATA:
-            segment.over_us = None
+            segment.by_writer, segment.over_us = True, None
             by_incarnation, touched = self._by_incarnation, self.touched
             for rank, incarnation, end, data in entries(frame):
                 stream = by_incarnation.get(incarnation)
@@ -175,10 +175,14 @@ class RunDecoder:
             if sighting.seen != "ended":
                 segment.over_us = None
             self._sight(self._stream(sighting.incarnation).facts, sighting, (segment.number, frame.start))
+        elif frame.kind == FrameKind.EDIT:
+            facts.edits.append((segment.number, frame.value(Edit)))
+            return
         elif frame.kind == FrameKind.ALIAS:
             facts.alias_of = frame.value(Alias).of
         elif frame.kind == FrameKind.END:
             segment.over_us = frame.value(RunEnd).time_us
+        segment.by_writer |= frame.kind != FrameKind.HEADER
 
     def _sight(self, facts: SourceFacts, sighting: Sighting, place: tuple[int, int]) -> None:
         facts.saw_time(sighting.time_us)

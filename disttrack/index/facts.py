@@ -11,7 +11,7 @@ from typing import Literal, cast
 import msgspec
 
 from disttrack.index.cover import Cover
-from disttrack.records.types import End, Incarnation, Join, Role, RunHeader
+from disttrack.records.types import Edit, End, Incarnation, Join, Role, RunHeader
 from disttrack.records.values import plain
 
 __all__ = ["Cursor", "RunFacts", "SegmentFacts", "Sighted", "SourceFacts", "pack"]
@@ -25,6 +25,7 @@ class SegmentFacts(msgspec.Struct):
     size: int  # when it was last looked at
     head: bytes = b""  # the first frame's header, which holds a checksum over the writer's nonce
     position: int = 0
+    by_writer: bool = False  # it says something of ranks: a person's edits do not reopen a run
     over_us: int | None = None  # the time of a RunEnd that nothing has voided
 
 
@@ -34,14 +35,15 @@ class RunFacts(msgspec.Struct, kw_only=True):
     header: RunHeader | None = None  # of the lowest segment; None where it is damaged
     header_in: int = -1
     alias_of: str | None = None
+    edits: list[tuple[int, Edit]] = []  # by segment, in whatever order they were read
     segments: list[SegmentFacts] = []
     damage: int = 0  # frames that could not be read
     newer: tuple[str, int] | None = None  # path and format version of a segment this disttrack cannot read
 
     @property
     def over_us(self) -> int | None:
-        """When the run ended, in µs; None while it goes on: only an END at the end of the last segment counts."""
-        return self.segments[-1].over_us if self.segments else None
+        """When the run ended, in µs; None while it goes on: only an END as the last writer's last word counts."""
+        return next((segment.over_us for segment in reversed(self.segments) if segment.by_writer), None)
 
 
 class Sighted(msgspec.Struct):

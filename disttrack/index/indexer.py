@@ -152,7 +152,7 @@ class Index:
     def _plan_project(self, plan: _Plan, project: str, number: int, times: ProjectTimes, now_ns: int) -> None:
         found = look(self.root / project, times, now_ns)
         rows = self._store.rows(number, only_live=True)
-        for name in found.live - rows.keys():
+        for name in (found.live | found.edited) - rows.keys():
             if (row := self._store.row(number, name)) is not None:
                 rows[name] = row
         candidates = set(rows)
@@ -165,8 +165,8 @@ class Index:
             if found.woken:
                 candidates |= {name for name, row in rows.items() if _may_have_grown(row, self._log(project, name))}
             candidates -= set(other)
-            if found.times != times:
-                plan.remember[project] = found.times
+        if found.times != times:
+            plan.remember[project] = found.times
         plan.work.extend(
             _Work(project, name, rows[name].inode)
             for name in sorted(candidates)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 __all__ = ["DDL", "RUN_TABLES", "SCHEMA_VERSION"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 DDL = """
 -- How many runs were ever given an id here: ids of dropped runs are not used again, so that a reader
@@ -23,7 +23,8 @@ CREATE TABLE project (
     directory TEXT NOT NULL UNIQUE,
     listed_ns BIGINT NOT NULL,
     live_ns BIGINT NOT NULL,
-    deleted_ns BIGINT NOT NULL
+    deleted_ns BIGINT NOT NULL,
+    edits BIGINT NOT NULL -- bytes of its list of edited runs that were followed
 );
 
 -- facts: RunFacts as far as the log was applied. sealed: RunFacts as far as rows lie in chunks, NULL where

@@ -45,13 +45,13 @@ class Store:
 
     def projects(self) -> dict[str, tuple[int, ProjectTimes]]:
         """Return every known project's directory with its number and times."""
-        rows = self.connection.execute("SELECT directory, id, listed_ns, live_ns, deleted_ns FROM project")
+        rows = self.connection.execute("SELECT directory, id, listed_ns, live_ns, deleted_ns, edits FROM project")
         return {directory: (number, ProjectTimes(*times)) for directory, number, *times in rows}
 
     def project(self, directory: str) -> int:
         """Return a project's number, given now if it has none."""
         self.connection.execute(
-            "INSERT INTO project (directory, listed_ns, live_ns, deleted_ns) VALUES (?, ?, ?, ?)"
+            "INSERT INTO project (directory, listed_ns, live_ns, deleted_ns, edits) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (directory) DO NOTHING",
             (directory, *NEVER),
         )
@@ -60,7 +60,7 @@ class Store:
     def remember(self, directory: str, times: ProjectTimes) -> None:
         """Remember when a project changed last: everything that was seen in it has been applied."""
         self.connection.execute(
-            "UPDATE project SET listed_ns = ?, live_ns = ?, deleted_ns = ? WHERE id = ?",
+            "UPDATE project SET listed_ns = ?, live_ns = ?, deleted_ns = ?, edits = ? WHERE id = ?",
             (*times, self.project(directory)),
         )
 

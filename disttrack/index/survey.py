@@ -14,6 +14,7 @@ from disttrack.index.decoder import SegmentSeen
 
 __all__ = [
     "DELETED",
+    "EDITS",
     "LIVE",
     "NEVER",
     "ProjectLook",
@@ -26,20 +27,24 @@ __all__ = [
     "trusted",
 ]
 
-LIVE, DELETED = ".live", ".deleted"
+LIVE, DELETED, EDITS = ".live", ".deleted", ".edits"
 TRUST_S = 2.0
 SQL_INT = (1 << 63) - 1  # some file systems use all 64 bits of an inode number
 
 
 class ProjectTimes(NamedTuple):
-    """When a project's directory and its two directories of markers last changed, in ns; 0 where there is none."""
+    """When a project's directory and its two directories of markers last changed, in ns; 0 where there is none.
+
+    edits: how many bytes of its list of edited runs there are.
+    """
 
     listed_ns: int
     live_ns: int
     deleted_ns: int
+    edits: int
 
 
-NEVER = ProjectTimes(-1, -1, -1)
+NEVER = ProjectTimes(-1, -1, -1, 0)
 
 
 class ProjectLook(NamedTuple):
@@ -48,6 +53,7 @@ class ProjectLook(NamedTuple):
     times: ProjectTimes  # to remember: -1 where too young to be trusted
     live: frozenset[str]
     deleted: frozenset[str]
+    edited: frozenset[str]  # since the times that are remembered
     changed: bool  # a run or a marker came or went
     woken: bool  # a live marker came or went: a run that had ended may have grown
 
@@ -60,11 +66,30 @@ def project_directories(root: Path) -> list[str]:
 
 def look(project: Path, known: ProjectTimes, now_ns: int) -> ProjectLook:
     """Look at a project whose times are remembered; raise OSError where it cannot be read."""
-    found = ProjectTimes(os.stat(project).st_mtime_ns, changed_ns(project / LIVE), changed_ns(project / DELETED))
+    edited, edits = _edited(project / EDITS, known.edits)
+    changes = os.stat(project).st_mtime_ns, changed_ns(project / LIVE), changed_ns(project / DELETED)
+    found = ProjectTimes(*changes, edits)
     deleted = _names(project / DELETED, found.deleted_ns)
     live = _names(project / LIVE, found.live_ns) - deleted
-    times = ProjectTimes(*(trusted(time_ns, now_ns) for time_ns in found))
-    return ProjectLook(times, live, deleted, changed=found != known, woken=found.live_ns != known.live_ns)
+    listed_ns, live_ns, deleted_ns = (trusted(time_ns, now_ns) for time_ns in changes)
+    times = ProjectTimes(listed_ns, live_ns, deleted_ns, edits)
+    changed = found._replace(edits=known.edits) != known
+    return ProjectLook(times, live, deleted, edited, changed, woken=found.live_ns != known.live_ns)
+
+
+def _edited(path: Path, known: int) -> tuple[frozenset[str], int]:
+    """Return the runs named in a list of edits beyond its first known bytes, and how many bytes of it were read."""
+    try:
+        size = os.stat(path).st_size
+        if size == known:
+            return frozenset(), known
+        with open(path, "rb") as file:
+            file.seek(known if known < size else 0)  # a shorter list is another one
+            begin = file.tell()
+            lines = file.read().rpartition(b"\n")[0]
+    except FileNotFoundError:
+        return frozenset(), 0
+    return frozenset(os.fsdecode(line) for line in lines.split(b"\n") if line), begin + len(lines) + bool(lines)
 
 
 def runs(project: Path) -> dict[str, int]:

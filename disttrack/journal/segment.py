@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 
 from disttrack.errors import UnsupportedFormat
 from disttrack.records.codec import decode, pack
-from disttrack.records.types import Admission, Alias, Incarnation, RunEnd, RunHeader, Sighting
+from disttrack.records.types import Admission, Alias, Edit, Incarnation, RunEnd, RunHeader, Sighting
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -63,6 +63,7 @@ class FrameKind(enum.IntEnum):
     SIGHTING = 4
     ALIAS = 5
     END = 6  # RunEnd
+    EDIT = 7  # alone in a segment, behind a HEADER: a person's, not a writer's
 
 
 class Entry(NamedTuple):
@@ -122,7 +123,7 @@ class Segment:
         finally:
             os.close(directory)
 
-    def append(self, kind: FrameKind, value: RunHeader | Admission | Sighting | Alias | RunEnd) -> None:
+    def append(self, kind: FrameKind, value: RunHeader | Admission | Sighting | Alias | RunEnd | Edit) -> None:
         """Append one frame that holds a Struct; raise OSError where it does not fit, with nothing appended."""
         self._write(kind, pack(value), 0)
 

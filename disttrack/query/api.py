@@ -10,6 +10,7 @@ from typing import overload
 
 from disttrack.errors import RunNotFound
 from disttrack.index.queries import RunRecord, Vanished
+from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.runs import RunDetail, detail_of, newest_first
@@ -37,6 +38,10 @@ class Api:
     def run(self, id: str) -> RunView:
         """Return the run that answers to `id` or `project/id`; raise RunNotFound where none or several do."""
         return _view(self._reader, self._reader.snapshot(id).record)
+
+    def restore(self, id: str) -> RunView:
+        """Undo the deletion of a run; raise RunNotFound where no such run was deleted."""
+        return self.run(restore_run(self._reader.root, id))
 
     def close(self) -> None:
         """Let go of the index; nothing may be asked afterwards."""
@@ -69,6 +74,30 @@ class RunView(RunDetail):
             return wide_form(self._reader.snapshot(wanted), keys, ranks)
         except Vanished:
             raise RunNotFound(wanted, self._reader.root) from None
+
+    def edit(
+        self,
+        *,
+        name: str | None = None,
+        notes: str | None = None,
+        add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
+        archived: bool | None = None,
+    ) -> RunView:
+        """Change what the run is called, and return it as it is then. It beats the program's word from then on.
+
+        None leaves a field as it is; notes="" clears them. archived: out of lists, or back into them.
+        """
+        change = new_edit(
+            name=name, notes=notes, add_tags=tuple(add_tags), remove_tags=tuple(remove_tags), archived=archived
+        )
+        wanted = f"{self.project}/{self.id}"
+        edit_run(self._reader.root, wanted, change)
+        return _view(self._reader, self._reader.snapshot(wanted).record)
+
+    def delete(self) -> None:
+        """Delete the run (Api.restore undoes it); raise UsageError while it is still running."""
+        delete_run(self._reader.root, f"{self.project}/{self.id}", do=True)
 
 
 class Runs(Sequence[RunView]):

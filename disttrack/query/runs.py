@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from disttrack.index.queries import RunRecord
+from disttrack.query.labels import edited
 from disttrack.query.members import (
     Member,
     Observer,
@@ -73,6 +75,7 @@ class RunRow:
     tags: list[str]
     notes: str | None
     summary: dict[str, object]
+    archived: bool
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,18 @@ class RunDetail(RunRow):
     receipt: RunReceipt
 
 
-def list_runs(root: Path, project: str | None = None, limit: int | None = None) -> list[RunRow]:
-    """Return the runs of a root, newest first: at most limit of them, and only one project's where it is given."""
+def list_runs(
+    root: Path, project: str | None = None, limit: int | None = None, *, archived: bool = False
+) -> list[RunRow]:
+    """Return the runs of a root, newest first: at most limit of them, and only one project's where it is given.
+
+    archived: also those that somebody put away.
+    """
     with Reader(root) as reader:
-        records = newest_first(reader.runs(project))[:limit]
+        records = newest_first(reader.runs(project))
     observer = Observer.here(root)
-    return [row_of(record, observer) for record in records]
+    rows = (row_of(record, observer) for record in records)
+    return list(islice((row for row in rows if archived or not row.archived), limit))
 
 
 def show_run(root: Path, run_id: str) -> RunDetail:
@@ -146,11 +155,12 @@ def _row(record: RunRecord, everybody: list[Member], team: Team, observer: Obser
     tags = [*next((join.tags for join in joins if join.tags), ())]
     if any(member.source.orphan for member in everybody) and "orphan" not in tags:
         tags.append("orphan")
+    labels = edited(record.facts.edits, given or record.run_id, tags, next((j.notes for j in joins if j.notes), None))
     return RunRow(
         id=record.run_id,
         entity=None,
         project=record.project,
-        name=given or record.run_id,
+        name=labels.name,
         group=header.group if header else first.group if first else None,
         job_type=first.job_type if first else None,
         state=state,
@@ -160,9 +170,10 @@ def _row(record: RunRecord, everybody: list[Member], team: Team, observer: Obser
         created_at=begun_s,
         ended_at=ended_s,
         duration_s=max(0.0, (last_known_s if last_known_s is not None else begun_s) - begun_s),
-        tags=tags,
-        notes=next((join.notes for join in joins if join.notes), None),
+        tags=labels.tags,
+        notes=labels.notes,
         summary=merged_summary(by_precedence(everybody)),
+        archived=labels.archived,
     )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "Admission",
     "Alias",
     "ConfigUpdate",
+    "Edit",
     "End",
     "Incarnation",
     "Join",
@@ -178,6 +179,18 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
     """This run turned out to be a rank of another run; its id stays an alias of that one."""
 
     of: RunId
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person changed of a run; it beats the program's word from then on. None leaves a field as it is."""
+
+    author: str
+    time_us: int
+    name: str | None = None
+    notes: str | None = None
+    add_tags: tuple[str, ...] = ()
+    remove_tags: tuple[str, ...] = ()
+    archived: bool | None = None
 
 
 class RunEnd(msgspec.Struct, frozen=True, kw_only=True):

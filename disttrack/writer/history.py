@@ -42,7 +42,7 @@ def read_history(log: Path) -> History:
         for frame in read_frames(path):
             if isinstance(frame, Damage):
                 continue  # what it held is not covered, so it is sent again where its journal still exists
-            if frame.kind != FrameKind.SIGHTING:
+            if frame.kind in (FrameKind.ADMISSION, FrameKind.DATA, FrameKind.END):
                 history.ended = frame.kind == FrameKind.END
             if frame.kind == FrameKind.HEADER:
                 header = frame.value(RunHeader)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from disttrack.environments.launch import owner_is_gone
+from disttrack.errors import DisttrackError, RunDeleted
 from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
 from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
 from disttrack.records.names import directory_name, generated_name, generated_words, new_run_id
@@ -70,6 +71,8 @@ class Launch:
         run_id = RunId(given or known or join.own_id)
         while not given and not known and (project / directory_name(run_id)).exists():
             run_id = RunId(new_run_id())
+        if (project / ".deleted" / directory_name(run_id)).exists():
+            raise RunDeleted(join.project, run_id)
         group = join.group or (generated_words(self._key) if join.rank.world_size > 1 else None)
         header = run_header(run_id, join, generated_name(_count(project) + 1), group, self._nonce)
         run = RunIngest(project / directory_name(run_id), header, self._clock)
@@ -125,7 +128,11 @@ class Launch:
                     self._looked_at.add(name)
                 continue
             if not lives(join):
-                run, source = self.admit(join, orphans=orphans)
+                try:
+                    run, source = self.admit(join, orphans=orphans)
+                except DisttrackError:  # its run was deleted, or a newer disttrack wrote it: the journal waits
+                    self._looked_at.add(name)
+                    continue
                 offset = source.committed
                 self.bury(run, source)
                 adopted.append((run, source, offset))

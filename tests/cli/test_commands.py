@@ -151,7 +151,7 @@ def test_ls_prints_what_other_tools_rely_on(root: Path) -> None:
     (run,) = answer("ls", "--json")
     assert list(run) == [
         *("id", "entity", "project", "name", "group", "job_type", "state", "world_size", "ranks_joined", "attempt"),
-        *("created_at", "ended_at", "duration_s", "tags", "notes", "summary"),
+        *("created_at", "ended_at", "duration_s", "tags", "notes", "summary", "archived"),
     ]
     assert (run["id"], run["state"], run["world_size"], run["ranks_joined"]) == ("ab12cd34", "crashed", 3, 2)
     assert run["created_at"] == "2023-11-14T22:13:20.000Z"

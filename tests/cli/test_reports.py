@@ -42,6 +42,7 @@ RUN = RunDetail(
     tags=["first", "try"],
     notes="two\nlines",
     summary={"loss": 0.123456, "note": "text"},
+    archived=False,
     config={"lr": 0.001, "model": {"width": 1_024, "layers": [64, 10]}},
     summary_ranks={"loss": Spread(0.1, 0.12, 0.2, 3)},
     ranks=[rank(number) for number in range(4)],

@@ -59,6 +59,7 @@ def test_a_finished_run_as_a_row(tmp_path: Path) -> None:
         tags=["a", "b"],
         notes="first try",
         summary={"best": True, "epoch": 1, "loss": 0.5, "phase": "warmup"},
+        archived=False,
     )
 
 

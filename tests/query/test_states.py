@@ -235,6 +235,8 @@ def test_an_end_counts_only_as_the_last_word(tmp_path: Path) -> None:
     assert is_over()
     log.close()
     log.open()
+    assert is_over()  # a header says nothing of ranks: a person's edit begins with one, too
+    log.commit_all(process)
     assert not is_over()
     log.close()
 
