@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from disttrack.environments.host import boot_id, is_alive, private_directory, try_lock
+from disttrack.environments.launch import owner_is_gone
 from disttrack.environments.processes import PARENT
 
 __all__ = [
@@ -96,6 +97,7 @@ class Claim:
 
     def __init__(self, runtime: Path, launch_key: str) -> None:
         self._directory = _claims(runtime)
+        self._key = launch_key
         self._stem = launch_hash(launch_key)
         self._fd = -1
 
@@ -109,6 +111,8 @@ class Claim:
                 return False
             try:
                 if os.path.samestat(os.fstat(fd), os.stat(path)):
+                    os.truncate(fd, 0)
+                    os.pwrite(fd, self._key.encode(), 0)  # for whoever sweeps; also makes it young again
                     self._fd = fd
                     return True
             except FileNotFoundError:
@@ -147,17 +151,17 @@ class Claim:
         self.release()
 
     def sweep(self) -> None:
-        """Remove what launches of long ago left behind."""
+        """Remove what launches left that nobody will come to again: their owner is gone, or they are old."""
         for path in self._directory.glob("*.lock"):
             try:
-                old = time.time() - max(file.stat().st_mtime for file in self._directory.glob(f"{path.stem}.*"))
+                key = path.read_text()
+                left_alone = owner_is_gone(key) or time.time() - path.stat().st_mtime > STALE_CLAIM_S
             except (OSError, ValueError):
-                continue
-            if old > STALE_CLAIM_S and path.stem != self._stem:
-                stale = Claim.__new__(Claim)
-                stale._directory, stale._stem, stale._fd = self._directory, path.stem, -1
-                if stale.take():
-                    stale.forget()
+                continue  # being taken or removed this moment
+            if left_alone and path.stem != self._stem:
+                left = Claim(self._directory.parent, key)
+                if left.take():
+                    left.forget()
 
     def _replace(self, name: str, data: bytes) -> None:
         temporary = self._directory / f".{name}-{os.getpid()}"

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from disttrack.environments.host import boot_id, process_start_time
-from disttrack.transport.rendezvous import Claim, Record, read_record
+from disttrack.environments.launch import parent_key
+from disttrack.transport.rendezvous import Claim, Record, launch_hash, read_record
 
 HOLD = """
 import sys
@@ -71,18 +72,25 @@ def test_run_ids_outlive_the_holder_until_the_launch_is_forgotten(tmp_path: Path
     assert list((tmp_path / "claims").iterdir()) == []
 
 
-def test_files_of_launches_long_ago_are_swept_but_never_those_somebody_holds(tmp_path: Path) -> None:
+def test_what_launches_left_is_swept_when_they_are_old_or_their_owner_is_gone_but_never_when_held(
+    tmp_path: Path,
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone.wait()
+    owned_by_the_dead, owned_by_us = f"parent:{boot_id()}:{gone.pid}:1", parent_key(os.getpid())
     with holder(tmp_path) as other:
-        old = Claim(tmp_path, "old")
-        assert old.take()
-        old.remember_runs({"a": "1"})
-        old.release()
-        for path in (tmp_path / "claims").iterdir():
-            os.utime(path, (1, 1))
+        for key in (owned_by_the_dead, owned_by_us, "group:old"):
+            left = Claim(tmp_path, key)
+            assert left.take()
+            left.remember_runs({"a": "1"})
+            left.release()
+        for name in ("group:old", "key"):
+            os.utime(tmp_path / "claims" / f"{launch_hash(name)}.lock", (1, 1))
         claim = Claim(tmp_path, "new")
         assert claim.take()
         claim.sweep()
-        assert len(list((tmp_path / "claims").iterdir())) == 2  # the held one and the new one
+        kept = {path.stem for path in (tmp_path / "claims").glob("*.lock")}
+        assert kept == {launch_hash(key) for key in ("key", "new", owned_by_us)}
         assert not Claim(tmp_path, "key").take()
         claim.release()
         other.communicate("end\n")
