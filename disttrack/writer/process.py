@@ -45,6 +45,7 @@ MARKER_S = 15.0
 ADOPT_S = 5.0
 LATE_S = 2.0  # after the last rank of a run ended; whoever joins later opens it again
 LINGER_S = 5.0  # after somebody said Hello, for the next run of the same processes
+GIVE_UP_S = 300.0  # with records of the dead that the disk does not take
 STOPPED_S = 5.0  # a gap in our own loop: we were stopped, not the ranks
 
 
@@ -88,6 +89,7 @@ class _Writer:
         self._last_words: list[tuple[RunIngest, Source, int, bytes]] = []  # ... that end at this offset
         self._busy_until = time.monotonic() + LINGER_S
         self._looked = self._marked = self._adopted = 0.0
+        self._progressed = time.monotonic()
         self._complaints: set[str] = set()
 
     def serve(self) -> None:
@@ -100,6 +102,7 @@ class _Writer:
                 self._heard = dict.fromkeys(self._heard, time.monotonic())
             for peer, message in self._receiver.messages():
                 self._guard(self._take, peer, message)
+                self._progressed = time.monotonic()
             for fd in fds:
                 self._process_ended(fd)
             for run in list(self._launch.runs.values()):
@@ -109,7 +112,7 @@ class _Writer:
             now = time.monotonic()
             if now - self._looked >= HOUSEKEEPING_S or fds:
                 self._looked = now
-                self._guard(self._keep_house, now)
+                self._keep_house(now)
                 if self._may_go(now) and self._go():
                     return
 
@@ -238,10 +241,14 @@ class _Writer:
 
     def _bury_the_dead(self) -> None:
         gone = {process for process, watch in self._watches.items() if watch.fd < 0 and watch.gone()}
-        for run in self._launch.runs.values():
+        for run in list(self._launch.runs.values()):
             for source in run.sources.values():
                 if not source.over and _process(source) in gone:
-                    self._guard(self._launch.bury, run, source)
+                    self._guard(self._bury, run, source)
+
+    def _bury(self, run: RunIngest, source: Source) -> None:
+        self._launch.bury(run, source)
+        self._progressed = time.monotonic()
 
     # Now and then
 
@@ -249,18 +256,23 @@ class _Writer:
         self._bury_the_dead()
         if now - self._adopted >= ADOPT_S:
             self._adopted = now
-            self._launch.adopt()
-        for run in self._launch.runs.values():
-            self._notice_silence(run, now)
-            if not run.ended and self._is_over(run, now):
-                self._launch.adopt()
-                if self._is_over(run, now):
-                    self._launch.end_run(run)
-        if now - self._marked >= MARKER_S:
+            self._guard(self._launch.adopt)
+        mark = now - self._marked >= MARKER_S
+        if mark:
             self._marked = now
-            for run in self._launch.runs.values():
-                if not run.ended:
-                    run.marker.touch()
+        for run in list(self._launch.runs.values()):
+            if not run.ended:
+                self._guard(self._look_after, run, now, mark)
+
+    def _look_after(self, run: RunIngest, now: float, mark: bool) -> None:
+        self._notice_silence(run, now)
+        if self._is_over(run, now):
+            self._launch.adopt()
+            if self._is_over(run, now):
+                self._launch.end_run(run)
+                self._progressed = now
+        elif mark:
+            run.marker.touch()
 
     def _notice_silence(self, run: RunIngest, now: float) -> None:
         for incarnation, source in run.sources.items():
@@ -279,17 +291,23 @@ class _Writer:
         return any(process in self._watches and not self._watches[process].gone() for process in processes)
 
     def _may_go(self, now: float) -> bool:
+        """Say whether nobody needs us: all runs ended, or what is left cannot be stored and nobody lives to say more.
+
+        In the second case the journals keep it, and the next reader on this host brings it home.
+        """
         runs = self._launch.runs.values()
+        alone = not any(self._any_process(run) for run in runs)
         if any(not run.ended for run in runs):
-            return False
-        return now >= self._busy_until or (bool(runs) and not any(self._any_process(run) for run in runs))
+            return alone and now - self._progressed > GIVE_UP_S
+        return now >= self._busy_until or (bool(runs) and alone)
 
     def _go(self) -> bool:
         """Withdraw, unless somebody says Hello at the last moment; say whether we are gone."""
         self._claim.withdraw()
-        for peer, message in self._receiver.messages():
+        late = list(self._receiver.messages())
+        for peer, message in late:
             self._guard(self._take, peer, message)
-        if any(not run.ended for run in self._launch.runs.values()):
+        if late:
             self._publish()
             return False
         self._launch.close()
