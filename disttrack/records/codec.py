@@ -37,7 +37,7 @@ __all__ = [
 HEADER = struct.Struct("<IIBBH")
 MAX_RECORD_BYTES = 64 << 20  # a longer length in a header is damage, not data
 MAX_SCHEMAS = 4096  # u16 ids are never reused: an incarnation that invents keys for ever goes on in msgpack
-MAX_SHAPES = 4 * MAX_SCHEMAS  # of (keys, types): one schema may be met as float, numpy.float32, ...
+MAX_SCHEMA_KEYS = 1_000_000  # in all schemas together: what the encoder remembers stays bounded
 COMMIT, EXPLICIT_STEP = 1, 2  # flags of a row
 
 _T = TypeVar("_T")
@@ -154,6 +154,7 @@ class RowEncoder:
         self._by_shape: dict[tuple[tuple[Any, ...], tuple[type, ...]], _Schema] = {}
         self._by_schema: dict[RowSchema, _Schema] = {}
         self._epoch = 0
+        self._keys = self._shape_keys = 0  # in all schemas, in all shapes
 
     def announce_again(self) -> None:
         """Write each schema again before its next row, so that one flipped bit cannot cost every row after it."""
@@ -192,14 +193,17 @@ class RowEncoder:
         schema = self._schema((keys, "".join(letters)))
         if schema is None:
             return False
-        if len(self._by_shape) >= MAX_SHAPES:
+        self._shape_keys += len(keys)
+        if self._shape_keys > MAX_SCHEMA_KEYS:  # one schema may be met in many shapes: float, numpy.float32, ...
             self._by_shape.clear()
+            self._shape_keys = len(keys)
         self._by_shape[keys, tuple(map(type, values))] = schema
         return True
 
     def _schema(self, schema: RowSchema) -> _Schema | None:
         known = self._by_schema.get(schema)
-        if known is None and len(self._by_schema) < MAX_SCHEMAS:
+        if known is None and len(self._by_schema) < MAX_SCHEMAS and self._keys + len(schema[0]) <= MAX_SCHEMA_KEYS:
+            self._keys += len(schema[0])
             known = self._by_schema[schema] = _Schema(len(self._by_schema), schema)
         return known
 

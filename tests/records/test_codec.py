@@ -20,8 +20,8 @@ from disttrack.records.codec import (
     EXPLICIT_STEP,
     HEADER,
     MAX_RECORD_BYTES,
+    MAX_SCHEMA_KEYS,
     MAX_SCHEMAS,
-    MAX_SHAPES,
     RowEncoder,
     decode,
     decode_row,
@@ -304,8 +304,8 @@ def test_who_invents_keys_for_ever_goes_on_exactly() -> None:
 
 def test_more_shapes_than_are_remembered_change_no_row() -> None:
     encoder, reader = RowEncoder(), Reader()
-    width = MAX_SHAPES.bit_length()
-    for number in range(MAX_SHAPES + 10):
+    width = 100
+    for number in range(MAX_SCHEMA_KEYS // width + 10):
         row = {f"k{bit}": np.float32(0.5) if number >> bit & 1 else 0.5 for bit in range(width)}
         [found] = reader.rows(encoder.encode(row, 0, 0, 0, []))
         assert found.values == dict.fromkeys(row, 0.5)
@@ -412,3 +412,13 @@ def test_reading_may_begin_at_any_record() -> None:
     starts = [record.start - HEADER.size for record in records(ENCODED)]
     for number, start in enumerate(starts):
         assert len(list(records(ENCODED, start))) == len(starts) - number
+
+
+def test_what_an_encoder_remembers_of_ever_new_keys_stays_bounded_and_every_row_stays_exact() -> None:
+    encoder, reader = RowEncoder(), Reader()
+    keys = 50_000
+    for number in range(2 * MAX_SCHEMA_KEYS // keys):
+        row = {f"{number}/{key}": float(key) for key in range(keys)}
+        (found,) = reader.rows(encoder.encode(row, number, 0, 0, []))
+        assert found.values == row
+    assert reader.announced == MAX_SCHEMA_KEYS // keys
