@@ -7,9 +7,9 @@ import sqlite3
 import threading
 from urllib.parse import unquote
 
-from disttrack.index.blocks import MIXED, Block, Places, unmix
-from disttrack.index.chunks import Column, decode_column, decode_ints
-from disttrack.index.facts import RunFacts, SourceFacts
+from disttrack.index.blocks import MIXED, Block, Places, columns_together, unmix
+from disttrack.index.chunks import Bundle, Column, decode_column, decode_ints
+from disttrack.index.facts import RunFacts, SourceFacts, unsqueeze
 from disttrack.records.codec import decode
 from disttrack.records.types import RowSchema
 
@@ -61,7 +61,7 @@ def records(connection: sqlite3.Connection, where: str = "1 = 1", *values: objec
         f" JOIN project ON project.id = run.project WHERE {where} ORDER BY source.run, source.src",
         values,
     ):
-        sources.setdefault(run, []).append(decode(facts, SourceFacts))
+        sources.setdefault(run, []).append(unsqueeze(facts))
     return [
         RunRecord(run, project, directory, decode(facts, RunFacts), tuple(sources.get(run, ())))
         for run, project, directory, facts in runs
@@ -97,6 +97,7 @@ class StoredBlock:
     keys: tuple[str, ...]
     kinds: str
     n: int
+    latest: dict[tuple[int, int], Bundle]  # of all blocks of a snapshot the bundle decoded last: keys are asked in turn
 
     def places(self) -> Places:
         """Return where the rows belong; raise Vanished where the run is gone."""
@@ -105,13 +106,20 @@ class StoredBlock:
 
     def column(self, key: str) -> Column:
         """Return the values of one of the keys; raise Vanished where the run is gone."""
-        (data,) = self._fetch(
-            "SELECT data FROM chunk WHERE run = ? AND key = (SELECT id FROM key WHERE name = ?) AND ax = ?",
-            self.run,
-            key,
-            self.ax,
-        )
-        return decode_column(self.kinds[self.keys.index(key)], data, self.n)
+        index, together = self.keys.index(key), columns_together(self.n)
+        part = index // together
+        kinds = self.kinds[part * together : (part + 1) * together]
+        bundle = self.latest.get((self.ax, part))
+        if bundle is None:
+            (data,) = self._fetch(
+                "SELECT data FROM chunk WHERE run = ? AND ax = ? AND part = ?", self.run, self.ax, part
+            )
+            if together == 1:
+                return decode_column(kinds, data, self.n)
+            bundle = Bundle(kinds, data, self.n)
+            self.latest.clear()
+            self.latest[self.ax, part] = bundle
+        return bundle.column(index % together)
 
     def _fetch(self, query: str, *values: object) -> tuple[bytes, ...]:
         with self.lock:
@@ -130,8 +138,9 @@ def sealed_blocks(connection: sqlite3.Connection, lock: threading.RLock, run: in
     query = "SELECT ax, sid, n FROM axis WHERE run = ? ORDER BY ax"
     rows: list[tuple[int, int, int]] = connection.execute(query, (run,)).fetchall()
     found: list[Block] = []
+    latest: dict[tuple[int, int], Bundle] = {}
     for ax, sid, n in rows:
         keys, kinds = known[sid]
-        block = StoredBlock(connection, lock, run, ax, keys, kinds, n)
+        block = StoredBlock(connection, lock, run, ax, keys, kinds, n, latest)
         found += unmix(block) if (keys, kinds) == MIXED else [block]
     return found

@@ -86,11 +86,11 @@ def _opened(path: Path) -> sqlite3.Connection:
     # One connection may be used by several threads: the indexer has a lock of its own around it.
     connection = sqlite3.connect(path, timeout=READ_WAIT_S, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("PRAGMA page_size = 32768")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -16000")
-        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute("PRAGMA wal_autocheckpoint = 1000")
         if not _has_tables(connection):
             connection.execute("BEGIN IMMEDIATE")
             if not _has_tables(connection):  # another process may have made them meanwhile

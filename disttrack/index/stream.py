@@ -32,6 +32,9 @@ MIN_RUN = 8  # rows alike from here on, below which numpy costs more than it sav
 KINDS = np.array([int(kind) for kind in RecordKind], np.uint8)
 SEARCH_BYTES = 64 << 10  # looked through at a time for the record after a damaged one
 
+KIND_AT = 8  # within a record's header
+ROWS = frozenset({bytes([RecordKind.ROW]), bytes([RecordKind.MSGPACK_ROW])})
+
 _FLAGS = 0xFF00  # within the header's last word: kind, flags, schema
 _Mixed = dict[int, list[tuple[int, int, int, tuple[object, ...]]]]
 """Rows of kinds told value by value, by the run's schema: offset, step, time in µs, values."""
@@ -46,15 +49,20 @@ class Stream:
         self.src, self.facts, self.cursor = src, facts, cursor
         self._schemas = schemas
         self._emit = emit
-        self._waiting: list[bytes | memoryview] = []  # bytes that end at _next: not decoded, not in the cover yet
-        self._next = facts.cover.end
+        self.waiting: list[bytes | memoryview] = []  # bytes that end at next: not decoded, not in the cover yet
+        self.next = facts.cover.end
+
+    @property
+    def hinted(self) -> bool:
+        """Whether its rank is but the one that its entries name."""
+        return self.facts.join is None
 
     def take(self, end: int, data: bytes | memoryview) -> None:
         """Take those bytes of [end - len(data), end) that were not taken yet."""
         begin = end - len(data)
-        if begin == self._next:  # nearly always
-            self._waiting.append(data)
-            self._next = end
+        if begin == self.next:
+            self.waiting.append(data)
+            self.next = end
             return
         self.flush()  # what waits may turn out to be damaged, and this the better copy of it
         if begin < 0:
@@ -65,10 +73,10 @@ class Stream:
 
     def flush(self) -> None:
         """Decode what was taken."""
-        if self._waiting:
-            data = b"".join(self._waiting)
-            self._waiting.clear()
-            self._decode(data, self._next - len(data))
+        if self.waiting:
+            data = b"".join(self.waiting)
+            self.waiting.clear()
+            self._decode(data, self.next - len(data))
 
     def admit(self, admission: Admission, segment: int) -> None:
         """Note the writer's word on this source; the one in the lowest segment counts."""
@@ -90,9 +98,12 @@ class Stream:
             if count >= MIN_RUN:
                 position, span = self._take_run(data, begin, position, count), 1
                 continue
-            # Nothing alike here: go on record by record, each time for twice as long before looking again.
-            whole = self._take_each(data, begin, itertools.islice(records(memoryview(data), position), span))
-            span *= 2
+            # Nothing alike here: go on record by record, each time for twice as long before looking again; but
+            # what is no row may well be followed by rows alike.
+            is_row = data[position + KIND_AT : position + KIND_AT + 1] in ROWS
+            ahead = itertools.islice(records(memoryview(data), position), span if is_row else 1)
+            whole = self._take_each(data, begin, ahead)
+            span = 2 * span if is_row else span
             if whole is not None:
                 position = whole
                 continue
@@ -100,7 +111,7 @@ class Stream:
             self.facts.cover.lose(begin + position, begin + resume)
             self.facts.damage += 1
             position = resume
-        self._next = self.facts.cover.end
+        self.next = self.facts.cover.end
 
     def _take_run(self, data: bytes, begin: int, position: int, count: int) -> int:
         """Take up to count rows with one header, as far as their checksums hold; return where they end."""
@@ -244,7 +255,7 @@ def _values(kinds: str, bits: Ints) -> Sequence[object]:
 def _alike(data: bytes, position: int) -> int:
     """Return how many ROWs from position on have the header of the first, its checksum and flags aside.
 
-    Looks ahead by doubling: a look over all the rest at each change of schema would be quadratic.
+    Looks ahead by four times as far each time: a look over all the rest at each change of schema would be quadratic.
     """
     if len(data) - position < HEADER.size:
         return 0
@@ -262,7 +273,7 @@ def _alike(data: bytes, position: int) -> int:
         same = (part[:, 0] == length) & (part[:, 2] & mask == tail)
         if not same.all():
             return known + int(same.argmin())
-        known, ahead = known + len(part), 2 * ahead
+        known, ahead = known + len(part), 4 * ahead
     return int(most)
 
 
@@ -291,7 +302,7 @@ def _next_record(data: bytes, position: int) -> int:
         n = min(last + 1 - position, SEARCH_BYTES)
         lengths = np.ndarray((n,), "<u4", data, position, (1,))
         fits = lengths <= np.arange(last - position, last - position - n, -1)
-        known = np.isin(np.frombuffer(data, np.uint8, n, position + 8), KINDS)
+        known = np.isin(np.frombuffer(data, np.uint8, n, position + KIND_AT), KINDS)
         candidates: list[int] = (position + np.flatnonzero(fits & known)).tolist()
         for candidate in candidates:
             if next(records(view, candidate), None) is not None:

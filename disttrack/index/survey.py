@@ -22,6 +22,7 @@ __all__ = [
     "look",
     "project_directories",
     "runs",
+    "segment_number",
     "segments",
     "trusted",
 ]
@@ -79,7 +80,7 @@ def _names(directory: Path, mtime_ns: int) -> frozenset[str]:
     return frozenset(os.listdir(directory)) if mtime_ns else frozenset()
 
 
-def changed_ns(directory: Path) -> int:
+def changed_ns(directory: Path | str) -> int:
     """Return when something last came into a directory or went; 0 where there is none."""
     try:
         return os.stat(directory).st_mtime_ns
@@ -92,16 +93,22 @@ def trusted(time_ns: int, now_ns: int) -> int:
     return time_ns if time_ns < now_ns - int(TRUST_S * 1e9) else -1
 
 
-def segments(log: Path) -> dict[int, SegmentSeen]:
+def segment_number(name: str) -> int | None:
+    """Return the number of the segment whose file has this name; None where it is no segment's."""
+    stem = name[:-4]
+    return int(stem) if name.endswith(".dtl") and stem.isdecimal() and name == f"{int(stem):06d}.dtl" else None
+
+
+def segments(log: Path | str) -> dict[int, SegmentSeen]:
     """Return the segments of a log by their numbers; none where there is no log."""
     found: dict[int, SegmentSeen] = {}
     try:
         with os.scandir(log) as entries:
             for entry in entries:
-                number, suffix = os.path.splitext(entry.name)
-                if suffix == ".dtl" and number.isdecimal() and entry.name == f"{int(number):06d}.dtl":
+                number = segment_number(entry.name)
+                if number is not None:
                     status = entry.stat()
-                    found[int(number)] = SegmentSeen(status.st_ino, status.st_size)
+                    found[number] = SegmentSeen(status.st_ino, status.st_size)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     return found
