@@ -148,15 +148,15 @@ class RunDecoder:
     def _take(self, frame: Frame | Damage, segment: SegmentFacts, path: str) -> None:
         """Take one frame; raise UnsupportedFormat where a newer disttrack wrote it."""
         if isinstance(frame, Damage):
-            self.facts.damage += 1
+            self.facts.saw_damage(segment.number, *frame)
         elif frame.kind == FrameKind.DATA:
             segment.over_us = None
             self._take_entries(frame)
         else:
             try:
                 self._say(frame, segment, path)
-            except ValueError:  # it is whole, but says nothing
-                self.facts.damage += 1
+            except ValueError as error:  # it is whole, but says nothing
+                self.facts.saw_damage(segment.number, frame.start, frame.end, str(error))
 
     def _take_entries(self, frame: Frame) -> None:
         """Take the entries of a DATA frame: at a row each, half a million of them a second."""

@@ -21,7 +21,21 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["Cursor", "RunFacts", "SegmentFacts", "Sighted", "SourceFacts", "pack", "squeeze", "unsqueeze"]
+__all__ = [
+    "Cursor",
+    "DamagedRange",
+    "RunFacts",
+    "SegmentFacts",
+    "Sighted",
+    "SourceFacts",
+    "pack",
+    "squeeze",
+    "unsqueeze",
+]
+
+
+MAX_NAMED = 32  # damaged ranges of a run, and of each of its sources, that are named; the others are counted
+MAX_WHY = 200  # characters
 
 
 class SegmentFacts(msgspec.Struct, omit_defaults=True):
@@ -35,6 +49,15 @@ class SegmentFacts(msgspec.Struct, omit_defaults=True):
     over_us: int | None = None  # the time of a RunEnd that nothing has voided
 
 
+class DamagedRange(msgspec.Struct, frozen=True, array_like=True):
+    """Bytes that say nothing, of a segment or of a source's journal, and why."""
+
+    start: int
+    end: int
+    why: str
+    segment: int = 0  # its number; 0 for a journal
+
+
 class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A run: its header, where its log was read up to, and what went wrong with it."""
 
@@ -43,12 +66,19 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     alias_of: str | None = None
     segments: list[SegmentFacts] = []
     damage: int = 0  # frames that could not be read
+    damaged: list[DamagedRange] = []  # where the first MAX_NAMED of them lie
     newer: tuple[str, int] | None = None  # path and format version of a segment this disttrack cannot read
 
     @property
     def over_us(self) -> int | None:
         """When the run ended, in µs; None while it goes on: only an END at the end of the last segment counts."""
         return self.segments[-1].over_us if self.segments else None
+
+    def saw_damage(self, segment: int, start: int, end: int, why: str) -> None:
+        """Note that bytes [start, end) of a segment say nothing."""
+        self.damage += 1
+        if len(self.damaged) < MAX_NAMED:
+            self.damaged.append(DamagedRange(start, end, why[:MAX_WHY], segment))
 
 
 class Sighted(msgspec.Struct):
@@ -87,11 +117,18 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     ended_at: int = -1
     sighted: Sighted | None = None
     damage: int = 0  # ranges of its bytes that are no record, and records that say nothing
+    damaged: list[DamagedRange] = []  # where the first MAX_NAMED of them lie
 
     def saw_time(self, time_us: int) -> None:
         """Note that something of this source happened at time_us."""
         if self.last_time_us is None or time_us > self.last_time_us:
             self.last_time_us = time_us
+
+    def saw_damage(self, start: int, end: int, why: str) -> None:
+        """Note that bytes [start, end) of the journal say nothing."""
+        self.damage += 1
+        if len(self.damaged) < MAX_NAMED:
+            self.damaged.append(DamagedRange(start, end, why[:MAX_WHY]))
 
     def saw_steps(self, low: int, high: int) -> None:
         """Note that steps from low to high were logged."""

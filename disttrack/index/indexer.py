@@ -7,26 +7,29 @@ there. The rows of a live run that lie in no chunk yet are decoded by each reade
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from disttrack.index.blocks import Block
 from disttrack.index.decoder import Replaced, RunDecoder, SegmentSeen
 from disttrack.index.facts import RunFacts, SourceFacts, pack
 from disttrack.index.fetch import Fetched, ahead, fetch_log
 from disttrack.index.queries import RunRecord, Vanished, answering, names_of, records, sealed_blocks
-from disttrack.index.sqlite import MEMORY, Busy, open_index, reading, writing
+from disttrack.index.sqlite import MEMORY, Busy, is_damaged, open_index, reading, remove, writing
 from disttrack.index.store import RunRow, Store
 from disttrack.index.survey import NEVER, ProjectTimes, changed_ns, look, project_directories, runs, segments, trusted
 from disttrack.records.codec import decode
 from disttrack.records.names import directory_name
 
 __all__ = ["Index", "Snapshot"]
+
+_T = TypeVar("_T")
 
 TRANSACTION_S = 0.5
 LOCK_WAIT_S = 2.0  # for another indexer, before what is there is served: four of its transactions
@@ -79,6 +82,7 @@ class Index:
         self._fetch = fetch
         self._cold_values, self._live_values = cold_values, live_values
         self._lock = threading.RLock()
+        self._is_damaged = threading.Event()
         self._decoders: OrderedDict[int, tuple[int, RunDecoder]] = OrderedDict()  # by run: generation, decoder
         self._path, self._file, self._has_root = MEMORY, 0, False
         self._store = self._opened()
@@ -99,7 +103,12 @@ class Index:
         return Store(connection)
 
     def _reopen(self) -> None:
-        """Open the index anew where its file was deleted, or where its root has come to be or gone."""
+        """Open the index anew where its file was deleted or is damaged, or where its root has come to be or gone."""
+        if self._is_damaged.is_set():
+            self._is_damaged.clear()
+            if self._file == _inode(self._path):  # else another process has made a new one
+                remove(self._path)
+            self._file = -1
         if self._has_root != self.root.is_dir() or self._file != _inode(self._path):
             self._store.connection.close()
             self._decoders.clear()
@@ -113,17 +122,31 @@ class Index:
         Raises UnsafeDirectory or OSError where no index can be opened or the root cannot be read.
         """
         with self._lock:
-            self._reopen()
-            try:
-                self._carry_out(self._plan(time.time_ns()), wait_s)
-            except BaseException as error:
-                # What the transaction had sealed is unsealed again, but the decoders have let go of it.
-                self._decoders.clear()
-                self._store.forget()
-                if isinstance(error, Busy):
-                    return False
+            return self._mended(lambda: self._caught_up(wait_s))
+
+    def _caught_up(self, wait_s: float) -> bool:
+        self._reopen()
+        try:
+            self._carry_out(self._plan(time.time_ns()), wait_s)
+        except BaseException as error:
+            # What the transaction had sealed is unsealed again, but the decoders have let go of it.
+            self._decoders.clear()
+            self._store.forget()
+            if isinstance(error, Busy):
+                return False
+            raise
+        return True
+
+    def _mended(self, ask: Callable[[], _T]) -> _T:
+        """Return what ask returns; where the index proves damaged, once more from one that is built anew."""
+        try:
+            return ask()
+        except sqlite3.DatabaseError as error:
+            if not is_damaged(error):
                 raise
-            return True
+        self._is_damaged.set()
+        self._caught_up(LOCK_WAIT_S)
+        return ask()
 
     def _carry_out(self, plan: _Plan, wait_s: float) -> None:
         """Apply a plan in as many transactions as it takes; raise Busy where the index cannot be written."""
@@ -152,7 +175,7 @@ class Index:
         """Find out, without writing, which runs came, went or may have grown."""
         known = self._store.projects()
         plan = _Plan([], {}, [])
-        there = project_directories(self.root) if self.root.is_dir() else []
+        there = project_directories(self.root) if self._has_root else []
         for project in there:
             number, times = known.get(project, (-1, NEVER))
             try:
@@ -269,14 +292,22 @@ class Index:
 
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return every run, or those of one project."""
-        with self._lock, reading(self._store.connection):
+        with self._lock:
+            return self._mended(lambda: self._runs(project))
+
+    def _runs(self, project: str | None) -> list[RunRecord]:
+        with reading(self._store.connection):
             if project is None:
                 return records(self._store.connection)
             return records(self._store.connection, "project.directory = ?", directory_name(project))
 
     def find(self, name: str) -> list[tuple[RunRecord, bool]]:
         """Return the runs that answer to an id, and whether it is but an alias of theirs."""
-        with self._lock, reading(self._store.connection):
+        with self._lock:
+            return self._mended(lambda: self._find(name))
+
+    def _find(self, name: str) -> list[tuple[RunRecord, bool]]:
+        with reading(self._store.connection):
             found = answering(self._store.connection, name)
             return [
                 (record, found[number])
@@ -286,13 +317,27 @@ class Index:
 
     def snapshot(self, record: RunRecord) -> Snapshot:
         """Return a run with all its rows, up to what its log holds now; raise Vanished where it is gone."""
+        try:
+            return self._snapshot(record)
+        except sqlite3.DatabaseError as error:
+            if not is_damaged(error):
+                raise
+        with self._lock:
+            self._is_damaged.set()
+            self._caught_up(LOCK_WAIT_S)
+            anew = [known for known in self._runs(None) if _place(known) == _place(record)]
+        if not anew:
+            raise Vanished
+        return self._snapshot(anew[0])
+
+    def _snapshot(self, record: RunRecord) -> Snapshot:
         with self._lock:
             connection = self._store.connection
             with reading(connection):
                 known = records(connection, "run.id = ?", record.number)
-                if not known:
+                if not known or _place(known[0]) != _place(record):
                     raise Vanished
-                blocks = sealed_blocks(connection, self._lock, record.number)
+                blocks = sealed_blocks(connection, self._lock, record.number, self._is_damaged)
                 row = self._store.row(self._store.projects()[record.project_directory][0], record.directory)
                 if row is None or row.is_over:
                     return Snapshot(known[0], blocks)
@@ -313,6 +358,10 @@ def _copy(record: RunRecord, decoder: RunDecoder) -> RunRecord:
     sources = tuple(decode(pack(stream.facts), SourceFacts) for stream in decoder.streams)
     facts = decode(pack(decoder.facts), RunFacts)
     return RunRecord(record.number, record.project_directory, record.directory, facts, sources)
+
+
+def _place(record: RunRecord) -> tuple[str, str]:
+    return record.project_directory, record.directory
 
 
 def _inode(path: Path) -> int:

@@ -66,7 +66,7 @@ class Stream:
             return
         self.flush()  # what waits may turn out to be damaged, and this the better copy of it
         if begin < 0:
-            self.facts.damage += 1
+            self.facts.saw_damage(0, end, "an entry that begins before its journal")
             return
         for low, high in self.facts.cover.missing(begin, end):
             self._decode(bytes(data[low - begin : high - begin]), low)
@@ -108,8 +108,7 @@ class Stream:
                 position = whole
                 continue
             resume = _next_record(data, position + 1)
-            self.facts.cover.lose(begin + position, begin + resume)
-            self.facts.damage += 1
+            self._lose(begin + position, begin + resume)
             position = resume
         self.next = self.facts.cover.end
 
@@ -128,9 +127,12 @@ class Stream:
         if whole == count:
             return position
         resume = _next_record(data, position + 1)
-        self.facts.cover.lose(begin + position, begin + resume)
-        self.facts.damage += 1
+        self._lose(begin + position, begin + resume)
         return resume
+
+    def _lose(self, start: int, end: int) -> None:
+        self.facts.cover.lose(start, end)
+        self.facts.saw_damage(start, end, "no record begins here, or its checksum is wrong")
 
     def _take_each(self, data: bytes, begin: int, found: Iterable[Record]) -> int | None:
         """Take records one by one; return where the last of them ends, or None where there was none."""
@@ -146,12 +148,13 @@ class Stream:
                 continue
             try:
                 self._take(record.kind, record.schema, data[record.start : end], begin + _start(record), mixed)
-            except ValueError:  # it is whole, but says nothing
-                self.facts.damage += 1
+            except ValueError as error:  # it is whole, but says nothing
+                self.facts.saw_damage(begin + _start(record), begin + end, str(error))
         for (schema, length), rows in plain.items():
             self.facts.rows += len(rows)
             if length < 24 or length % 8:
-                self.facts.damage += len(rows)
+                for row in rows:
+                    self.facts.saw_damage(begin + _start(row), begin + row.end, f"a row of {length} bytes")
                 continue
             body = np.frombuffer(b"".join([data[row.start : row.end] for row in rows]), "<i8").reshape(len(rows), -1)
             self._rows(schema, begin + np.array([_start(row) for row in rows], np.int64), body)
@@ -195,7 +198,9 @@ class Stream:
         if mine:
             self.cursor.orphans = [orphan for orphan in self.cursor.orphans if orphan[0] != number]
             whole = [orphan for orphan in mine if len(orphan[2]) == 16 + 8 * len(keys)]
-            self.facts.damage += len(mine) - len(whole)
+            for _, at, row in mine:
+                if len(row) != 16 + 8 * len(keys):
+                    self._misfit(at, len(row), keys)
             if whole:
                 body = np.frombuffer(b"".join([row for _, _, row in whole]), "<i8").reshape(len(whole), -1)
                 self._rows(number, np.array([at for _, at, _ in whole], np.int64), body)
@@ -206,9 +211,14 @@ class Stream:
         if sid is None:
             self.cursor.orphans += [(schema, int(where), row.tobytes()) for where, row in zip(at, body, strict=True)]
         elif body.shape[1] != 2 + len(self._schemas.all[sid][0]):
-            self.facts.damage += len(body)
+            for where in at.tolist():
+                self._misfit(where, 8 * body.shape[1], self._schemas.all[sid][0])
         else:
             self._finish(sid, Piece(self.src, at, body[:, 0], body[:, 1], body[:, 2:], {}))
+
+    def _misfit(self, at: int, length: int, keys: Sequence[str]) -> None:
+        why = f"a row of {length} bytes, of a schema of {len(keys)} keys"
+        self.facts.saw_damage(at, at + HEADER.size + length, why)
 
     def _mixed_row(self, step: int, time_us: int, values: dict[str, object], at: int, mixed: _Mixed) -> None:
         if not all(-(2**63) <= number < 2**63 for number in (step, time_us)):
