@@ -8,16 +8,29 @@ from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
-from disttrack.index.chunks import Column, Ints, as_column
+from disttrack.index.chunks import Column, Ints, as_column, encode_bundle, encode_column
 from disttrack.records.types import RowSchema
 
-__all__ = ["MIXED", "Block", "MemoryBlock", "Piece", "Places", "Schemas", "gather", "kind_letter", "piece_of", "unmix"]
+__all__ = [
+    "MIXED",
+    "Block",
+    "MemoryBlock",
+    "Piece",
+    "Places",
+    "Schemas",
+    "columns_together",
+    "gather",
+    "kind_letter",
+    "piece_of",
+    "unmix",
+]
 
 MIXED: RowSchema = (("",), "m")
 """The schema of rows that share none: one column of {key: value}. Blocks of it are unmixed on reading."""
 
 MAX_MIXED_SCHEMAS = 512  # schemas a run may have for msgpack rows; each costs a chunk a key and a seal
 AXIS_ROWS = 65_536
+BUNDLE_VALUES = 4_096  # stored together: little enough that reading one column of them costs no more than a row does
 
 
 class Piece(NamedTuple):
@@ -65,15 +78,22 @@ class MemoryBlock:
         """Return where the rows belong."""
         return self.rows
 
-    def stored_column(self, index: int) -> Ints | list[object]:
-        """Return a column as chunks.encode_column takes it."""
-        return self.others[index] if index in self.others else self.bits[index]
-
     def column(self, key: str) -> Column:
         """Return the values of one of the keys."""
         index = self.keys.index(key)
-        column = self.stored_column(index)
-        return column if isinstance(column, list) else as_column(self.kinds[index], column)
+        return self.others[index] if index in self.others else as_column(self.kinds[index], self.bits[index])
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield the columns as they are stored: columns_together(rows) of them in each part but the last."""
+        together = columns_together(len(self.rows.src))
+        for start in range(0, len(self.keys), together):
+            kinds = self.kinds[start : start + together]
+            if together == 1:
+                yield encode_column(kinds, self.others[start] if start in self.others else self.bits[start])
+            else:
+                end = start + len(kinds)
+                others = {index - start: values for index, values in self.others.items() if start <= index < end}
+                yield encode_bundle(kinds, self.bits[start:end], others)
 
     def split(self) -> Iterator[MemoryBlock]:
         """Yield the block in parts of at most AXIS_ROWS rows."""
@@ -83,6 +103,11 @@ class MemoryBlock:
             yield MemoryBlock(
                 self.keys, self.kinds, Places(*(axis[part] for axis in self.rows)), self.bits[:, part], others
             )
+
+
+def columns_together(rows: int) -> int:
+    """Return how many columns of a block are stored as one."""
+    return max(1, BUNDLE_VALUES // rows)
 
 
 class Schemas:

@@ -3,6 +3,7 @@
     ints    first, then differences: 17 bytes where these are equal, else 1, 2, 4 or 8 bytes each, shuffled
     floats  9 bytes where all have the same bits, else float32 if that gives back the same bits, else float64, shuffled
     others  one msgpack list
+    several columns of a short block: what the floats have in common byte by byte, the others one by one
 
 The first byte says which. What is not of fixed size is zstd-1. Sizes and speeds: facts/runlog.md §2.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Mapping, Sequence
 from typing import TypeVar, cast
 
 import numpy as np
@@ -24,7 +26,17 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["Column", "Floats", "Ints", "decode_column", "decode_ints", "encode_column", "encode_ints", "extremes"]
+__all__ = [
+    "Bundle",
+    "Column",
+    "Floats",
+    "Ints",
+    "decode_column",
+    "decode_ints",
+    "encode_bundle",
+    "encode_column",
+    "encode_ints",
+]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -32,6 +44,7 @@ Column = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.bool_] | list[obje
 
 LEVEL = 1  # as the run log's: facts/storage.md F
 _CONSTANT, _FLOAT32, _FLOAT64, _LIST = 0, 20, 21, 22  # an int width is its own tag: 1, 2, 4, 8
+_OWN = 23  # within a bundle: no float, encoded as a column of its own
 _INT_TYPES: dict[int, np.dtype[np.generic]] = {width: np.dtype(f"<i{width}") for width in (1, 2, 4, 8)}
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 # One for all chunks: making a new one costs 5 µs, compressing 400 bytes one. Each call holds the compressor's own lock.
@@ -43,7 +56,7 @@ _FIRST = struct.Struct("<Bq")
 def encode_ints(values: Ints) -> bytes:
     """Return at least one int64 as bytes. Differences wrap around, and so does adding them up again."""
     first = int(values[0])
-    steps = np.diff(values)
+    steps = values[1:] - values[:-1]
     if not len(steps) or (steps == steps[0]).all():
         return _LINE.pack(_CONSTANT, first, int(steps[0]) if len(steps) else 0)
     low, high = int(steps.min()), int(steps.max())
@@ -101,15 +114,78 @@ def as_column(kind: str, bits: Ints) -> Column:
     return bits != 0 if kind == "?" else bits
 
 
-def extremes(kind: str, bits: Ints | list[object]) -> tuple[float | None, float | None]:
-    """Return the least and the greatest number of a column, NaN left out; None where there is no number."""
-    if isinstance(bits, list):
-        return None, None
-    if kind != "d":
-        return float(bits.min()), float(bits.max())
-    values = bits.view(np.float64)
-    low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
-    return (None, None) if low != low else (low, high)
+def encode_bundle(kinds: str, bits: Ints, others: Mapping[int, list[object]]) -> bytes:
+    """Return several columns of a short block as bytes; bits: [columns, rows], others: the columns of kind "*".
+
+    100 rows of 10 keys: a third of the time of a chunk each, and a seventh smaller, since signs and exponents,
+    much alike, lie together and apart from the noise of the mantissas.
+    """
+    floats = np.frombuffer(kinds.encode(), np.uint8) == ord("d")
+    every = bool(floats.all())
+    matrix = bits if every else bits[floats]
+    constant = (matrix == matrix[:, :1]).all(1)
+    with np.errstate(all="ignore"):  # what overflows or underflows comes back different
+        small = matrix.view(np.float64).astype(np.float32)
+        fits = (small.astype(np.float64).view(np.int64) == matrix).all(1)
+    tags = np.full(len(kinds), _OWN, np.uint8)
+    tags[floats] = np.where(constant, _CONSTANT, np.where(fits, _FLOAT32, _FLOAT64))
+    short, long = fits & ~constant, ~fits & ~constant
+    content: list[object] = [
+        tags.tobytes(),
+        matrix[constant, 0].tobytes(),
+        _planes(small if short.all() else small[short]),
+        _planes(matrix if long.all() else matrix[long]),
+    ]
+    if not every:
+        content += [
+            encode_column(kind, others[index] if index in others else bits[index])
+            for index, kind in enumerate(kinds)
+            if kind != "d"
+        ]
+    return pack(content)
+
+
+class Bundle:
+    """What encode_bundle made, its columns decoded one by one."""
+
+    def __init__(self, kinds: str, data: bytes, n: int) -> None:
+        """n: rows. Raises ValueError where data holds something else."""
+        self._kinds, self._n = kinds, n
+        tags, constants, short, long, *self._own = cast(
+            tuple[bytes, bytes, Sequence[bytes], Sequence[bytes], bytes], decode(data, list)
+        )
+        self._tags = np.frombuffer(tags, np.uint8)
+        self._constants = np.frombuffer(constants, np.int64)
+        self._short = _matrix(short, np.dtype(np.float32), n)
+        self._long = _matrix(long, np.dtype(np.float64), n)
+
+    def column(self, index: int) -> Column:
+        """Return the values of a column."""
+        tag = int(self._tags[index])
+        place = int((self._tags[:index] == tag).sum())
+        if tag == _CONSTANT:
+            return np.full(self._n, int(self._constants[place]), np.int64).view(np.float64)
+        if tag == _FLOAT32:
+            return np.asarray(self._short[place], np.float64)
+        if tag == _FLOAT64:
+            values: Floats = self._long[place]
+            return values
+        return decode_column(self._kinds[index], self._own[place], self._n)
+
+
+def _planes(values: NDArray[np.generic]) -> list[bytes]:
+    """Return [columns, rows] as bytes: the first bytes of all values but for the last two, which go by themselves."""
+    if not values.size:
+        return []
+    width = values.dtype.itemsize
+    shuffled = np.ascontiguousarray(values.reshape(-1).view(np.uint8).reshape(-1, width).T)
+    return [_compress(part.tobytes()) for part in (shuffled[:-2], shuffled[-2], shuffled[-1])]
+
+
+def _matrix(planes: Sequence[bytes], kind: np.dtype[_Scalar], n: int) -> NDArray[_Scalar]:
+    raw = b"".join([zstd.decompress(plane) for plane in planes])
+    shuffled = np.frombuffer(raw, np.uint8).reshape(kind.itemsize, -1)
+    return np.ascontiguousarray(shuffled.T).view(kind).reshape(-1, n)
 
 
 def _squeeze(values: NDArray[np.generic]) -> bytes:

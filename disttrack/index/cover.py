@@ -7,7 +7,7 @@ import msgspec
 __all__ = ["Cover"]
 
 
-class Cover(msgspec.Struct):
+class Cover(msgspec.Struct, omit_defaults=True):
     """The taken offsets: [0, end) without the gaps, which are disjoint, ascending and below end."""
 
     end: int = 0

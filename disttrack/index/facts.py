@@ -6,18 +6,39 @@ is not call order when two writers or a refill brought the bytes.
 
 from __future__ import annotations
 
+import sys
 from typing import Literal, cast
 
 import msgspec
 
 from disttrack.index.cover import Cover
+from disttrack.records.codec import decode
 from disttrack.records.types import Edit, End, Incarnation, Join, Role, RunHeader
 from disttrack.records.values import plain
 
-__all__ = ["Cursor", "RunFacts", "SegmentFacts", "Sighted", "SourceFacts", "pack"]
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+__all__ = [
+    "Cursor",
+    "DamagedRange",
+    "RunFacts",
+    "SegmentFacts",
+    "Sighted",
+    "SourceFacts",
+    "pack",
+    "squeeze",
+    "unsqueeze",
+]
 
 
-class SegmentFacts(msgspec.Struct):
+MAX_NAMED = 32  # damaged ranges of a run, and of each of its sources, that are named; the others are counted
+MAX_WHY = 200  # characters
+
+
+class SegmentFacts(msgspec.Struct, omit_defaults=True):
     """How far one segment was read, and what tells it from another file of the same name."""
 
     number: int
@@ -29,7 +50,16 @@ class SegmentFacts(msgspec.Struct):
     over_us: int | None = None  # the time of a RunEnd that nothing has voided
 
 
-class RunFacts(msgspec.Struct, kw_only=True):
+class DamagedRange(msgspec.Struct, frozen=True, array_like=True):
+    """Bytes that say nothing, of a segment or of a source's journal, and why."""
+
+    start: int
+    end: int
+    why: str
+    segment: int = 0  # its number; 0 for a journal
+
+
+class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A run: its header, where its log was read up to, and what went wrong with it."""
 
     header: RunHeader | None = None  # of the lowest segment; None where it is damaged
@@ -38,12 +68,19 @@ class RunFacts(msgspec.Struct, kw_only=True):
     edits: list[tuple[int, Edit]] = []  # by segment, in whatever order they were read
     segments: list[SegmentFacts] = []
     damage: int = 0  # frames that could not be read
+    damaged: list[DamagedRange] = []  # where the first MAX_NAMED of them lie
     newer: tuple[str, int] | None = None  # path and format version of a segment this disttrack cannot read
 
     @property
     def over_us(self) -> int | None:
         """When the run ended, in µs; None while it goes on: only an END as the last writer's last word counts."""
         return next((segment.over_us for segment in reversed(self.segments) if segment.by_writer), None)
+
+    def saw_damage(self, segment: int, start: int, end: int, why: str) -> None:
+        """Note that bytes [start, end) of a segment say nothing."""
+        self.damage += 1
+        if len(self.damaged) < MAX_NAMED:
+            self.damaged.append(DamagedRange(start, end, why[:MAX_WHY], segment))
 
 
 class Sighted(msgspec.Struct):
@@ -56,7 +93,7 @@ class Sighted(msgspec.Struct):
     position: int
 
 
-class SourceFacts(msgspec.Struct, kw_only=True):
+class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One incarnation in one run. Values of last and config are as they were logged; *_at are offsets."""
 
     incarnation: Incarnation
@@ -82,11 +119,18 @@ class SourceFacts(msgspec.Struct, kw_only=True):
     ended_at: int = -1
     sighted: Sighted | None = None
     damage: int = 0  # ranges of its bytes that are no record, and records that say nothing
+    damaged: list[DamagedRange] = []  # where the first MAX_NAMED of them lie
 
     def saw_time(self, time_us: int) -> None:
         """Note that something of this source happened at time_us."""
         if self.last_time_us is None or time_us > self.last_time_us:
             self.last_time_us = time_us
+
+    def saw_damage(self, start: int, end: int, why: str) -> None:
+        """Note that bytes [start, end) of the journal say nothing."""
+        self.damage += 1
+        if len(self.damaged) < MAX_NAMED:
+            self.damaged.append(DamagedRange(start, end, why[:MAX_WHY]))
 
     def saw_steps(self, low: int, high: int) -> None:
         """Note that steps from low to high were logged."""
@@ -94,7 +138,7 @@ class SourceFacts(msgspec.Struct, kw_only=True):
         self.max_step = high if self.max_step is None else max(high, self.max_step)
 
 
-class Cursor(msgspec.Struct):
+class Cursor(msgspec.Struct, omit_defaults=True):
     """What decoding a source's next bytes needs besides its facts."""
 
     schemas: dict[int, int] = {}  # the incarnation's schema ids to the run's
@@ -107,6 +151,71 @@ def pack(value: RunFacts | SourceFacts | Cursor | list[object]) -> bytes:
         return msgspec.msgpack.encode(value)
     except OverflowError:
         return msgspec.msgpack.encode(_without_big_ints(msgspec.to_builtins(value, builtin_types=(bytes,))))
+
+
+_FAMILIAR = msgspec.msgpack.encode(
+    {
+        "incarnation": 0,
+        "rank_hint": 0,
+        "join": {
+            "incarnation": 0,
+            "launch_key": "torchrun:slurm:srun:",
+            "ordinal": 0,
+            "root": "/disttrack-runs",
+            "project": "uncategorized",
+            "group": None,
+            "given_id": None,
+            "own_id": "",
+            "name": None,
+            "job_type": None,
+            "rank_job_type": "rank-0",
+            "tags": [],
+            "notes": None,
+            "rank": {"rank": 0, "world_size": 1, "local_rank": 0, "source": "single", "settled": True},
+            "role": "rank",
+            "parent": None,
+            "hints": [],
+            "host": "",
+            "boot_id": "",
+            "pid": 1_000,
+            "start_time": 0,
+            "journal": "/disttrack-/journals/",
+            "time_us": 0,
+        },
+        "join_newness": [True, 1],
+        "attempt": 1,
+        "admitted_in": 1,
+        "cover": {"end": 0, "gaps": []},
+        "stored": 0,
+        "rows": 0,
+        "min_step": 0,
+        "max_step": 0,
+        "last_time_us": 0,
+        "last": {},
+        "last_at": {},
+        "by_hand": [],
+        "config": {},
+        "config_at": {},
+        "ended": {"exit_code": 0, "logged": 0, "dropped": 0, "time_us": 0, "exception": None},
+        "ended_at": 0,
+        "sighted": {"seen": "ended", "exit_code": 0, "time_us": 0, "segment": 1, "position": 0},
+        "damage": 1,
+    }
+)
+"""What the facts of a source look like. A change here changes the meaning of the blobs (SCHEMA_VERSION)."""
+
+_dictionary = zstd.ZstdDict(_FAMILIAR, is_raw=True)
+_compressor = zstd.ZstdCompressor(level=1, zstd_dict=_dictionary.as_digested_dict)
+
+
+def squeeze(facts: SourceFacts) -> bytes:
+    """Return facts as few bytes: of 1,000, mostly names of fields, 200 are left (3 µs; 5 µs back)."""
+    return _compressor.compress(pack(facts), _compressor.FLUSH_FRAME)
+
+
+def unsqueeze(data: bytes) -> SourceFacts:
+    """Return what squeeze was given."""
+    return decode(zstd.decompress(data, _dictionary), SourceFacts)
 
 
 def _without_big_ints(value: object) -> object:

@@ -7,24 +7,29 @@ there. The rows of a live run that lie in no chunk yet are decoded by each reade
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from disttrack.index.blocks import Block
 from disttrack.index.decoder import Replaced, RunDecoder, SegmentSeen
 from disttrack.index.facts import RunFacts, SourceFacts, pack
+from disttrack.index.fetch import Fetched, ahead, fetch_log
 from disttrack.index.queries import RunRecord, Vanished, answering, names_of, records, sealed_blocks
-from disttrack.index.sqlite import MEMORY, Busy, open_index, reading, writing
+from disttrack.index.sqlite import MEMORY, Busy, is_damaged, open_index, reading, remove, writing
 from disttrack.index.store import RunRow, Store
 from disttrack.index.survey import NEVER, ProjectTimes, changed_ns, look, project_directories, runs, segments, trusted
 from disttrack.records.codec import decode
 from disttrack.records.names import directory_name
 
 __all__ = ["Index", "Snapshot"]
+
+_T = TypeVar("_T")
 
 TRANSACTION_S = 0.5
 LOCK_WAIT_S = 2.0  # for another indexer, before what is there is served: four of its transactions
@@ -46,6 +51,7 @@ class _Work(NamedTuple):
     project: str
     directory: str
     inode: int | None
+    is_new: bool = False  # nothing is known of it
 
 
 class _Plan(NamedTuple):
@@ -64,15 +70,19 @@ class Index:
         *,
         cold_values: int = COLD_VALUES,
         live_values: int = LIVE_VALUES,
+        fetch: Callable[[str], Fetched | None] = fetch_log,
     ) -> None:
         """root need not exist yet. environ says where caches lie (sqlite.index_path).
 
         cold_values, live_values: how many values may wait until they are sealed, within a log and at its end.
+        fetch: how the log of a run that is not known yet is read; it may be called by several threads.
         """
         self.root = root
         self._environ = environ
+        self._fetch = fetch
         self._cold_values, self._live_values = cold_values, live_values
         self._lock = threading.RLock()
+        self._is_damaged = threading.Event()
         self._decoders: OrderedDict[int, tuple[int, RunDecoder]] = OrderedDict()  # by run: generation, decoder
         self._path, self._file, self._has_root = MEMORY, 0, False
         self._store = self._opened()
@@ -93,7 +103,12 @@ class Index:
         return Store(connection)
 
     def _reopen(self) -> None:
-        """Open the index anew where its file was deleted, or where its root has come to be or gone."""
+        """Open the index anew where its file was deleted or is damaged, or where its root has come to be or gone."""
+        if self._is_damaged.is_set():
+            self._is_damaged.clear()
+            if self._file == _inode(self._path):  # else another process has made a new one
+                remove(self._path)
+            self._file = -1
         if self._has_root != self.root.is_dir() or self._file != _inode(self._path):
             self._store.connection.close()
             self._decoders.clear()
@@ -107,27 +122,48 @@ class Index:
         Raises UnsafeDirectory or OSError where no index can be opened or the root cannot be read.
         """
         with self._lock:
-            self._reopen()
-            try:
-                self._carry_out(self._plan(time.time_ns()), wait_s)
-            except BaseException as error:
-                # What the transaction had sealed is unsealed again, but the decoders have let go of it.
-                self._decoders.clear()
-                self._store.forget()
-                if isinstance(error, Busy):
-                    return False
+            return self._mended(lambda: self._caught_up(wait_s))
+
+    def _caught_up(self, wait_s: float) -> bool:
+        self._reopen()
+        try:
+            self._carry_out(self._plan(time.time_ns()), wait_s)
+        except BaseException as error:
+            # What the transaction had sealed is unsealed again, but the decoders have let go of it.
+            self._decoders.clear()
+            self._store.forget()
+            if isinstance(error, Busy):
+                return False
+            raise
+        return True
+
+    def _mended(self, ask: Callable[[], _T]) -> _T:
+        """Return what ask returns; where the index proves damaged, once more from one that is built anew."""
+        try:
+            return ask()
+        except sqlite3.DatabaseError as error:
+            if not is_damaged(error):
                 raise
-            return True
+        self._is_damaged.set()
+        self._caught_up(LOCK_WAIT_S)
+        return ask()
 
     def _carry_out(self, plan: _Plan, wait_s: float) -> None:
         """Apply a plan in as many transactions as it takes; raise Busy where the index cannot be written."""
+        new = [self._log(work.project, work.directory) for work in plan.work if work.is_new]
+        with closing(ahead(self._fetch, new)) as fetched:
+            self._apply_all(plan, fetched, wait_s)
+
+    def _apply_all(self, plan: _Plan, fetched: Iterator[Fetched | None], wait_s: float) -> None:
         work = deque(plan.work)
         while work or plan.remember or plan.gone:
+            numbers: dict[str, int] = {}
             with writing(self._store.connection, wait_s):
                 deadline = time.monotonic() + TRANSACTION_S
                 while work and time.monotonic() < deadline:
-                    if self._do(work[0], deadline):
-                        work.popleft()
+                    one = work.popleft()
+                    if not self._do(one, deadline, next(fetched) if one.is_new else None, numbers):
+                        work.appendleft(one._replace(is_new=False))
                 if not work:  # only now: who is killed half way finds the rest by the times still unknown
                     for project, times in plan.remember.items():
                         self._store.remember(project, times)
@@ -139,7 +175,7 @@ class Index:
         """Find out, without writing, which runs came, went or may have grown."""
         known = self._store.projects()
         plan = _Plan([], {}, [])
-        there = project_directories(self.root) if self.root.is_dir() else []
+        there = project_directories(self.root) if self._has_root else []
         for project in there:
             number, times = known.get(project, (-1, NEVER))
             try:
@@ -161,24 +197,34 @@ class Index:
             there = {name: inode for name, inode in runs(self.root / project).items() if name not in found.deleted}
             other = [name for name, row in rows.items() if there.get(name) != row.inode]
             plan.work.extend(_Work(project, name, there.get(name)) for name in other)
-            plan.work.extend(_Work(project, name, inode) for name, inode in there.items() if name not in rows)
+            plan.work.extend(_Work(project, name, inode, True) for name, inode in there.items() if name not in rows)
             if found.woken:
-                candidates |= {name for name, row in rows.items() if _may_have_grown(row, self._log(project, name))}
+                logs = (self._log(project, name) for name in rows)
+                changed = ahead(_changed_ns, logs)
+                candidates |= {
+                    name for name, time_ns in zip(rows, changed, strict=True) if time_ns != rows[name].log_ns
+                }
             candidates -= set(other)
         if found.times != times:
             plan.remember[project] = found.times
+        looked = ahead(_segments, (self._log(project, name) for name in sorted(candidates)))
         plan.work.extend(
             _Work(project, name, rows[name].inode)
-            for name in sorted(candidates)
-            if _differs(decode(rows[name].facts, RunFacts), self._log(project, name))
+            for name, there in zip(sorted(candidates), looked, strict=True)
+            if there is not None and _differs(decode(rows[name].facts, RunFacts), there)
         )
 
-    def _log(self, project: str, directory: str) -> Path:
-        return self.root / project / directory / "log"
+    def _log(self, project: str, directory: str) -> str:
+        return f"{self.root}/{project}/{directory}/log"
 
-    def _do(self, work: _Work, deadline: float) -> bool:
-        """Apply what is new in one run; return whether that was all."""
-        project = self._store.project(work.project)
+    def _do(self, work: _Work, deadline: float, fetched: Fetched | None, numbers: dict[str, int]) -> bool:
+        """Apply what is new in one run; return whether that was all.
+
+        fetched: its log, where it is known; numbers: of the projects, as this transaction knows them.
+        """
+        project = numbers.get(work.project)
+        if project is None:
+            project = numbers[work.project] = self._store.project(work.project)
         row = self._store.row(project, work.directory)
         if row is not None and row.inode != work.inode:
             self._drop(row)
@@ -187,13 +233,13 @@ class Index:
             return True
         log = self._log(work.project, work.directory)
         try:
-            log_ns = trusted(changed_ns(log), time.time_ns())
-            seen = segments(log)
-            if not seen:
+            if row is not None or fetched is None:  # another process was first with it, or it was not new
+                fetched = Fetched(trusted(changed_ns(log), time.time_ns()), segments(log), {})
+            if not fetched.seen:
                 self._drop(row)  # no log yet, or none any more
                 return True
             row = row or self._store.create(project, work.directory, work.inode)
-            return self._apply(work, row, log, seen, log_ns, deadline)
+            return self._apply(work, row, log, fetched, deadline)
         except Replaced:
             self._drop(self._store.row(project, work.directory))
             return False  # once more, from the start
@@ -205,13 +251,11 @@ class Index:
             self._decoders.pop(row.number, None)
             self._store.drop(row.number)
 
-    def _apply(
-        self, work: _Work, row: RunRow, log: Path, seen: Mapping[int, SegmentSeen], log_ns: int, deadline: float
-    ) -> bool:
+    def _apply(self, work: _Work, row: RunRow, log: str, fetched: Fetched, deadline: float) -> bool:
         """Read on in a run's log until its end or the deadline; return whether its end was reached."""
         decoder, generation = self._decoder(row), row.generation
         done = True
-        for _ in decoder.read(log, seen):
+        for _ in decoder.read(log, fetched.seen, fetched.content):
             if decoder.weight >= self._cold_values:
                 self._store.seal(row.number, decoder, names_of(decoder.facts, work.project, work.directory))
                 generation += 1
@@ -219,13 +263,13 @@ class Index:
                 done = False
                 break
         names = names_of(decoder.facts, work.project, work.directory)
+        log_ns = fetched.log_ns if done else -1
         over = done and decoder.facts.over_us is not None
         if decoder.weight >= self._live_values or (over and not decoder.drained):
-            self._store.seal(row.number, decoder, names)
+            self._store.seal(row.number, decoder, names, log_ns)
             generation += 1
         else:
-            self._store.save(row.number, decoder, names)
-        self._store.trust(row.number, log_ns if done else -1)
+            self._store.save(row.number, decoder, names, log_ns)
         self._keep(row.number, generation, decoder)
         return done
 
@@ -248,14 +292,22 @@ class Index:
 
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return every run, or those of one project."""
-        with self._lock, reading(self._store.connection):
+        with self._lock:
+            return self._mended(lambda: self._runs(project))
+
+    def _runs(self, project: str | None) -> list[RunRecord]:
+        with reading(self._store.connection):
             if project is None:
                 return records(self._store.connection)
             return records(self._store.connection, "project.directory = ?", directory_name(project))
 
     def find(self, name: str) -> list[tuple[RunRecord, bool]]:
         """Return the runs that answer to an id, and whether it is but an alias of theirs."""
-        with self._lock, reading(self._store.connection):
+        with self._lock:
+            return self._mended(lambda: self._find(name))
+
+    def _find(self, name: str) -> list[tuple[RunRecord, bool]]:
+        with reading(self._store.connection):
             found = answering(self._store.connection, name)
             return [
                 (record, found[number])
@@ -265,13 +317,27 @@ class Index:
 
     def snapshot(self, record: RunRecord) -> Snapshot:
         """Return a run with all its rows, up to what its log holds now; raise Vanished where it is gone."""
+        try:
+            return self._snapshot(record)
+        except sqlite3.DatabaseError as error:
+            if not is_damaged(error):
+                raise
+        with self._lock:
+            self._is_damaged.set()
+            self._caught_up(LOCK_WAIT_S)
+            anew = [known for known in self._runs(None) if _place(known) == _place(record)]
+        if not anew:
+            raise Vanished
+        return self._snapshot(anew[0])
+
+    def _snapshot(self, record: RunRecord) -> Snapshot:
         with self._lock:
             connection = self._store.connection
             with reading(connection):
                 known = records(connection, "run.id = ?", record.number)
-                if not known:
+                if not known or _place(known[0]) != _place(record):
                     raise Vanished
-                blocks = sealed_blocks(connection, self._lock, record.number)
+                blocks = sealed_blocks(connection, self._lock, record.number, self._is_damaged)
                 row = self._store.row(self._store.projects()[record.project_directory][0], record.directory)
                 if row is None or row.is_over:
                     return Snapshot(known[0], blocks)
@@ -294,6 +360,10 @@ def _copy(record: RunRecord, decoder: RunDecoder) -> RunRecord:
     return RunRecord(record.number, record.project_directory, record.directory, facts, sources)
 
 
+def _place(record: RunRecord) -> tuple[str, str]:
+    return record.project_directory, record.directory
+
+
 def _inode(path: Path) -> int:
     try:
         return 0 if path == MEMORY else os.stat(path).st_ino
@@ -301,18 +371,20 @@ def _inode(path: Path) -> int:
         return 0
 
 
-def _differs(facts: RunFacts, log: Path) -> bool:
+def _differs(facts: RunFacts, there: Mapping[int, SegmentSeen]) -> bool:
     """Say whether a log is not what was applied of it."""
-    known = {segment.number: (segment.inode, segment.size) for segment in facts.segments}
-    try:
-        return known != segments(log)
-    except OSError:
-        return False  # another user's, or the file server has hiccups: what is known stays
+    return {segment.number: (segment.inode, segment.size) for segment in facts.segments} != there
 
 
-def _may_have_grown(row: RunRow, log: Path) -> bool:
-    """Say whether a segment may have been added to a log since it was read."""
+def _segments(log: str) -> dict[int, SegmentSeen] | None:
     try:
-        return row.log_ns != changed_ns(log)
+        return segments(log)
     except OSError:
-        return False
+        return None  # another user's, or the file server has hiccups: what is known stays
+
+
+def _changed_ns(log: str) -> int:
+    try:
+        return changed_ns(log)
+    except OSError:
+        return -1

@@ -5,15 +5,27 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import threading
+from typing import NamedTuple
 from urllib.parse import unquote
 
-from disttrack.index.blocks import MIXED, Block, Places, unmix
-from disttrack.index.chunks import Column, decode_column, decode_ints
-from disttrack.index.facts import RunFacts, SourceFacts
+from disttrack.index.blocks import MIXED, Block, Places, columns_together, unmix
+from disttrack.index.chunks import Bundle, Column, decode_column, decode_ints
+from disttrack.index.facts import RunFacts, SourceFacts, unsqueeze
+from disttrack.index.sqlite import is_damaged
 from disttrack.records.codec import decode
 from disttrack.records.types import RowSchema
 
-__all__ = ["RunRecord", "Vanished", "answering", "names_of", "records", "schemas", "sealed_blocks"]
+__all__ = [
+    "Damaged",
+    "RunRecord",
+    "Vanished",
+    "answering",
+    "damage_of",
+    "names_of",
+    "records",
+    "schemas",
+    "sealed_blocks",
+]
 
 
 class Vanished(Exception):
@@ -48,6 +60,34 @@ def names_of(facts: RunFacts, project_directory: str, directory: str) -> tuple[s
     return unquote(project_directory), unquote(directory)
 
 
+class Damaged(NamedTuple):
+    """Bytes of a run that could not be read."""
+
+    path: str  # of the segment, from the run's directory on; of a source: "journal of rank N (HOST)"
+    start: int
+    end: int
+    why: str
+
+
+def damage_of(record: RunRecord) -> tuple[int, list[Damaged]]:
+    """Return how many damaged places the index met in a run, and which they are: those it remembers.
+
+    Bytes of a journal of which another copy turned out well are left out of the places.
+    """
+    count = record.facts.damage + sum(source.damage for source in record.sources)
+    places = [
+        Damaged(f"log/{place.segment:06d}.dtl", place.start, place.end, place.why) for place in record.facts.damaged
+    ]
+    for source in record.sources:
+        host = f" ({source.join.host})" if source.join is not None else ""
+        rank = source.join.rank.rank if source.join is not None else source.rank_hint
+        for place in source.damaged:
+            whole = not source.cover.missing(place.start, place.end)
+            if not (whole and place.why.startswith("no record")):
+                places.append(Damaged(f"journal of rank {rank}{host}", place.start, place.end, place.why))
+    return count, places
+
+
 def records(connection: sqlite3.Connection, where: str = "1 = 1", *values: object) -> list[RunRecord]:
     """Return the runs for which a condition over the tables run and project holds."""
     runs = connection.execute(
@@ -61,7 +101,7 @@ def records(connection: sqlite3.Connection, where: str = "1 = 1", *values: objec
         f" JOIN project ON project.id = run.project WHERE {where} ORDER BY source.run, source.src",
         values,
     ):
-        sources.setdefault(run, []).append(decode(facts, SourceFacts))
+        sources.setdefault(run, []).append(unsqueeze(facts))
     return [
         RunRecord(run, project, directory, decode(facts, RunFacts), tuple(sources.get(run, ())))
         for run, project, directory, facts in runs
@@ -97,6 +137,8 @@ class StoredBlock:
     keys: tuple[str, ...]
     kinds: str
     n: int
+    damaged: threading.Event
+    latest: dict[tuple[int, int], Bundle]  # of all blocks of a snapshot the bundle decoded last: keys are asked in turn
 
     def places(self) -> Places:
         """Return where the rows belong; raise Vanished where the run is gone."""
@@ -105,13 +147,20 @@ class StoredBlock:
 
     def column(self, key: str) -> Column:
         """Return the values of one of the keys; raise Vanished where the run is gone."""
-        (data,) = self._fetch(
-            "SELECT data FROM chunk WHERE run = ? AND key = (SELECT id FROM key WHERE name = ?) AND ax = ?",
-            self.run,
-            key,
-            self.ax,
-        )
-        return decode_column(self.kinds[self.keys.index(key)], data, self.n)
+        index, together = self.keys.index(key), columns_together(self.n)
+        part = index // together
+        kinds = self.kinds[part * together : (part + 1) * together]
+        bundle = self.latest.get((self.ax, part))
+        if bundle is None:
+            (data,) = self._fetch(
+                "SELECT data FROM chunk WHERE run = ? AND ax = ? AND part = ?", self.run, self.ax, part
+            )
+            if together == 1:
+                return decode_column(kinds, data, self.n)
+            bundle = Bundle(kinds, data, self.n)
+            self.latest.clear()
+            self.latest[self.ax, part] = bundle
+        return bundle.column(index % together)
 
     def _fetch(self, query: str, *values: object) -> tuple[bytes, ...]:
         with self.lock:
@@ -119,19 +168,27 @@ class StoredBlock:
                 row: tuple[bytes, ...] | None = self.connection.execute(query, values).fetchone()
             except sqlite3.ProgrammingError:  # closed: the index was deleted and opened anew
                 row = None
+            except sqlite3.DatabaseError as error:
+                if not is_damaged(error):
+                    raise
+                self.damaged.set()  # the next catch_up builds another
+                row = None
         if row is None:
             raise Vanished
         return row
 
 
-def sealed_blocks(connection: sqlite3.Connection, lock: threading.RLock, run: int) -> list[Block]:
-    """Return the sealed rows of a run."""
+def sealed_blocks(
+    connection: sqlite3.Connection, lock: threading.RLock, run: int, damaged: threading.Event
+) -> list[Block]:
+    """Return the sealed rows of a run. damaged is set where the index proves to be."""
     known = schemas(connection, run)
     query = "SELECT ax, sid, n FROM axis WHERE run = ? ORDER BY ax"
     rows: list[tuple[int, int, int]] = connection.execute(query, (run,)).fetchall()
     found: list[Block] = []
+    latest: dict[tuple[int, int], Bundle] = {}
     for ax, sid, n in rows:
         keys, kinds = known[sid]
-        block = StoredBlock(connection, lock, run, ax, keys, kinds, n)
+        block = StoredBlock(connection, lock, run, ax, keys, kinds, n, damaged, latest)
         found += unmix(block) if (keys, kinds) == MIXED else [block]
     return found

@@ -47,7 +47,7 @@ CREATE INDEX run_not_over ON run (project) WHERE is_over = 0;
 CREATE TABLE answer (run INTEGER NOT NULL, name TEXT NOT NULL, alias INTEGER NOT NULL, PRIMARY KEY (run, name));
 CREATE INDEX answer_name ON answer (name);
 
--- One incarnation in one run. facts and sealed as above (SourceFacts), cursor: how to go on from sealed.
+-- One incarnation in one run. facts and sealed as above (SourceFacts, squeezed), cursor: how to go on from sealed.
 CREATE TABLE source (
     run INTEGER NOT NULL,
     src INTEGER NOT NULL,
@@ -63,7 +63,8 @@ CREATE TABLE key (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE schema (run INTEGER NOT NULL, sid INTEGER NOT NULL, keys BYTEA NOT NULL, kinds TEXT NOT NULL,
     PRIMARY KEY (run, sid));
 
--- A sealed block of rows of one schema, sorted by (source, step, offset), and a chunk for each of its keys.
+-- A sealed block of rows of one schema, sorted by (source, step, offset), and its columns: one in a part, or
+-- several where the block is short (blocks.columns_together).
 CREATE TABLE axis (
     run INTEGER NOT NULL,
     ax INTEGER NOT NULL,
@@ -77,17 +78,8 @@ CREATE TABLE axis (
     time BYTEA NOT NULL,
     PRIMARY KEY (run, ax)
 );
-CREATE TABLE chunk (
-    run INTEGER NOT NULL,
-    key INTEGER NOT NULL,
-    ax INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    n INTEGER NOT NULL,
-    low DOUBLE PRECISION,
-    high DOUBLE PRECISION,
-    data BYTEA NOT NULL
-);
-CREATE UNIQUE INDEX chunk_place ON chunk (run, key, ax);
+CREATE TABLE chunk (run INTEGER NOT NULL, ax INTEGER NOT NULL, part INTEGER NOT NULL, data BYTEA NOT NULL,
+    PRIMARY KEY (run, ax, part));
 """
 
 RUN_TABLES = ("answer", "source", "schema", "axis", "chunk")

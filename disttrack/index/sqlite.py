@@ -13,7 +13,7 @@ from disttrack.environments.host import is_network_filesystem, own_name, private
 from disttrack.errors import UnsafeDirectory
 from disttrack.index.schema import DDL, SCHEMA_VERSION
 
-__all__ = ["MEMORY", "Busy", "index_paths", "open_index", "reading", "writing"]
+__all__ = ["MEMORY", "Busy", "index_paths", "is_damaged", "open_index", "reading", "remove", "writing"]
 
 MEMORY = Path(":memory:")
 """Where an index lies that can lie nowhere: it lives as long as its reader."""
@@ -27,6 +27,9 @@ _CANNOT_WRITE = {
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY,
 }
+
+
+_DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 
 
 class Busy(Exception):
@@ -75,22 +78,32 @@ def _opened_or_replaced(path: Path) -> sqlite3.Connection:
     try:
         return _opened(path)
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        if not is_damaged(error):
             raise
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        remove(path)
         return _opened(path)
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Say whether an error means that the index is none any more."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+
+
+def remove(path: Path) -> None:
+    """Remove an index: whoever has it open goes on with what it had, and opens the next one then."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def _opened(path: Path) -> sqlite3.Connection:
     # One connection may be used by several threads: the indexer has a lock of its own around it.
     connection = sqlite3.connect(path, timeout=READ_WAIT_S, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("PRAGMA page_size = 32768")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -16000")
-        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute("PRAGMA wal_autocheckpoint = 1000")
         if not _has_tables(connection):
             connection.execute("BEGIN IMMEDIATE")
             if not _has_tables(connection):  # another process may have made them meanwhile

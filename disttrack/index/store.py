@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from disttrack.index.blocks import MemoryBlock
-from disttrack.index.chunks import encode_column, encode_ints, extremes
+from disttrack.index.chunks import encode_ints
 from disttrack.index.decoder import RunDecoder
-from disttrack.index.facts import Cursor, RunFacts, SourceFacts, pack
+from disttrack.index.facts import Cursor, RunFacts, pack, squeeze, unsqueeze
 from disttrack.index.queries import schemas
 from disttrack.index.schema import RUN_TABLES
 from disttrack.index.survey import NEVER, ProjectTimes
 from disttrack.records.codec import decode
-from disttrack.records.types import RowSchema
 
 __all__ = ["RunRow", "Store"]
 
@@ -117,49 +115,49 @@ class Store:
         )
         return RunDecoder(
             decode(sealed or facts, RunFacts),
-            [(decode(sealed or facts, SourceFacts), decode(cursor, Cursor)) for facts, sealed, cursor in sources],
+            [(unsqueeze(sealed or facts), decode(cursor, Cursor)) for facts, sealed, cursor in sources],
             schemas(self.connection, row.number),
+            self.connection.execute("SELECT count(*) FROM axis WHERE run = ?", (row.number,)).fetchone()[0],
         )
 
-    def save(self, run: int, decoder: RunDecoder, names: tuple[str, str]) -> None:
-        """Store what is known up to where the decoder has read; its rows stay in the tail."""
+    def save(self, run: int, decoder: RunDecoder, names: tuple[str, str], log_ns: int) -> None:
+        """Store what is known up to where the decoder has read; its rows stay in the tail. log_ns: as in seal."""
         self.connection.execute(
-            "UPDATE run SET sealed = COALESCE(sealed, facts), facts = ?, is_over = ? WHERE id = ?",
-            (pack(decoder.facts), _is_over(decoder), run),
+            "UPDATE run SET sealed = COALESCE(sealed, facts), facts = ?, is_over = ?, log_ns = ? WHERE id = ?",
+            (pack(decoder.facts), _is_over(decoder), log_ns, run),
         )
         self.connection.executemany(
             "INSERT INTO source (run, src, facts) VALUES (?, ?, ?) ON CONFLICT (run, src) DO UPDATE SET"
             " sealed = CASE WHEN cursor IS NULL THEN NULL ELSE COALESCE(sealed, source.facts) END,"
             " facts = excluded.facts",
-            [(run, src, pack(decoder.streams[src].facts)) for src in decoder.touched],
+            [(run, src, squeeze(decoder.streams[src].facts)) for src in decoder.touched],
         )
         self._answers(run, decoder, names)
 
-    def trust(self, run: int, log_ns: int) -> None:
-        """Remember that a run was read to the end of every segment there was when its log had changed at log_ns."""
-        self.connection.execute("UPDATE run SET log_ns = ? WHERE id = ?", (log_ns, run))
+    def seal(self, run: int, decoder: RunDecoder, names: tuple[str, str], log_ns: int = -1) -> None:
+        """Store what the decoder has read, rows and all, and drain it.
 
-    def seal(self, run: int, decoder: RunDecoder, names: tuple[str, str]) -> None:
-        """Store what the decoder has read, rows and all, and drain it."""
-        self._schemas(run, decoder.schemas.all)
+        log_ns: when the log had changed, where every segment there was then was read to its end.
+        """
+        self._schemas(run, decoder)
         self._answers(run, decoder, names)
         self.connection.executemany(
             "INSERT INTO source (run, src, facts, cursor) VALUES (?, ?, ?, ?) ON CONFLICT (run, src) DO UPDATE SET"
             " facts = excluded.facts, sealed = NULL, cursor = excluded.cursor",
             [
-                (run, src, pack(decoder.streams[src].facts), pack(decoder.streams[src].cursor))
+                (run, src, squeeze(decoder.streams[src].facts), pack(decoder.streams[src].cursor))
                 for src in decoder.touched
             ],
         )
         self.connection.execute(
-            "UPDATE run SET facts = ?, sealed = NULL, generation = generation + 1, is_over = ? WHERE id = ?",
-            (pack(decoder.facts), _is_over(decoder), run),
+            "UPDATE run SET facts = ?, sealed = NULL, generation = generation + 1, is_over = ?, log_ns = ?"
+            " WHERE id = ?",
+            (pack(decoder.facts), _is_over(decoder), log_ns, run),
         )
-        (ax,) = self.connection.execute("SELECT COALESCE(MAX(ax), -1) FROM axis WHERE run = ?", (run,)).fetchone()
         for sid, block in decoder.drain():
             for part in block.split():
-                ax += 1
-                self._insert(run, ax, sid, part)
+                self._insert(run, decoder.stored_blocks, sid, part)
+                decoder.stored_blocks += 1
 
     def _insert(self, run: int, ax: int, sid: int, block: MemoryBlock) -> None:
         rows, n = block.rows, len(block.rows.src)
@@ -168,13 +166,9 @@ class Store:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (run, ax, sid, n, int(rows.step.min()), int(rows.step.max()), *(encode_ints(axis) for axis in rows)),
         )
-        columns = [(kind, block.stored_column(index)) for index, kind in enumerate(block.kinds)]
         self.connection.executemany(
-            "INSERT INTO chunk (run, key, ax, kind, n, low, high, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (run, self._key(key), ax, kind, n, *extremes(kind, column), encode_column(kind, column))
-                for key, (kind, column) in zip(block.keys, columns, strict=True)
-            ],
+            "INSERT INTO chunk (run, ax, part, data) VALUES (?, ?, ?, ?)",
+            ((run, ax, part, data) for part, data in enumerate(block.parts())),
         )
 
     def _key(self, name: str) -> int:
@@ -185,15 +179,17 @@ class Store:
             self._keys[name] = known
         return known
 
-    def _schemas(self, run: int, schemas: Sequence[RowSchema]) -> None:
-        (stored,) = self.connection.execute("SELECT count(*) FROM schema WHERE run = ?", (run,)).fetchone()
+    def _schemas(self, run: int, decoder: RunDecoder) -> None:
         self.connection.executemany(
             "INSERT INTO schema (run, sid, keys, kinds) VALUES (?, ?, ?, ?)",
             [
                 (run, sid, pack([self._key(key) for key in keys]), kinds)
-                for sid, (keys, kinds) in enumerate(schemas[stored:], stored)
+                for sid, (keys, kinds) in enumerate(
+                    decoder.schemas.all[decoder.stored_schemas :], decoder.stored_schemas
+                )
             ],
         )
+        decoder.stored_schemas = len(decoder.schemas.all)
 
     def _answers(self, run: int, decoder: RunDecoder, names: tuple[str, str]) -> None:
         """Note the ids that lead to a run."""

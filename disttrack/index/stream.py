@@ -32,6 +32,9 @@ MIN_RUN = 8  # rows alike from here on, below which numpy costs more than it sav
 KINDS = np.array([int(kind) for kind in RecordKind], np.uint8)
 SEARCH_BYTES = 64 << 10  # looked through at a time for the record after a damaged one
 
+KIND_AT = 8  # within a record's header
+ROWS = frozenset({bytes([RecordKind.ROW]), bytes([RecordKind.MSGPACK_ROW])})
+
 _FLAGS = 0xFF00  # within the header's last word: kind, flags, schema
 _Mixed = dict[int, list[tuple[int, int, int, tuple[object, ...]]]]
 """Rows of kinds told value by value, by the run's schema: offset, step, time in µs, values."""
@@ -46,29 +49,34 @@ class Stream:
         self.src, self.facts, self.cursor = src, facts, cursor
         self._schemas = schemas
         self._emit = emit
-        self._waiting: list[bytes | memoryview] = []  # bytes that end at _next: not decoded, not in the cover yet
-        self._next = facts.cover.end
+        self.waiting: list[bytes | memoryview] = []  # bytes that end at next: not decoded, not in the cover yet
+        self.next = facts.cover.end
+
+    @property
+    def hinted(self) -> bool:
+        """Whether its rank is but the one that its entries name."""
+        return self.facts.join is None
 
     def take(self, end: int, data: bytes | memoryview) -> None:
         """Take those bytes of [end - len(data), end) that were not taken yet."""
         begin = end - len(data)
-        if begin == self._next:  # nearly always
-            self._waiting.append(data)
-            self._next = end
+        if begin == self.next:
+            self.waiting.append(data)
+            self.next = end
             return
         self.flush()  # what waits may turn out to be damaged, and this the better copy of it
         if begin < 0:
-            self.facts.damage += 1
+            self.facts.saw_damage(0, end, "an entry that begins before its journal")
             return
         for low, high in self.facts.cover.missing(begin, end):
             self._decode(bytes(data[low - begin : high - begin]), low)
 
     def flush(self) -> None:
         """Decode what was taken."""
-        if self._waiting:
-            data = b"".join(self._waiting)
-            self._waiting.clear()
-            self._decode(data, self._next - len(data))
+        if self.waiting:
+            data = b"".join(self.waiting)
+            self.waiting.clear()
+            self._decode(data, self.next - len(data))
 
     def admit(self, admission: Admission, segment: int) -> None:
         """Note the writer's word on this source; the one in the lowest segment counts."""
@@ -90,17 +98,19 @@ class Stream:
             if count >= MIN_RUN:
                 position, span = self._take_run(data, begin, position, count), 1
                 continue
-            # Nothing alike here: go on record by record, each time for twice as long before looking again.
-            whole = self._take_each(data, begin, itertools.islice(records(memoryview(data), position), span))
-            span *= 2
+            # Nothing alike here: go on record by record, each time for twice as long before looking again; but
+            # what is no row may well be followed by rows alike.
+            is_row = data[position + KIND_AT : position + KIND_AT + 1] in ROWS
+            ahead = itertools.islice(records(memoryview(data), position), span if is_row else 1)
+            whole = self._take_each(data, begin, ahead)
+            span = 2 * span if is_row else span
             if whole is not None:
                 position = whole
                 continue
             resume = _next_record(data, position + 1)
-            self.facts.cover.lose(begin + position, begin + resume)
-            self.facts.damage += 1
+            self._lose(begin + position, begin + resume)
             position = resume
-        self._next = self.facts.cover.end
+        self.next = self.facts.cover.end
 
     def _take_run(self, data: bytes, begin: int, position: int, count: int) -> int:
         """Take up to count rows with one header, as far as their checksums hold; return where they end."""
@@ -117,9 +127,12 @@ class Stream:
         if whole == count:
             return position
         resume = _next_record(data, position + 1)
-        self.facts.cover.lose(begin + position, begin + resume)
-        self.facts.damage += 1
+        self._lose(begin + position, begin + resume)
         return resume
+
+    def _lose(self, start: int, end: int) -> None:
+        self.facts.cover.lose(start, end)
+        self.facts.saw_damage(start, end, "no record begins here, or its checksum is wrong")
 
     def _take_each(self, data: bytes, begin: int, found: Iterable[Record]) -> int | None:
         """Take records one by one; return where the last of them ends, or None where there was none."""
@@ -135,12 +148,13 @@ class Stream:
                 continue
             try:
                 self._take(record.kind, record.schema, data[record.start : end], begin + _start(record), mixed)
-            except ValueError:  # it is whole, but says nothing
-                self.facts.damage += 1
+            except ValueError as error:  # it is whole, but says nothing
+                self.facts.saw_damage(begin + _start(record), begin + end, str(error))
         for (schema, length), rows in plain.items():
             self.facts.rows += len(rows)
             if length < 24 or length % 8:
-                self.facts.damage += len(rows)
+                for row in rows:
+                    self.facts.saw_damage(begin + _start(row), begin + row.end, f"a row of {length} bytes")
                 continue
             body = np.frombuffer(b"".join([data[row.start : row.end] for row in rows]), "<i8").reshape(len(rows), -1)
             self._rows(schema, begin + np.array([_start(row) for row in rows], np.int64), body)
@@ -184,7 +198,9 @@ class Stream:
         if mine:
             self.cursor.orphans = [orphan for orphan in self.cursor.orphans if orphan[0] != number]
             whole = [orphan for orphan in mine if len(orphan[2]) == 16 + 8 * len(keys)]
-            self.facts.damage += len(mine) - len(whole)
+            for _, at, row in mine:
+                if len(row) != 16 + 8 * len(keys):
+                    self._misfit(at, len(row), keys)
             if whole:
                 body = np.frombuffer(b"".join([row for _, _, row in whole]), "<i8").reshape(len(whole), -1)
                 self._rows(number, np.array([at for _, at, _ in whole], np.int64), body)
@@ -195,9 +211,14 @@ class Stream:
         if sid is None:
             self.cursor.orphans += [(schema, int(where), row.tobytes()) for where, row in zip(at, body, strict=True)]
         elif body.shape[1] != 2 + len(self._schemas.all[sid][0]):
-            self.facts.damage += len(body)
+            for where in at.tolist():
+                self._misfit(where, 8 * body.shape[1], self._schemas.all[sid][0])
         else:
             self._finish(sid, Piece(self.src, at, body[:, 0], body[:, 1], body[:, 2:], {}))
+
+    def _misfit(self, at: int, length: int, keys: Sequence[str]) -> None:
+        why = f"a row of {length} bytes, of a schema of {len(keys)} keys"
+        self.facts.saw_damage(at, at + HEADER.size + length, why)
 
     def _mixed_row(self, step: int, time_us: int, values: dict[str, object], at: int, mixed: _Mixed) -> None:
         if not all(-(2**63) <= number < 2**63 for number in (step, time_us)):
@@ -244,7 +265,7 @@ def _values(kinds: str, bits: Ints) -> Sequence[object]:
 def _alike(data: bytes, position: int) -> int:
     """Return how many ROWs from position on have the header of the first, its checksum and flags aside.
 
-    Looks ahead by doubling: a look over all the rest at each change of schema would be quadratic.
+    Looks ahead by four times as far each time: a look over all the rest at each change of schema would be quadratic.
     """
     if len(data) - position < HEADER.size:
         return 0
@@ -262,7 +283,7 @@ def _alike(data: bytes, position: int) -> int:
         same = (part[:, 0] == length) & (part[:, 2] & mask == tail)
         if not same.all():
             return known + int(same.argmin())
-        known, ahead = known + len(part), 2 * ahead
+        known, ahead = known + len(part), 4 * ahead
     return int(most)
 
 
@@ -291,7 +312,7 @@ def _next_record(data: bytes, position: int) -> int:
         n = min(last + 1 - position, SEARCH_BYTES)
         lengths = np.ndarray((n,), "<u4", data, position, (1,))
         fits = lengths <= np.arange(last - position, last - position - n, -1)
-        known = np.isin(np.frombuffer(data, np.uint8, n, position + 8), KINDS)
+        known = np.isin(np.frombuffer(data, np.uint8, n, position + KIND_AT), KINDS)
         candidates: list[int] = (position + np.flatnonzero(fits & known)).tolist()
         for candidate in candidates:
             if next(records(view, candidate), None) is not None:

@@ -23,6 +23,7 @@ __all__ = [
     "look",
     "project_directories",
     "runs",
+    "segment_number",
     "segments",
     "trusted",
 ]
@@ -51,7 +52,7 @@ class ProjectLook(NamedTuple):
     """What a project's markers say, and whether its runs are to be listed again."""
 
     times: ProjectTimes  # to remember: -1 where too young to be trusted
-    live: frozenset[str]
+    live: frozenset[str]  # this and the next are empty where nothing changed
     deleted: frozenset[str]
     edited: frozenset[str]  # since the times that are remembered
     changed: bool  # a run or a marker came or went
@@ -69,11 +70,13 @@ def look(project: Path, known: ProjectTimes, now_ns: int) -> ProjectLook:
     edited, edits = _edited(project / EDITS, known.edits)
     changes = os.stat(project).st_mtime_ns, changed_ns(project / LIVE), changed_ns(project / DELETED)
     found = ProjectTimes(*changes, edits)
-    deleted = _names(project / DELETED, found.deleted_ns)
-    live = _names(project / LIVE, found.live_ns) - deleted
     listed_ns, live_ns, deleted_ns = (trusted(time_ns, now_ns) for time_ns in changes)
     times = ProjectTimes(listed_ns, live_ns, deleted_ns, edits)
     changed = found._replace(edits=known.edits) != known
+    if not changed:  # and so every marker was seen before
+        return ProjectLook(times, frozenset(), frozenset(), edited, changed=False, woken=False)
+    deleted = _names(project / DELETED, found.deleted_ns)
+    live = _names(project / LIVE, found.live_ns) - deleted
     return ProjectLook(times, live, deleted, edited, changed, woken=found.live_ns != known.live_ns)
 
 
@@ -104,7 +107,7 @@ def _names(directory: Path, mtime_ns: int) -> frozenset[str]:
     return frozenset(os.listdir(directory)) if mtime_ns else frozenset()
 
 
-def changed_ns(directory: Path) -> int:
+def changed_ns(directory: Path | str) -> int:
     """Return when something last came into a directory or went; 0 where there is none."""
     try:
         return os.stat(directory).st_mtime_ns
@@ -117,16 +120,22 @@ def trusted(time_ns: int, now_ns: int) -> int:
     return time_ns if time_ns < now_ns - int(TRUST_S * 1e9) else -1
 
 
-def segments(log: Path) -> dict[int, SegmentSeen]:
+def segment_number(name: str) -> int | None:
+    """Return the number of the segment whose file has this name; None where it is no segment's."""
+    stem = name[:-4]
+    return int(stem) if name.endswith(".dtl") and stem.isdecimal() and name == f"{int(stem):06d}.dtl" else None
+
+
+def segments(log: Path | str) -> dict[int, SegmentSeen]:
     """Return the segments of a log by their numbers; none where there is no log."""
     found: dict[int, SegmentSeen] = {}
     try:
         with os.scandir(log) as entries:
             for entry in entries:
-                number, suffix = os.path.splitext(entry.name)
-                if suffix == ".dtl" and number.isdecimal() and entry.name == f"{int(number):06d}.dtl":
+                number = segment_number(entry.name)
+                if number is not None:
                     status = entry.stat()
-                    found[int(number)] = SegmentSeen(status.st_ino, status.st_size)
+                    found[number] = SegmentSeen(status.st_ino, status.st_size)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     return found

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disttrack.index.chunks import Ints, decode_column, decode_ints, encode_column, encode_ints, extremes
+from disttrack.index.chunks import (
+    Bundle,
+    Ints,
+    decode_column,
+    decode_ints,
+    encode_bundle,
+    encode_column,
+    encode_ints,
+)
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 #: Small steps, equal steps and anything at all.
@@ -71,11 +79,39 @@ def test_what_says_little_takes_little_room() -> None:
     assert len(encode_column("d", float32_born.view(np.int64))) < 4 * 65_536
 
 
-def test_extremes_leave_nan_out() -> None:
-    assert extremes("d", np.array([1.0, np.nan, -2.0]).view(np.int64)) == (-2.0, 1.0)
-    assert extremes("d", np.array([np.nan, np.nan]).view(np.int64)) == (None, None)
-    assert extremes("q", np.array([3, -4])) == (-4.0, 3.0)
-    assert extremes("*", ["text"]) == (None, None)
+@st.composite
+def short_blocks(draw: st.DrawFn) -> list[tuple[str, list[int]]]:
+    """Columns of one length: their kinds, and 8 bytes a value."""
+    rows = draw(st.integers(1, 20))
+    floats = st.floats(width=32).map(lambda value: struct.unpack("<q", struct.pack("<d", value))[0])
+    columns: list[tuple[str, list[int]]] = []
+    for kind in draw(st.text("dq?*", min_size=1, max_size=8)):
+        values = draw(st.sampled_from([INT64, floats, st.just(draw(INT64))]))
+        columns.append((kind, draw(st.lists(values, min_size=rows, max_size=rows))))
+    return columns
+
+
+@given(short_blocks())
+def test_columns_stored_together_come_back_each_bit_by_bit(columns: list[tuple[str, list[int]]]) -> None:
+    kinds = "".join(kind for kind, _ in columns)
+    rows = len(columns[0][1])
+    bits = np.array([values if kind != "?" else [value & 1 for value in values] for kind, values in columns], np.int64)
+    others: dict[int, list[object]] = {index: [*columns[index][1]] for index, kind in enumerate(kinds) if kind == "*"}
+    bundle = Bundle(kinds, encode_bundle(kinds, bits, others), rows)
+    for index, kind in enumerate(kinds):
+        back = bundle.column(index)
+        if kind == "*":
+            assert back == others[index]
+        else:
+            assert isinstance(back, np.ndarray)
+            wide = back.astype(np.int64) if kind == "?" else back.view(np.int64)
+            assert wide.tolist() == bits[index].tolist()
+
+
+def test_short_columns_stored_together_take_less_room_than_each_for_itself() -> None:
+    bits = np.random.default_rng(0).normal(size=(10, 100)).astype(np.float32).astype(np.float64).view(np.int64)
+    together = len(encode_bundle("d" * 10, bits, {}))
+    assert together < 0.9 * sum(len(encode_column("d", column)) for column in bits)
 
 
 def test_a_chunk_of_another_length_is_refused() -> None:

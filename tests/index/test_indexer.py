@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +133,55 @@ def test_a_file_that_is_no_index_is_replaced(content: bytes, tmp_path: Path) -> 
     index = Index(tmp_path, {})
     assert rows_of(index) == {"demo/run1": losses(range(1))}
     index.close()
+
+
+@pytest.mark.parametrize("keep", [0, 100, 32_768, 90_000])
+def test_an_index_damaged_under_its_reader_is_built_again(keep: int, tmp_path: Path) -> None:
+    for number in range(20):
+        finished_run(tmp_path, [(step, {"loss": step / 2}) for step in range(30)], f"run{number}")
+    index = Index(tmp_path, {})
+    before = rows_of(index)
+    index.close()  # all is in the one file now
+    index = Index(tmp_path, {})  # and nothing of it in memory
+    path = index_file(tmp_path)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(keep)
+        file.write(b"\xa5" * (size - keep))
+    finished_run(tmp_path, [(0, {"loss": 0.0})], "new")
+    assert rows_of(index) == before | {"demo/new": losses(range(1))}
+    index.close()
+
+
+def test_an_index_damaged_between_two_questions_is_built_again(tmp_path: Path) -> None:
+    finished_run(tmp_path, [(step, {"loss": step / 2}) for step in range(30)])
+    index = Index(tmp_path, {})
+    before = rows_of(index)
+    (record,) = index.runs()
+    index.close()
+    index = Index(tmp_path, {})
+    index_file(tmp_path).write_bytes(b"\xa5" * index_file(tmp_path).stat().st_size)
+    assert len(index.snapshot(record).blocks) == 1
+    assert rows_of(index) == before
+    index.close()
+
+
+def test_an_index_of_another_version_beside_ours_is_left_alone(tmp_path: Path) -> None:
+    finished_run(tmp_path, [(0, {"loss": 0.0})])
+    ours = index_file(tmp_path)
+    other = ours.with_name(ours.name.replace(f"-v{SCHEMA_VERSION}-", f"-v{SCHEMA_VERSION + 1}-"))
+    with sqlite3.connect(other, isolation_level=None) as theirs:
+        theirs.execute("PRAGMA journal_mode = WAL")
+        theirs.execute("CREATE TABLE chunk (other INTEGER)")
+        theirs.execute("BEGIN IMMEDIATE")  # they are indexing
+        theirs.execute("INSERT INTO chunk VALUES (1)")
+        index = Index(tmp_path, {})
+        assert rows_of(index) == {"demo/run1": losses(range(1))}
+        index.close()
+        theirs.execute("COMMIT")
+        assert theirs.execute("SELECT * FROM chunk").fetchall() == [(1,)]
+    theirs.close()
+    assert ours.exists()
 
 
 def test_a_segment_that_became_shorter_is_read_anew(index: Index) -> None:
@@ -363,6 +412,44 @@ def test_the_admission_in_the_lowest_segment_counts_whichever_is_read_first(inde
         file.write(content[30:])
     rows_of(index)
     assert [(source.attempt, source.role) for source in index.runs()[0].sources] == [(0, "rank")]
+
+
+LOOK = """
+import os, pathlib, sys
+from disttrack.index.indexer import Index
+index = Index(pathlib.Path(sys.argv[1]), {})
+for _ in range(2):
+    assert index.catch_up()
+    os.access("/mark", 0)
+"""
+
+
+@pytest.mark.real(timeout_s=60)
+@pytest.mark.parametrize("live", [0, 3])
+def test_looking_for_what_is_new_costs_calls_by_live_runs_not_by_all(
+    live: int, tmp_path: Path, require_program: Callable[[str], str]
+) -> None:
+    root = tmp_path / "root"
+    for number in range(300):
+        finished_run(root, [(0, {"loss": 0.0})], f"run{number}")
+    logs = [RunLog(root, run_id=f"live{number}") for number in range(live)]
+    for log in logs:
+        write(log, range(5))
+    age(root)
+    index = Index(root, {})
+    rows_of(index)
+    index.close()
+    trace = subprocess.run(
+        [require_program("strace"), "-f", "-e", "trace=%file,getdents64", sys.executable, "-c", LOOK, root],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stderr
+    second = trace.split('"/mark"')[1].splitlines()
+    calls = [line for line in second if (str(root) in line and "/index-v" not in line) or "getdents" in line]
+    assert len(calls) <= 10 + 6 * live, "\n".join(calls)
+    for log in logs:
+        log.close()
 
 
 # Where the index lies
