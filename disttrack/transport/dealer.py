@@ -50,7 +50,7 @@ class Dealer:
 
     def answers(self) -> Iterator[Message]:
         """Yield the answers that have arrived; raise ValueError where one is no message."""
-        while True:
+        while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:  # recv lets go of the interpreter even for nothing
             try:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:

@@ -33,6 +33,7 @@ __all__ = ["Sender"]
 WAKE_S = 0.1
 FRAME_BYTES = 256 << 10
 WINDOW_BYTES = 4 << 20  # sent and not acknowledged; the rest waits in the journal
+WATCH_BYTES = WINDOW_BYTES // 2  # ... from here on each acknowledgement is read when it comes
 RESEND_S = 1.0
 ANSWER_S = 8.0  # without an answer to anything: look for a writer again
 PING_S = 5.0
@@ -253,8 +254,7 @@ class Sender:
                 if not dealer.send(data):
                     break  # the writer does not read; the journal waits better than a socket's queue
                 sent, said_final, spoke = data.offset + len(data.data), data.final, time.monotonic()
-            if dealer.wait(self._bell.fileno(), WAKE_S):
-                self._drain_bell()
+            self._wait(dealer)
             now = time.monotonic()
             for answer in dealer.answers():
                 heard = now
@@ -277,6 +277,16 @@ class Sender:
                 checked = now
                 if not writer.record.may_answer() or (spoke > heard and now - heard > ANSWER_S):
                     return
+
+    def _wait(self, dealer: Dealer) -> None:
+        """Wait for the bell or the next look; for answers only while something depends on them.
+
+        Where training computes in Python, each waking takes the interpreter from it a few times.
+        """
+        if self._end is None and self._outbox.end - self.acked < WATCH_BYTES:
+            self._sleep(WAKE_S)
+        elif dealer.wait(self._bell.fileno(), WAKE_S):
+            self._drain_bell()
 
     def _next_messages(self, sent: int, said_final: bool) -> Iterator[Data]:
         """Yield what fits into the window; the last one says so if it ends with the End record."""
