@@ -50,6 +50,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE, which appears once it is whole (default: stdout).")
 @click.option("--keys", metavar="a,b", callback=_names, help="Only these metrics; quote one with a comma as in csv.")
 @click.option("--ranks", metavar="0,1", callback=_numbers, help="Only these ranks.")
+@click.option("--superseded", is_flag=True, help="Also the values that a later attempt has gone over again.")
 @as_json("The same as --format jsonl.")
 @in_directory
 def export(
@@ -58,6 +59,7 @@ def export(
     output: str | None,
     keys: list[str] | None,
     ranks: list[int] | None,
+    superseded: bool,
     json: bool,
     directory: str | None,
 ) -> None:
@@ -69,7 +71,7 @@ def export(
         raise click.UsageError("--json means --format jsonl; it cannot be used with --format csv.")
     if form is None:
         form = "csv" if not json and output is not None and output.lower().endswith(".csv") else "jsonl"
-    values = long_form(opened_root(directory), run_id, keys=keys, ranks=ranks)
+    values = long_form(opened_root(directory), run_id, keys=keys, ranks=ranks, superseded=superseded)
     if output is None or output == "-":
         written = _write(values, form, sys.stdout.buffer)
     else:
