@@ -12,7 +12,7 @@ from typing import NamedTuple
 import click
 
 from disttrack.cli.output import printable
-from disttrack.errors import DisttrackError, UsageError
+from disttrack.errors import DisttrackError, FilterError, UsageError
 
 __all__ = ["FAILED", "INTERRUPTED", "NOBODY_READS", "USAGE", "VERBS", "Verb", "main", "program"]
 
@@ -72,7 +72,9 @@ class _Program(click.Group):
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
         except DisttrackError as error:
-            click.echo(f"Error: {printable(str(error))}", err=True)
+            # A filter is shown with a mark below the place that cannot be read, which takes lines of its own.
+            lines = str(error).split("\n") if isinstance(error, FilterError) else [str(error)]
+            click.echo("Error: " + "\n".join(map(printable, lines)), err=True)
             ctx.exit(USAGE if isinstance(error, UsageError) else FAILED)
         except OSError as error:
             what = str(error) if error.filename is None else f"{error.filename}: {error.strerror}"

@@ -30,7 +30,6 @@ __all__ = [
     "Spread",
     "created_s",
     "detail_of",
-    "list_runs",
     "newest_first",
     "rank_rows",
     "row_of",
@@ -83,14 +82,6 @@ class RunDetail(RunRow):
     summary_ranks: dict[str, Spread]
     ranks: list[RankRow]
     receipt: RunReceipt
-
-
-def list_runs(root: Path, project: str | None = None, limit: int | None = None) -> list[RunRow]:
-    """Return the runs of a root, newest first: at most limit of them, and only one project's where it is given."""
-    with Reader(root) as reader:
-        records = newest_first(reader.runs(project))[:limit]
-    observer = Observer.here(root)
-    return [row_of(record, observer) for record in records]
 
 
 def show_run(root: Path, run_id: str) -> RunDetail:
