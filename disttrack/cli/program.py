@@ -31,7 +31,7 @@ VERBS = {
     "ls": Verb("listing", "List the runs, newest first."),
     "show": Verb("listing", "Show one run: config, summary, ranks, and what became of its records."),
     "ranks": Verb("listing", "Compare the ranks of a run: who is slow, behind or gone."),
-    "export": Verb("exporting", "Write every value a run logged, as jsonl or csv."),
+    "export": Verb("exporting", "Write every value a run logged, as jsonl, csv or parquet."),
 }
 
 

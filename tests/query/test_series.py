@@ -268,8 +268,6 @@ def test_a_summary_of_a_key_is_over_all_that_was_logged(root: Path, api: Api) ->
 
 
 def test_a_history_is_a_frame_of_an_installed_library(root: Path, api: Api) -> None:
-    pytest.importorskip("pandas")
-    pytest.importorskip("pyarrow")
     finished_run(root, [(0, {"loss": 1.0, "mix": 1}), (1, {"mix": "t"})])
     run = api.run("run1")
     frame = run.history(as_="pandas")
