@@ -1,4 +1,4 @@
-"""The verbs that show runs: ls, show and ranks."""
+"""The verbs that show runs: ls, show, ranks and compare."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import click
 
 from disttrack.cli.output import count, day_time, duration, figure, printable, say_json
 from disttrack.cli.reading import as_json, in_directory, opened_root
-from disttrack.cli.reports import comparison_report, run_report, state_colour
-from disttrack.cli.shapes import comparison_shape, detail_shape, run_shape
+from disttrack.cli.reports import comparison_report, damage_sentence, run_report, runs_report, state_colour
+from disttrack.cli.shapes import comparison_shape, detail_shape, run_shape, runs_shape
 from disttrack.cli.tables import Column, Terminal, table, without
+from disttrack.query.comparing import compare_runs
 from disttrack.query.listing import check_search, list_runs
 from disttrack.query.ranks import compare_ranks
 from disttrack.query.runs import RunRow, show_run
 
-__all__ = ["ls", "ranks", "run_table", "show"]
+__all__ = ["compare", "ls", "ranks", "run_table", "show"]
 
 _NEGATED = re.compile(r"-[^-].*[:=<>]", re.DOTALL)
 _WITH_VALUE = ("--project", "--order", "--dir", "-n")
@@ -67,6 +68,9 @@ def ls(
     found = list_runs(root, project, limit, wanted, order) if root.is_dir() else []
     if not found:
         click.echo(_nothing_there(root, project, wanted), err=True)
+    for run in found:
+        if run.damage:
+            click.echo(f"{printable(run.project)}/{printable(run.id)}: {damage_sentence(run.damage)}.", err=True)
     if json:
         say_json([run_shape(run) for run in found])
     elif found:
@@ -101,6 +105,21 @@ def ranks(run_id: str, metric: str | None, json: bool, directory: str | None) ->
         say_json(comparison_shape(comparison))
     else:
         _say(comparison_report(comparison, _terminal()))
+
+
+@click.command()
+@click.argument("run_ids", metavar="ID ID [ID]...", nargs=-1)
+@as_json()
+@in_directory
+def compare(run_ids: tuple[str, ...], json: bool, directory: str | None) -> None:
+    """Set runs side by side: where their configs differ, and how they ended."""
+    if len(run_ids) < 2:
+        raise click.UsageError("Name the runs to compare: two or more.")
+    compared = compare_runs(opened_root(directory), run_ids)
+    if json:
+        say_json(runs_shape(compared))
+    else:
+        _say(runs_report(compared, _terminal()))
 
 
 def run_table(runs: Sequence[RunRow], terminal: Terminal) -> Iterator[str]:

@@ -31,6 +31,7 @@ VERBS = {
     "ls": Verb("listing", "List the runs, newest first."),
     "show": Verb("listing", "Show one run: config, summary, ranks, and what became of its records."),
     "ranks": Verb("listing", "Compare the ranks of a run: who is slow, behind or gone."),
+    "compare": Verb("listing", "Set runs side by side: where their configs differ, and how they ended."),
     "export": Verb("exporting", "Write every value a run logged, as jsonl, csv or parquet."),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from disttrack.index.queries import RunRecord
@@ -72,6 +72,7 @@ class RunRow:
     tags: list[str]
     notes: str | None
     summary: dict[str, object]
+    damage: int = field(default=0, kw_only=True)  # places of its log that cannot be read
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ def _row(record: RunRecord, everybody: list[Member], team: Team, observer: Obser
         tags=tags,
         notes=next((join.notes for join in joins if join.notes), None),
         summary=merged_summary(by_precedence(everybody)),
+        damage=record.facts.damage + sum(member.source.damage for member in everybody),
     )
 
 
