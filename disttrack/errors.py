@@ -2,7 +2,8 @@
 
 DisttrackError
 ├── UsageError               an argument of init, Settings or the command line cannot be used
-│   └── UnknownSetting       a setting nobody defined; the message names the near ones
+│   ├── UnknownSetting       a setting nobody defined; the message names the near ones
+│   └── FilterError          a filter or an order that cannot be read; the message shows the place
 ├── NotInitialized           log, config or summary before init
 ├── ConfigError              a config value would change without allow_val_change
 ├── RunNotFound              no run, or more than one, answers to this id
@@ -23,6 +24,7 @@ from pathlib import Path
 __all__ = [
     "ConfigError",
     "DisttrackError",
+    "FilterError",
     "NotInitialized",
     "RunDeleted",
     "RunNotFound",
@@ -57,6 +59,30 @@ class UnknownSetting(UsageError):
         super().__init__(f"Unknown setting {name!r} in {source}", "disttrack has no setting of that name", hint)
         self.args = (name, source, tuple(near))
         self.name, self.source, self.near = name, source, tuple(near)
+
+
+class FilterError(UsageError):
+    """A filter or an order that cannot be read."""
+
+    def __init__(self, text: str, at: int, expected: str) -> None:
+        """at: the column of the first character that does not fit, from 0 on."""
+        shown, caret = _around(text, at)
+        super().__init__(
+            f"The filter cannot be read at column {at + 1}",
+            f"here should be {expected}:\n  {shown}\n  {' ' * caret}^\n",
+            "docs/filters.md has the grammar.",
+        )
+        self.args = (text, at, expected)
+        self.text, self.at, self.expected = text, at, expected
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}{self.mend}"
+
+
+def _around(text: str, at: int) -> tuple[str, int]:
+    """Return text near a place, on one line, and where in it the place is."""
+    start = max(0, at - 60)
+    return "".join(char if char.isprintable() else " " for char in text[start : at + 40]), at - start
 
 
 class NotInitialized(DisttrackError):

@@ -20,6 +20,7 @@ import click
 
 from disttrack.cli.output import count, printable, strict, to_json
 from disttrack.cli.reading import as_json, in_directory, opened_root
+from disttrack.exchange.tables import check_parquet, write_parquet
 from disttrack.query.history import Value, long_form
 
 __all__ = ["COLUMNS", "as_csv", "as_jsonl", "csv_row", "export", "replaced"]
@@ -27,7 +28,8 @@ __all__ = ["COLUMNS", "as_csv", "as_jsonl", "csv_row", "export", "replaced"]
 COLUMNS = ("run", "rank", "attempt", "step", "time", "key", "value", "type")
 _ROWS_AT_ONCE = 2_000  # written with one call: enough that the call costs nothing, little to hold
 
-Format = Literal["jsonl", "csv"]
+Format = Literal["jsonl", "csv", "parquet"]
+_ENDINGS: dict[str, Format] = {".csv": "csv", ".parquet": "parquet"}
 
 
 def _names(_context: click.Context, _parameter: click.Parameter, text: str | None) -> list[str] | None:
@@ -45,11 +47,15 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.command()
 @click.argument("run_id", metavar="ID")
 @click.option(
-    "--format", "form", type=click.Choice(["jsonl", "csv"]), help="How to write (default: as FILE ends, else jsonl)."
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "parquet"]),
+    help="How to write (default: as FILE ends, else jsonl).",
 )
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE, which appears once it is whole (default: stdout).")
 @click.option("--keys", metavar="a,b", callback=_names, help="Only these metrics; quote one with a comma as in csv.")
 @click.option("--ranks", metavar="0,1", callback=_numbers, help="Only these ranks.")
+@click.option("--superseded", is_flag=True, help="Also the values that a later attempt has gone over again.")
 @as_json("The same as --format jsonl.")
 @in_directory
 def export(
@@ -58,23 +64,29 @@ def export(
     output: str | None,
     keys: list[str] | None,
     ranks: list[int] | None,
+    superseded: bool,
     json: bool,
     directory: str | None,
 ) -> None:
-    """Write every value a run logged, as jsonl or csv.
+    """Write every value a run logged, as jsonl, csv or parquet.
 
     In long form: one value a line, with its run, rank, attempt, step and time.
     """
-    if json and form == "csv":
-        raise click.UsageError("--json means --format jsonl; it cannot be used with --format csv.")
+    if json and form not in (None, "jsonl"):
+        raise click.UsageError(f"--json means --format jsonl; it cannot be used with --format {form}.")
+    to_stdout = output is None or output == "-"
     if form is None:
-        form = "csv" if not json and output is not None and output.lower().endswith(".csv") else "jsonl"
-    values = long_form(opened_root(directory), run_id, keys=keys, ranks=ranks)
-    if output is None or output == "-":
+        form = "jsonl" if json or output is None else _ENDINGS.get(Path(output).suffix.lower(), "jsonl")
+    if form == "parquet":
+        if to_stdout:
+            raise click.UsageError("Parquet is not written to standard output: name a file with -o FILE.")
+        check_parquet()
+    values = long_form(opened_root(directory), run_id, keys=keys, ranks=ranks, superseded=superseded)
+    if output is None or to_stdout:
         written = _write(values, form, sys.stdout.buffer)
     else:
         with replaced(Path(output)) as file:
-            written = _write(values, form, file)
+            written = write_parquet(values, file) if form == "parquet" else _write(values, form, file)
         click.echo(f"Wrote {count(written.total(), 'value')} to {printable(output)}.", err=True)
     missing = [key for key in keys or [] if key not in written]
     if missing:

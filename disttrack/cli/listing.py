@@ -1,8 +1,9 @@
-"""The verbs that show runs: ls, show and ranks."""
+"""The verbs that show runs: ls, show, ranks and compare."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,32 +11,68 @@ from pathlib import Path
 
 import click
 
-from disttrack.cli.output import day_time, duration, figure, printable, say_json
+from disttrack.cli.output import count, day_time, duration, figure, printable, say_json
 from disttrack.cli.reading import as_json, in_directory, opened_root
-from disttrack.cli.reports import comparison_report, run_report, state_colour
-from disttrack.cli.shapes import comparison_shape, detail_shape, run_shape
+from disttrack.cli.reports import comparison_report, damage_sentence, run_report, runs_report, state_colour
+from disttrack.cli.shapes import comparison_shape, detail_shape, run_shape, runs_shape
 from disttrack.cli.tables import Column, Terminal, table, without
+from disttrack.query.comparing import compare_runs
+from disttrack.query.listing import check_search, list_runs
 from disttrack.query.ranks import compare_ranks
-from disttrack.query.runs import RunRow, list_runs, show_run
+from disttrack.query.runs import RunRow, show_run
 
-__all__ = ["ls", "ranks", "run_table", "show"]
+__all__ = ["compare", "ls", "ranks", "run_table", "show"]
 
+_NEGATED = re.compile(r"-[^-].*[:=<>]", re.DOTALL)
+_WITH_VALUE = ("--project", "--order", "--dir", "-n")
 _SUMMARY_COLUMNS = 3
 _NAMED_PROJECTS = 5
 
 
-@click.command()
+class _Filtered(click.Command):
+    """A command that takes `-tag:bad` as an argument, a filter's term, and not as the options -t, -a, -g."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        before = ["", *args]
+        return super().parse_args(
+            ctx,
+            [
+                f" {arg}" if _NEGATED.match(arg) and last not in _WITH_VALUE else arg
+                for arg, last in zip(args, before, strict=False)
+            ],
+        )
+
+
+@click.command(cls=_Filtered)
+@click.argument("filters", metavar="[FILTER]...", nargs=-1)
 @click.option("--project", metavar="P", help="Only the runs of this project.")
-@click.option("-n", "limit", metavar="N", type=click.IntRange(min=1), help="Only the N newest runs.")
+@click.option("--order", metavar="FIELD", help="The least of FIELD first; -FIELD: the greatest (default: -created).")
+@click.option("-n", "limit", metavar="N", type=click.IntRange(min=1), help="Only the first N of them.")
 @click.option("--archived", is_flag=True, help="Also those that were put away.")
 @as_json()
 @in_directory
-def ls(project: str | None, limit: int | None, archived: bool, json: bool, directory: str | None) -> None:
-    """List the runs, newest first."""
+def ls(
+    filters: tuple[str, ...],
+    project: str | None,
+    order: str | None,
+    limit: int | None,
+    archived: bool,
+    json: bool,
+    directory: str | None,
+) -> None:
+    """List the runs, newest first.
+
+    FILTER: what they must be, as state:finished 'loss<1' lr:3e-4 rank:5 -tag:bad (docs/filters.md).
+    """
+    wanted = " ".join(filters)
+    check_search(wanted, order)
     root = opened_root(directory)
-    found = list_runs(root, project=project, limit=limit, archived=archived) if root.is_dir() else []
+    found = list_runs(root, project, limit, wanted, order, archived=archived) if root.is_dir() else []
     if not found:
-        click.echo(_nothing_there(root, project), err=True)
+        click.echo(_nothing_there(root, project, wanted), err=True)
+    for run in found:
+        if run.damage:
+            click.echo(f"{printable(run.project)}/{printable(run.id)}: {damage_sentence(run.damage)}.", err=True)
     if json:
         say_json([run_shape(run) for run in found])
     elif found:
@@ -70,6 +107,21 @@ def ranks(run_id: str, metric: str | None, json: bool, directory: str | None) ->
         say_json(comparison_shape(comparison))
     else:
         _say(comparison_report(comparison, _terminal()))
+
+
+@click.command()
+@click.argument("run_ids", metavar="ID ID [ID]...", nargs=-1)
+@as_json()
+@in_directory
+def compare(run_ids: tuple[str, ...], json: bool, directory: str | None) -> None:
+    """Set runs side by side: where their configs differ, and how they ended."""
+    if len(run_ids) < 2:
+        raise click.UsageError("Name the runs to compare: two or more.")
+    compared = compare_runs(opened_root(directory), run_ids)
+    if json:
+        say_json(runs_shape(compared))
+    else:
+        _say(runs_report(compared, _terminal()))
 
 
 def run_table(runs: Sequence[RunRow], terminal: Terminal) -> Iterator[str]:
@@ -119,7 +171,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _nothing_there(root: Path, project: str | None) -> str:
+def _nothing_there(root: Path, project: str | None, filters: str = "") -> str:
     """Return where was looked, how to look elsewhere, and how to start a run."""
     where = printable(str(root))
     start = "Start a run with `run = disttrack.init(project='my-project')`"
@@ -127,6 +179,8 @@ def _nothing_there(root: Path, project: str | None) -> str:
         return (
             f"No runs: {where} does not exist. {start}, or name the directory it lies in with --dir (or DISTTRACK_DIR)."
         )
+    if filters.strip() and (others := len(list_runs(root, project))):
+        return f"None of {count(others, 'run')} in {where} passes the filter: {printable(filters.strip())}"
     projects = sorted({run.project for run in list_runs(root)}) if project is not None else []
     if projects:
         return f"No runs of project {project!r} in {where}. There are runs of {_named(projects)}."

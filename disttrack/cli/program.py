@@ -12,7 +12,7 @@ from typing import NamedTuple
 import click
 
 from disttrack.cli.output import printable
-from disttrack.errors import DisttrackError, UsageError
+from disttrack.errors import DisttrackError, FilterError, UsageError
 
 __all__ = ["FAILED", "INTERRUPTED", "NOBODY_READS", "USAGE", "VERBS", "Verb", "main", "program"]
 
@@ -31,13 +31,14 @@ VERBS = {
     "ls": Verb("listing", "List the runs, newest first."),
     "show": Verb("listing", "Show one run: config, summary, ranks, and what became of its records."),
     "ranks": Verb("listing", "Compare the ranks of a run: who is slow, behind or gone."),
+    "compare": Verb("listing", "Set runs side by side: where their configs differ, and how they ended."),
     "tag": Verb("editing", "Add tags to a run, or take them away."),
     "note": Verb("editing", "Write a run's notes."),
     "rename": Verb("editing", "Give a run another name."),
     "archive": Verb("editing", "Put a run away, out of lists; nothing of it is lost."),
     "rm": Verb("editing", "Delete runs; without --yes only say which."),
     "restore": Verb("editing", "Undo the deletion of a run."),
-    "export": Verb("exporting", "Write every value a run logged, as jsonl or csv."),
+    "export": Verb("exporting", "Write every value a run logged, as jsonl, csv or parquet."),
 }
 
 
@@ -78,7 +79,9 @@ class _Program(click.Group):
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
         except DisttrackError as error:
-            click.echo(f"Error: {printable(str(error))}", err=True)
+            # A filter is shown with a mark below the place that cannot be read, which takes lines of its own.
+            lines = str(error).split("\n") if isinstance(error, FilterError) else [str(error)]
+            click.echo("Error: " + "\n".join(map(printable, lines)), err=True)
             ctx.exit(USAGE if isinstance(error, UsageError) else FAILED)
         except OSError as error:
             what = str(error) if error.filename is None else f"{error.filename}: {error.strerror}"

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
 
 import click
 from rich.cells import cell_len
 
 from disttrack.cli.output import age, count, day_time, duration, exact, figure, printable
 from disttrack.cli.tables import Column, Terminal, table, without
+from disttrack.query.comparing import RunsCompared, leaves
 from disttrack.query.ranks import RankComparison, RankPace
 from disttrack.query.runs import RankRow, RunDetail, RunReceipt
 
-__all__ = ["comparison_report", "run_report", "state_colour"]
+__all__ = ["comparison_report", "damage_sentence", "run_report", "runs_report", "state_colour"]
 
 NOTABLE_SKEW = 1.1  # 10 % above the median rank: below that, ranks of a healthy job differ too (facts/ui.md)
 _NAMED_RANKS = 8  # more are counted, not named
@@ -94,6 +94,14 @@ def receipt_sentence(receipt: RunReceipt) -> str:
     return told
 
 
+def damage_sentence(damage: int) -> str:
+    """Return what damage to a run's log means."""
+    return (
+        f"{count(damage, 'place')} in its log cannot be read; what was there is missing, unless another copy of it "
+        f"was found"
+    )
+
+
 def _labels(run: RunDetail) -> Iterator[str]:
     labels = [("group", run.group), ("job type", run.job_type), ("tags", ", ".join(run.tags)), ("notes", run.notes)]
     for label, text in labels:
@@ -102,20 +110,14 @@ def _labels(run: RunDetail) -> Iterator[str]:
             yield f"  {label:<9} {printable(first)}".rstrip()
             yield from (f"  {'':<9} {printable(line)}".rstrip() for line in more)
     yield f"  records   {receipt_sentence(run.receipt)}"
+    if run.damage:
+        yield f"  damage    {damage_sentence(run.damage)}"
 
 
 def _config(config: Mapping[str, object]) -> Iterator[str]:
-    leaves = [(printable(key), exact(value)) for key, value in _leaves(config, "")]
-    width = max((cell_len(key) for key, _ in leaves), default=0)
-    yield from (f"  {key}{' ' * (width - cell_len(key))}  {value}".rstrip() for key, value in leaves)
-
-
-def _leaves(values: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(cast("Mapping[str, object]", value), f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+    lines = [(printable(key), exact(value)) for key, value in leaves(config)]
+    width = max((cell_len(key) for key, _ in lines), default=0)
+    yield from (f"  {key}{' ' * (width - cell_len(key))}  {value}".rstrip() for key, value in lines)
 
 
 def _summary(run: RunDetail, terminal: Terminal) -> Iterator[str]:
@@ -231,6 +233,49 @@ def _verdict(comparison: RankComparison, worst: RankPace | None, what: str) -> s
     word = "the slowest" if comparison.metric is None else "the highest"
     node = f" on {printable(worst.node)}" if worst.node else ""
     return f"Rank {worst.rank}{node} is {word}: {worst.skew:.2f}x the median rank in {what}."
+
+
+def runs_report(compared: RunsCompared, terminal: Terminal) -> Iterator[str]:
+    """Yield the lines of `compare`: a column for each run."""
+    titles = [printable(run.id) for run in compared.runs]
+    yield from _beside(
+        "RUN",
+        titles,
+        [
+            ("name", [printable(run.name) for run in compared.runs]),
+            ("project", [printable(run.project) for run in compared.runs]),
+            ("state", [run.state for run in compared.runs]),
+            ("ranks", [f"{run.ranks_joined}/{run.world_size}" for run in compared.runs]),
+            ("attempt", [str(run.attempt) for run in compared.runs]),
+            ("created", [day_time(run.created_at) for run in compared.runs]),
+            ("duration", [duration(run.duration_s) for run in compared.runs]),
+            ("logged", [figure(run.receipt.logged) for run in compared.runs]),
+            ("stored", [figure(run.receipt.stored) for run in compared.runs]),
+            ("pending", [figure(run.receipt.pending) for run in compared.runs]),
+            ("dropped", [figure(run.receipt.dropped) for run in compared.runs]),
+        ],
+        terminal,
+    )
+    if compared.config or compared.same_config:
+        same = f"{len(compared.config)} differ, {len(compared.same_config)} the same"
+        yield from ("", f"{_bold('Config', terminal)}: {same}")
+        rows = [
+            (printable(key), ["-" if value is None else exact(value) for value in values])
+            for key, values in compared.config.items()
+        ]
+        if rows:
+            yield from _beside("KEY", titles, rows, terminal)
+    if compared.summary:
+        yield from ("", _bold("Summary", terminal))
+        rows = [(printable(key), [figure(value) for value in values]) for key, values in compared.summary.items()]
+        yield from _beside("KEY", titles, rows, terminal)
+
+
+def _beside(
+    heading: str, titles: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], terminal: Terminal
+) -> Iterator[str]:
+    columns = [Column(heading, least=8), *(Column(title, right=True, least=8) for title in titles)]
+    yield from table(columns, [[name, *cells] for name, cells in rows], terminal, indent=2)
 
 
 def _bold(text: str, terminal: Terminal) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from disttrack.cli.output import iso
+from disttrack.query.comparing import RunsCompared
 from disttrack.query.ranks import RankComparison
 from disttrack.query.runs import RunDetail, RunRow
 
-__all__ = ["comparison_shape", "detail_shape", "run_shape"]
+__all__ = ["comparison_shape", "detail_shape", "run_shape", "runs_shape"]
 
 
 def run_shape(run: RunRow) -> dict[str, object]:
@@ -31,6 +32,7 @@ def run_shape(run: RunRow) -> dict[str, object]:
         "notes": run.notes,
         "summary": run.summary,
         "archived": run.archived,
+        "damage": run.damage,
     }
 
 
@@ -42,6 +44,22 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
         "receipt": asdict(run.receipt),
+    }
+
+
+def runs_shape(compared: RunsCompared) -> dict[str, object]:
+    """Return what `compare --json` prints."""
+    return {
+        "runs": [
+            {
+                **{name: value for name, value in run_shape(run).items() if name != "summary"},
+                "receipt": asdict(run.receipt),
+            }
+            for run in compared.runs
+        ],
+        "config": compared.config,
+        "same_config": compared.same_config,
+        "summary": compared.summary,
     }
 
 

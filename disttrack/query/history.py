@@ -18,6 +18,7 @@ from disttrack.index.queries import Vanished
 from disttrack.query.members import Member
 from disttrack.query.reader import Reader
 from disttrack.query.selection import RankChoice, blocks_with, chosen
+from disttrack.query.superseded import cuts
 
 __all__ = ["Value", "ValueType", "long_form", "values_of"]
 
@@ -64,32 +65,43 @@ _Blocks = Sequence[tuple[Block, tuple[str, ...]]]
 
 
 def long_form(
-    root: Path, run_id: str, keys: Collection[str] | None = None, ranks: RankChoice = None
+    root: Path,
+    run_id: str,
+    keys: Collection[str] | None = None,
+    ranks: RankChoice = None,
+    superseded: bool = False,
 ) -> Iterator[Value]:
     """Yield every value of a run by rank, attempt, source and step; of one step in the order they were logged.
 
     Where a source logged a key at a step again, the later call's value stands. keys, ranks: only these.
+    superseded: also the values that a later attempt has gone over again (query/superseded.py).
     Raises RunNotFound (also where the run is removed while it is read) or UnsupportedFormat.
     """
     with Reader(root) as reader:
         snapshot = reader.snapshot(run_id)
         try:
-            yield from values_of(snapshot, keys, ranks)
+            yield from values_of(snapshot, keys, ranks, superseded=superseded)
         except Vanished:
             raise RunNotFound(run_id, root) from None
 
 
 def values_of(
-    snapshot: Snapshot, keys: Collection[str] | None, ranks: RankChoice, pass_values: int = PASS_VALUES
+    snapshot: Snapshot,
+    keys: Collection[str] | None,
+    ranks: RankChoice,
+    pass_values: int = PASS_VALUES,
+    *,
+    superseded: bool = False,
 ) -> Iterator[Value]:
     """Yield the values of a snapshot as long_form does, reading its blocks once for every pass_values of them."""
     blocks = blocks_with(snapshot, keys)
     slices = _slices(blocks)
+    ends = {} if superseded else cuts(snapshot)
     units = [
         unit
         for member in chosen(snapshot, ranks)
         if member.src in slices
-        for unit in _units(member, blocks, slices[member.src], pass_values)
+        for unit in _units(member, blocks, slices[member.src], ends.get(member.attempt), pass_values)
     ]
     run_id = snapshot.record.run_id
     for batch in _batches(units, pass_values):
@@ -110,17 +122,17 @@ def _slices(blocks: _Blocks) -> _Slices:
 
 
 def _units(
-    member: Member, blocks: _Blocks, slices: Sequence[tuple[int, int, int]], pass_values: int
+    member: Member, blocks: _Blocks, slices: Sequence[tuple[int, int, int]], cut: int | None, pass_values: int
 ) -> Iterator[_Unit]:
-    """Yield a source's rows as one unit, or as several by step where that would be too much at a time."""
+    """Yield a source's rows below step cut as one unit, or as several by step where that were too much at a time."""
     size = sum((end - start) * len(blocks[number][1]) for number, start, end in slices)
     if size <= pass_values:
-        yield _Unit(member, None, None, size)
+        yield _Unit(member, None, cut, size)
         return
     steps = np.sort(np.concatenate([blocks[number][0].places().step[start:end] for number, start, end in slices]))
     rows = max(1, len(steps) * pass_values // size)
-    cuts = sorted(set(steps[rows::rows].tolist()) - {int(steps[0])})
-    for first, end in zip([None, *cuts], [*cuts, None], strict=True):
+    bounds = sorted(step for step in set(steps[rows::rows].tolist()) - {int(steps[0])} if cut is None or step < cut)
+    for first, end in zip([None, *bounds], [*bounds, cut], strict=True):
         yield _Unit(member, first, end, rows * size // len(steps))
 
 

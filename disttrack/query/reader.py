@@ -38,6 +38,10 @@ class Reader:
         """Let go of the index; nothing may be asked afterwards."""
         self._index.close()
 
+    def catch_up(self) -> None:
+        """Bring the index up with the run logs, for several snapshots of runs that were found already."""
+        self._index.catch_up()
+
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return the runs that lists show, in no order: neither aliases of others nor those nothing is known of."""
         self._index.catch_up()
@@ -89,3 +93,7 @@ class Reader:
             return self._index.snapshot(self.find(wanted))
         except Vanished:
             raise RunNotFound(wanted, self.root) from None
+
+    def snapshot_of(self, record: RunRecord) -> Snapshot:
+        """Return a run that was found already with its rows, as of now; raise Vanished where it is gone."""
+        return self._index.snapshot(record)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from disttrack.index.queries import RunRecord
@@ -32,7 +31,6 @@ __all__ = [
     "Spread",
     "created_s",
     "detail_of",
-    "list_runs",
     "newest_first",
     "rank_rows",
     "row_of",
@@ -75,7 +73,8 @@ class RunRow:
     tags: list[str]
     notes: str | None
     summary: dict[str, object]
-    archived: bool
+    archived: bool = field(default=False, kw_only=True)  # put away, out of lists
+    damage: int = field(default=0, kw_only=True)  # places of its log that cannot be read
 
 
 @dataclass(frozen=True)
@@ -86,20 +85,6 @@ class RunDetail(RunRow):
     summary_ranks: dict[str, Spread]
     ranks: list[RankRow]
     receipt: RunReceipt
-
-
-def list_runs(
-    root: Path, project: str | None = None, limit: int | None = None, *, archived: bool = False
-) -> list[RunRow]:
-    """Return the runs of a root, newest first: at most limit of them, and only one project's where it is given.
-
-    archived: also those that somebody put away.
-    """
-    with Reader(root) as reader:
-        records = newest_first(reader.runs(project))
-    observer = Observer.here(root)
-    rows = (row_of(record, observer) for record in records)
-    return list(islice((row for row in rows if archived or not row.archived), limit))
 
 
 def show_run(root: Path, run_id: str) -> RunDetail:
@@ -174,6 +159,7 @@ def _row(record: RunRecord, everybody: list[Member], team: Team, observer: Obser
         notes=labels.notes,
         summary=merged_summary(by_precedence(everybody)),
         archived=labels.archived,
+        damage=record.facts.damage + sum(member.source.damage for member in everybody),
     )
 
 

@@ -151,7 +151,7 @@ def test_ls_prints_what_other_tools_rely_on(root: Path) -> None:
     (run,) = answer("ls", "--json")
     assert list(run) == [
         *("id", "entity", "project", "name", "group", "job_type", "state", "world_size", "ranks_joined", "attempt"),
-        *("created_at", "ended_at", "duration_s", "tags", "notes", "summary", "archived"),
+        *("created_at", "ended_at", "duration_s", "tags", "notes", "summary", "archived", "damage"),
     ]
     assert (run["id"], run["state"], run["world_size"], run["ranks_joined"]) == ("ab12cd34", "crashed", 3, 2)
     assert run["created_at"] == "2023-11-14T22:13:20.000Z"
@@ -319,3 +319,63 @@ def test_what_a_dead_process_left_is_brought_home_first_and_said_so(tmp_path: Pa
     assert done.stderr == f"Brought home 5 records of 1 dead rank into demo/{run['id']}. {ORPHAN}\n"
     assert len(cli("export", run["id"]).stdout.splitlines()) == 5
     assert cli("ls").stderr == ""
+
+
+def test_ls_takes_filters_and_an_order(tmp_path: Path) -> None:
+    root = tmp_path / "disttrack-runs"
+    for number in range(3):
+        finished_run(root, [(0, {"loss": float(number)})], f"run{number}", name=f"try-{number}")
+
+    def ids(*arguments: str) -> list[str]:
+        return [run["id"] for run in answer("ls", "--json", *arguments)]
+
+    assert ids("loss<2", "--order", "-loss") == ids("loss<2 state:finished", "--order=-loss") == ["run1", "run0"]
+    assert ids("-name:try-0", "--order=loss", "--project", "demo") == ["run1", "run2"]
+    assert ids("-loss>0", "-n", "1") == ["run0"]
+    assert "None of 3 runs" in cli("ls", "loss>5").stderr
+    refused = cli("ls", "loss<1", "state:crashd", code=2)
+    assert refused.stdout == ""
+    assert "\n  loss<1 state:crashd\n               ^\n" in refused.stderr
+    assert "did you mean crashed?" in refused.stderr
+    assert "FIELD" in cli("ls", "--help").stdout
+    assert "one field" in cli("ls", "--order", "a b", code=2).stderr
+
+
+def test_runs_are_compared_side_by_side(tmp_path: Path) -> None:
+    root = tmp_path / "disttrack-runs"
+    for number in range(2):
+        log, process = RunLog(root, run_id=f"run{number}", name=f"try-{number}"), process_of()
+        process.config(lr=0.1 * (number + 1), model={"width": 64, "depth": number}, seed=1)
+        process.row({"loss": 1.5 + number, **({"only": 3} if number else {})}, 0)
+        process.end(number)
+        log.commit_all(process)
+        log.end()
+        log.close()
+    compared = answer("compare", "run0", "demo/run1", "--json")
+    assert [(run["id"], run["state"], run["receipt"]["stored"]) for run in compared["runs"]] == [
+        ("run0", "finished", 2),
+        ("run1", "failed", 2),
+    ]
+    assert compared["config"] == {"lr": [0.1, 0.2], "model.depth": [0, 1]}
+    assert compared["same_config"] == ["model.width", "seed"]
+    assert compared["summary"] == {"loss": [1.5, 2.5], "only": [None, 3]}
+    lines = [line.split() for line in cli("compare", "run0", "run1").stdout.splitlines()]
+    assert ["RUN", "run0", "run1"] in lines
+    assert ["state", "finished", "failed"] in lines
+    assert ["model.depth", "0", "1"] in lines
+    assert ["only", "-", "3"] in lines
+    assert "Config: 2 differ, 2 the same".split() in lines
+    assert "two or more" in cli("compare", "run0", code=2).stderr
+    assert "No run 'nobody'" in cli("compare", "run0", "nobody", code=1).stderr
+
+
+def test_a_damaged_log_is_named_by_ls_and_show(tmp_path: Path) -> None:
+    log = finished_run(tmp_path / "disttrack-runs", [(step, {"loss": float(step)}) for step in range(50)])
+    (segment,) = log.log.iterdir()
+    data = bytearray(segment.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    segment.write_bytes(data)
+    (run,) = answer("ls", "--json")
+    assert run["damage"] == answer("show", "run1", "--json")["damage"] == 1
+    assert "demo/run1: 1 place in its log cannot be read" in cli("ls").stderr
+    assert "damage    1 place in its log cannot be read" in cli("show", "run1").stdout

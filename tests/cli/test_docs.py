@@ -12,6 +12,7 @@ import pytest
 
 from disttrack.cli.exporting import COLUMNS
 from disttrack.cli.program import VERBS, program
+from disttrack.query.comparing import RunsCompared
 from disttrack.query.ranks import RankComparison, RankPace
 from disttrack.query.runs import RankRow, RunDetail, RunReceipt, RunRow, Spread
 
@@ -72,6 +73,7 @@ def test_every_option_says_what_it_is_for(verb: str) -> None:
         ("show", Spread),
         ("ranks", RankPace),
         ("ranks", RankComparison),
+        ("compare", RunsCompared),
     ],
 )
 def test_every_field_of_the_json_is_described(verb: str, shape: type) -> None:

@@ -66,7 +66,7 @@ def test_values_come_by_rank_attempt_source_and_step(tmp_path: Path, reader: Rea
             process.row({"loss": process.time_us % 7 + step / 8}, step)
     log.commit_all(high, again, helper, low)
     log.close()
-    assert [place[:3] for place in told(values_of(snapshot(reader), None, None))] == [
+    assert [place[:3] for place in told(values_of(snapshot(reader), None, None, superseded=True))] == [
         *[(0, 0, 1), (0, 0, 3)],
         *[(0, 0, 0), (0, 0, 1)],  # the helper's: under its parent's rank, not mixed with its rows
         (0, 1, 1),

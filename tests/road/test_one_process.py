@@ -194,7 +194,8 @@ def test_the_same_id_again_is_the_next_attempt_and_overwrites_nothing(site: Site
     assert "attempt 1" in site.python(script)
     run = site.only_run()
     assert (run["id"], run["attempt"], run["state"]) == ("same", 1, "finished")
-    assert sorted(row["attempt"] for row in site.export("same")) == [0, 1]
+    assert sorted(row["attempt"] for row in site.export("same", "--superseded")) == [0, 1]
+    assert [row["attempt"] for row in site.export("same")] == [1]
 
 
 def test_disabled_mode_writes_nothing(site: Site) -> None:

@@ -95,11 +95,12 @@ def test_a_restart_by_torchrun_is_the_next_attempt_of_the_same_run(site: Site) -
     )
     run = site.only_run()
     assert (run["state"], run["attempt"], run["ranks_joined"]) == ("finished", 1, 2)
-    rows = site.export(run["id"])
+    rows = site.export(run["id"], "--superseded")
     assert sorted({(row["rank"], row["attempt"], row["value"]) for row in rows}) == [
         (rank, attempt, attempt) for rank in range(2) for attempt in range(2)
     ]
     assert len(rows) == 40
+    assert [row["attempt"] for row in site.export(run["id"])] == [1] * 20
 
 
 @pytest.mark.real(timeout_s=120)

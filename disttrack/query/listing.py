@@ -1,0 +1,79 @@
+"""Which runs, and in which order: what `disttrack ls` and Api.runs share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from disttrack.query.matching import Matcher, Subject, in_order
+from disttrack.query.members import Observer
+from disttrack.query.reader import Reader
+from disttrack.query.runs import RunRow, newest_first
+from disttrack.query.wide import EXACT, Array
+
+__all__ = ["check_search", "find_runs", "list_runs", "run_table"]
+
+
+def list_runs(
+    root: Path,
+    project: str | None = None,
+    limit: int | None = None,
+    filters: str = "",
+    order: str | None = None,
+    *,
+    archived: bool = False,
+) -> list[RunRow]:
+    """Return the runs of a root that pass the filters, newest first or in the order of a field: at most limit of them.
+
+    archived: also those that somebody put away. Raises FilterError where filters or order cannot be read.
+    """
+    with Reader(root) as reader:
+        return [run.row for run in find_runs(reader, project, filters, order, archived=archived)[:limit]]
+
+
+def find_runs(
+    reader: Reader, project: str | None, filters: str, order: str | None, *, archived: bool = False
+) -> list[Subject]:
+    """Return the runs that pass the filters, newest first or in the order of a field; raise FilterError."""
+    passes = check_search(filters, order)
+    observer = Observer.here(reader.root)
+    runs = [Subject(record, observer) for record in newest_first(reader.runs(project))]
+    if not archived:
+        runs = [run for run in runs if not (run.record.facts.edits and run.row.archived)]
+    if filters:
+        runs = [run for run in runs if passes(run)]
+    return runs if order is None else in_order(runs, order)
+
+
+def check_search(filters: str, order: str | None) -> Matcher:
+    """Return what says whether a run passes; raise FilterError, before anything is read."""
+    if order is not None:
+        in_order([], order)
+    return Matcher(filters)
+
+
+def run_table(runs: Sequence[Subject]) -> dict[str, Array]:
+    """Return a row for each run: its fields, then config.KEY and summary.KEY for each key that any of them has."""
+    fields = [name for name in (field.name for field in dataclasses.fields(RunRow)) if name != "summary"]
+    columns: dict[str, list[object]] = {name: [getattr(run.row, name) for run in runs] for name in fields}
+    for prefix, values in (
+        ("config", [run.config for run in runs]),
+        ("summary", [run.row.summary for run in runs]),
+    ):
+        for key in dict.fromkeys(key for mapping in values for key in mapping):
+            columns[f"{prefix}.{key}"] = [mapping.get(key) for mapping in values]
+    return {name: _column(values) for name, values in columns.items()}
+
+
+def _column(values: Sequence[object]) -> Array:
+    """Return values as int64 where all are ints, float64 where all that are there are numbers, else as objects."""
+    kinds = {type(value) for value in values}
+    exact = all(not isinstance(value, int) or abs(value) <= EXACT for value in values)
+    if kinds == {int} and exact:
+        return np.array(values, np.int64)
+    if float in kinds and kinds <= {int, float, type(None)} and exact:
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+    return np.fromiter(values, np.object_, len(values))
