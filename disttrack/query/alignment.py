@@ -25,9 +25,9 @@ def aligned(wide: Wide, x: str, how: RankAggregate) -> tuple[dict[str, Array], d
     two ranks linearly. Where a rank has several rows at x, that of its newest attempt counts, and of a rank and its
     helpers the rank's own. Missing values and NaN are left out; where no rank has any, NaN. Text is no column.
     """
-    place: Array = wide.axes[x] if x in wide.axes else as_numbers(wide.keys[x])
+    place: Array = wide.axes["step"] if x == "step" else as_numbers(wide.keys[x])
     rank, attempt = wide.axes["rank"], wide.axes["attempt"]
-    order = np.lexsort((wide.owner, -attempt, rank, place))
+    order = _order(place, rank, attempt, wide.owner)
     place, rank = place[order], rank[order]
     begins = _begins(place)
     starts = np.flatnonzero(begins)
@@ -44,6 +44,18 @@ def aligned(wide: Wide, x: str, how: RankAggregate) -> tuple[dict[str, Array], d
         there = there[~again]
         columns.update(_aggregated(key, values[there], group[there], len(starts), how))
     return first, columns
+
+
+def _order(place: Array, rank: Array, attempt: Array, owner: Ints) -> Ints:
+    """Return how to sort rows by place and rank; of one rank the newest attempt's first, and in it the oldest source's.
+
+    Rows come by owner, that is by rank, attempt and source: of one attempt, they have but to be sorted by place.
+    """
+    if not len(place) or (attempt != attempt[0]).any():
+        return np.lexsort((owner, -attempt, rank, place)).astype(np.int64)
+    if place.dtype == np.int64 and int(place.max()) - int(place.min()) < 1 << 16:
+        place = (place - place.min()).astype(np.uint16)  # a radix sort
+    return np.argsort(place, kind="stable").astype(np.int64)
 
 
 def as_numbers(column: Array) -> Floats:

@@ -13,9 +13,9 @@ from typing import Literal, cast, get_args
 from disttrack.errors import FilterError
 from disttrack.index.queries import RunRecord
 from disttrack.query.filters import All, Comparison, Field, Node, Not, Value, field_of, parse
-from disttrack.query.members import Observer, RunState, members, newest_team
-from disttrack.query.runs import RunRow, row_of
-from disttrack.query.summaries import by_precedence, merged_config
+from disttrack.query.members import Member, Observer, RunState, members, newest_team
+from disttrack.query.runs import RunRow, created_s, row_of
+from disttrack.query.summaries import by_precedence, merged_config, merged_summary
 
 __all__ = ["PROPERTIES", "Matcher", "Subject", "in_order"]
 
@@ -36,27 +36,36 @@ class Subject:
         return row_of(self.record, self._observer)
 
     @cached_property
+    def _members(self) -> list[Member]:
+        return members(self.record)
+
+    @cached_property
+    def summary(self) -> dict[str, object]:
+        """The run's summary: for this alone, its state need not be found out."""
+        return merged_summary(by_precedence(self._members))
+
+    @cached_property
     def config(self) -> dict[str, object]:
         """The run's config."""
-        return merged_config(by_precedence(members(self.record)))
+        return merged_config(by_precedence(self._members))
 
     @cached_property
     def ranks(self) -> list[int]:
         """The ranks that joined the newest attempt."""
-        return list(newest_team(members(self.record)).joined)
+        return list(newest_team(self._members).joined)
 
     @cached_property
     def nodes(self) -> list[str]:
         """The nodes these are on."""
-        joined = newest_team(members(self.record)).joined.values()
+        joined = newest_team(self._members).joined.values()
         return list(dict.fromkeys(source.join.host for source in joined if source.join is not None))
 
 
 #: By field: what kind it is, and its values in a run. A comparison holds where it does for any of them.
 PROPERTIES: dict[str, tuple[Kind, Callable[[Subject], Iterable[object]]]] = {
-    "id": ("text", lambda run: [run.row.id]),
+    "id": ("text", lambda run: [run.record.run_id]),
     "name": ("text", lambda run: [run.row.name]),
-    "project": ("text", lambda run: [run.row.project]),
+    "project": ("text", lambda run: [run.record.project]),
     "group": ("text", lambda run: _known(run.row.group)),
     "job_type": ("text", lambda run: _known(run.row.job_type)),
     "state": ("state", lambda run: [run.row.state]),
@@ -64,7 +73,7 @@ PROPERTIES: dict[str, tuple[Kind, Callable[[Subject], Iterable[object]]]] = {
     "attempt": ("number", lambda run: [run.row.attempt]),
     "world_size": ("number", lambda run: [run.row.world_size]),
     "ranks_joined": ("number", lambda run: [run.row.ranks_joined]),
-    "created": ("time", lambda run: [run.row.created_at]),
+    "created": ("time", lambda run: [created_s(run.record)]),
     "ended": ("time", lambda run: _known(run.row.ended_at)),
     "duration_s": ("number", lambda run: [run.row.duration_s]),
     "rank": ("number", lambda run: run.ranks),
@@ -101,10 +110,10 @@ def _values_of(field: Field) -> Callable[[Subject], Iterable[object]]:
         return PROPERTIES[field.name][1]
     name = field.name
     if field.scope == "summary":
-        return lambda run: _looked_up(run.row.summary, name)
+        return lambda run: _looked_up(run.summary, name)
     if field.scope == "config":
         return lambda run: _looked_up(run.config, name)
-    return lambda run: _looked_up(run.row.summary, name) or _looked_up(run.config, name)
+    return lambda run: _looked_up(run.summary, name) or _looked_up(run.config, name)
 
 
 def _is_property(field: Field) -> bool:
@@ -171,7 +180,7 @@ def _equal_test(value: Value) -> _Test:
     if text == "*":
         return lambda _: True
     if "*" in text:
-        pattern = re.compile(".*".join(re.escape(part) for part in text.split("*")), re.DOTALL)
+        pattern = _pattern(text)
         return lambda given: isinstance(given, str) and pattern.fullmatch(given) is not None
     number = _as_number(text)
 
@@ -185,6 +194,12 @@ def _equal_test(value: Value) -> _Test:
         return given == text
 
     return test
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return a pattern in which * is any text; what lies between two is looked for once, so many cost no more."""
+    first, *between, last = map(re.escape, text.split("*"))
+    return re.compile(f"{first}{''.join(f'(?>.*?{part})' for part in between if part)}.*{last}", re.DOTALL)
 
 
 def _as_number(text: str) -> int | float | None:

@@ -74,7 +74,8 @@ def _rows(columns: Mapping[str, Array], rows: Ints) -> dict[str, Array]:
 
 def _along_metric(wide: Wide, x: str) -> Wide:
     """Return the rows that have a number for x, each source's by that."""
-    values = as_numbers(wide.keys.get(x, np.full(len(wide.owner), np.nan)))
+    wide.keys.setdefault(x, np.full(len(wide.owner), np.nan))  # nobody logged it
+    values = as_numbers(wide.keys[x])
     order = np.lexsort((values, wide.owner))
     return wide.rows(order[~np.isnan(values[order])].astype(np.int64))
 

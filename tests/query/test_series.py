@@ -94,6 +94,12 @@ def test_x_orders_rows_by_time_or_by_a_metric(root: Path, api: Api) -> None:
     assert (by_epoch["epoch"].tolist(), by_epoch["loss"].tolist()) == ([1.0, 2.0], [1.0, 0.0])
     assert list(by_epoch) == ["rank", "attempt", "step", "time", "loss", "epoch"]
     assert len(run.history(["loss"], x="unheard-of")["loss"]) == 0
+    assert table_of(run.history(x="unheard-of", rank_agg="mean"))["unheard-of"] == []
+    assert table_of(run.history(["loss"], x="epoch", rank_agg="mean")) == {
+        "epoch": [1.0, 2.0],
+        "ranks": [1, 1],
+        "loss": [1.0, 0.0],
+    }
 
 
 # Over ranks

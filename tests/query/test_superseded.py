@@ -62,6 +62,12 @@ def test_the_rank_that_went_back_furthest_cuts_for_all(tmp_path: Path, reader: R
     assert steps_of(reader) == [(0, 0), (0, 1), (1, 3), (0, 0), (0, 1), (1, 2)]
 
 
+def test_a_choice_of_no_rank_has_no_rows(tmp_path: Path, reader: Reader) -> None:
+    attempts_of(tmp_path, [[0, 1]], [[1]]).close()
+    assert len(wide_form(reader.snapshot("run1"), ranks=[])["step"]) == 0
+    assert wide_form(reader.snapshot("run1"), ranks=[0])["step"].tolist() == [0, 1]
+
+
 def test_an_attempt_that_logged_nothing_supersedes_nothing(tmp_path: Path, reader: Reader) -> None:
     attempts_of(tmp_path, [[0, 1]], [[]]).close()
     assert steps_of(reader) == [(0, 0), (0, 1)]
