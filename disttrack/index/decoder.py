@@ -161,7 +161,7 @@ class RunDecoder:
     def _take_entries(self, frame: Frame) -> None:
         """Take the entries of a DATA frame: at a row each, half a million of them a second."""
         streams, touched = self._streams, self.touched
-        data = memoryview(frame.payload)
+        data = frame.payload  # a slice of bytes is a copy, and yet made sooner than one of a memoryview
         size = len(data)
         table, start = entry_table(frame)
         for rank, length, incarnation, last in table:
@@ -173,11 +173,14 @@ class RunDecoder:
                 stream = self._stream(Incarnation(incarnation))
             if stream.hinted:
                 stream.facts.rank_hint = rank
-            touched.add(stream.src)
             if last - length == stream.next:  # nearly always
-                stream.waiting.append(data[start:end])
+                waiting = stream.waiting
+                if not waiting:
+                    touched.add(stream.src)
+                waiting.append(data[start:end])
                 stream.next = last
             else:
+                touched.add(stream.src)
                 stream.take(last, data[start:end])
             start = end
 

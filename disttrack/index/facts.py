@@ -215,7 +215,7 @@ def squeeze(facts: SourceFacts) -> bytes:
 
 def unsqueeze(data: bytes) -> SourceFacts:
     """Return what squeeze was given."""
-    return decode(zstd.decompress(data, _dictionary), SourceFacts)
+    return decode(zstd.ZstdDecompressor(_dictionary).decompress(data), SourceFacts)
 
 
 def _without_big_ints(value: object) -> object:

@@ -106,7 +106,7 @@ class Index:
         """Open the index anew where its file was deleted or is damaged, or where its root has come to be or gone."""
         if self._is_damaged.is_set():
             self._is_damaged.clear()
-            if self._file == _inode(self._path):  # else another process has made a new one
+            if self._path != MEMORY and self._file == _inode(self._path):  # else another process made a new one
                 remove(self._path)
             self._file = -1
         if self._has_root != self.root.is_dir() or self._file != _inode(self._path):

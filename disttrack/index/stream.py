@@ -51,11 +51,7 @@ class Stream:
         self._emit = emit
         self.waiting: list[bytes | memoryview] = []  # bytes that end at next: not decoded, not in the cover yet
         self.next = facts.cover.end
-
-    @property
-    def hinted(self) -> bool:
-        """Whether its rank is but the one that its entries name."""
-        return self.facts.join is None
+        self.hinted = facts.join is None  # its rank is but the one that its entries name
 
     def take(self, end: int, data: bytes | memoryview) -> None:
         """Take those bytes of [end - len(data), end) that were not taken yet."""
@@ -87,6 +83,7 @@ class Stream:
         newness = (admission.join.rank.settled, segment)
         if newness > facts.join_newness:
             facts.join, facts.join_newness = admission.join, newness
+            self.hinted = False
         facts.saw_time(admission.join.time_us)
 
     def _decode(self, data: bytes, begin: int) -> None:

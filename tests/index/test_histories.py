@@ -57,7 +57,7 @@ def histories(index: Index) -> Histories:
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(st.data())
 def test_any_interleaving_of_attempts_gives_the_history_a_plain_dict_gives(data: st.DataObject) -> None:
     everybody = data.draw(attempts())
