@@ -258,7 +258,12 @@ def test_a_reader_that_has_enough_ends_an_export_quietly(root: Path, many: str) 
 
 
 def test_ctrl_c_ends_with_130_and_no_traceback(root: Path, many: str) -> None:
-    with subprocess.Popen(command("export", many), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command("export", many),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # shells let background jobs ignore it
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()  # from now on it waits for room in the pipe
