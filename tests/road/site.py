@@ -22,6 +22,7 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.root = directory / "disttrack-runs"
+        self._started: list[subprocess.Popen[str]] = []
 
     def script(self, code: str, name: str = "train.py") -> Path:
         path = self.directory / name
@@ -30,7 +31,7 @@ class Site:
 
     def start(self, *command: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command in this directory; stdout and stderr come together."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [str(part) for part in command],
             cwd=self.directory,
             env={**os.environ, **(env or {})},
@@ -38,6 +39,15 @@ class Site:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what a failed test left running."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def run(self, *command: object, env: Mapping[str, str] | None = None, code: int = 0, limit_s: float = 120) -> str:
         """Run a command to its end and return what it printed; any other exit code than the one expected fails."""
