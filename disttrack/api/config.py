@@ -114,7 +114,7 @@ def _plain(value: Any) -> Any:
     try:
         return plain(value)
     except Exception:
-        pass
+        pass  # no plain form, or a method of its own failed: a config is for people, so its repr will do
     try:
         return text(repr(value)[:2000])
     except Exception:
