@@ -161,17 +161,20 @@ def piece_of(src: int, kinds: str, rows: Sequence[tuple[int, int, int, tuple[obj
 
 def gather(schema: RowSchema, pieces: Sequence[Piece]) -> MemoryBlock:
     """Return pieces of one schema as one sorted block."""
-    src = np.repeat(
-        np.array([piece.src for piece in pieces], np.int64), np.array([len(piece.at) for piece in pieces], np.int64)
-    )
-    rows = Places(
-        src,
-        np.concatenate([piece.step for piece in pieces]),
-        np.concatenate([piece.at for piece in pieces]),
-        np.concatenate([piece.time_us for piece in pieces]),
-    )
-    bits = np.concatenate([piece.bits for piece in pieces])
-    others = {index: [value for piece in pieces for value in piece.others[index]] for index in pieces[0].others}
+    first = pieces[0]
+    if len(pieces) == 1:
+        rows = Places(np.full(len(first.at), first.src, np.int64), first.step, first.at, first.time_us)
+        bits, others = first.bits, first.others
+    else:
+        src = np.repeat([piece.src for piece in pieces], [len(piece.at) for piece in pieces])
+        rows = Places(
+            src.astype(np.int64, copy=False),
+            np.concatenate([piece.step for piece in pieces]),
+            np.concatenate([piece.at for piece in pieces]),
+            np.concatenate([piece.time_us for piece in pieces]),
+        )
+        bits = np.concatenate([piece.bits for piece in pieces])
+        others = {index: [value for piece in pieces for value in piece.others[index]] for index in first.others}
     order = _order(rows)
     if order is not None:
         rows = Places(*(axis[order] for axis in rows))

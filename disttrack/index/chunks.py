@@ -64,7 +64,7 @@ def encode_ints(values: Ints) -> bytes:
     return _FIRST.pack(width, first) + _squeeze(steps.astype(_INT_TYPES[width]))
 
 
-def decode_ints(data: bytes, n: int) -> Ints:
+def decode_ints(data: bytes | memoryview, n: int) -> Ints:
     """Return the n int64 that encode_ints was given; raise ValueError where data holds something else."""
     tag = data[0]
     if tag == _CONSTANT:
@@ -94,7 +94,7 @@ def _encode_floats(bits: Ints) -> bytes:
     return bytes([_FLOAT64]) + _squeeze(bits)
 
 
-def decode_column(kind: str, data: bytes, n: int) -> Column:
+def decode_column(kind: str, data: bytes | memoryview, n: int) -> Column:
     """Return the n values of a chunk: float64, int64 or bool, or a list for kind "*"."""
     if kind in "*m":
         return cast(list[object], decode(zstd.decompress(data[1:]), list))
@@ -148,7 +148,7 @@ def encode_bundle(kinds: str, bits: Ints, others: Mapping[int, list[object]]) ->
 class Bundle:
     """What encode_bundle made, its columns decoded one by one."""
 
-    def __init__(self, kinds: str, data: bytes, n: int) -> None:
+    def __init__(self, kinds: str, data: bytes | memoryview, n: int) -> None:
         """n: rows. Raises ValueError where data holds something else."""
         self._kinds, self._n = kinds, n
         tags, constants, short, long, *self._own = cast(
@@ -199,7 +199,7 @@ def _compress(data: bytes) -> bytes:
     return _compressor.compress(data, _compressor.FLUSH_FRAME)
 
 
-def _spread(data: bytes, kind: np.dtype[_Scalar], n: int) -> NDArray[_Scalar]:
+def _spread(data: bytes | memoryview, kind: np.dtype[_Scalar], n: int) -> NDArray[_Scalar]:
     raw = zstd.ZstdDecompressor().decompress(data, max_length=n * kind.itemsize + 1)
     if len(raw) != n * kind.itemsize:
         raise ValueError(f"a chunk of {n} values of {kind.itemsize} bytes holds {len(raw)} bytes")

@@ -11,6 +11,7 @@ from typing import Literal, cast
 
 import msgspec
 
+from disttrack.index.checksums import IndexDamaged
 from disttrack.index.cover import Cover
 from disttrack.records.codec import decode
 from disttrack.records.types import Edit, End, Incarnation, Join, Role, RunHeader
@@ -67,6 +68,7 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     alias_of: str | None = None
     edits: list[tuple[int, Edit]] = []  # by segment, in whatever order they were read
     segments: list[SegmentFacts] = []
+    blocks: int = 0  # that its sealed rows lie in
     damage: int = 0  # frames that could not be read
     damaged: list[DamagedRange] = []  # where the first MAX_NAMED of them lie
     newer: tuple[str, int] | None = None  # path and format version of a segment this disttrack cannot read
@@ -205,7 +207,10 @@ _FAMILIAR = msgspec.msgpack.encode(
 """What the facts of a source look like. A change here changes the meaning of the blobs (SCHEMA_VERSION)."""
 
 _dictionary = zstd.ZstdDict(_FAMILIAR, is_raw=True)
-_compressor = zstd.ZstdCompressor(level=1, zstd_dict=_dictionary.as_digested_dict)
+_compressor = zstd.ZstdCompressor(
+    options={zstd.CompressionParameter.compression_level: 1, zstd.CompressionParameter.checksum_flag: 1},
+    zstd_dict=_dictionary.as_digested_dict,
+)
 
 
 def squeeze(facts: SourceFacts) -> bytes:
@@ -214,8 +219,11 @@ def squeeze(facts: SourceFacts) -> bytes:
 
 
 def unsqueeze(data: bytes) -> SourceFacts:
-    """Return what squeeze was given."""
-    return decode(zstd.ZstdDecompressor(_dictionary).decompress(data), SourceFacts)
+    """Return what squeeze was given; raise IndexDamaged where that was something else."""
+    try:
+        return decode(zstd.ZstdDecompressor(_dictionary).decompress(data), SourceFacts)
+    except (zstd.ZstdError, ValueError) as error:
+        raise IndexDamaged(f"what is known of a source: {error}") from error
 
 
 def _without_big_ints(value: object) -> object:

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from disttrack.index.blocks import Block
+from disttrack.index.checksums import IndexDamaged, verified
 from disttrack.index.decoder import Replaced, RunDecoder, SegmentSeen
 from disttrack.index.facts import RunFacts, SourceFacts, pack
 from disttrack.index.fetch import Fetched, ahead, fetch_log
-from disttrack.index.queries import RunRecord, Vanished, answering, names_of, records, sealed_blocks
+from disttrack.index.queries import RunRecord, StoredBlock, Vanished, answering, names_of, records, sealed_blocks
 from disttrack.index.sqlite import MEMORY, Busy, is_damaged, open_index, reading, remove, writing
 from disttrack.index.store import RunRow, Store
 from disttrack.index.survey import NEVER, ProjectTimes, changed_ns, look, project_directories, runs, segments, trusted
@@ -43,6 +44,13 @@ class Snapshot(NamedTuple):
 
     record: RunRecord
     blocks: list[Block]
+
+    def checked(self) -> Snapshot:
+        """Return it after reading all of it once; raise Vanished where the run is gone, or the index damaged."""
+        for block in self.blocks:
+            if isinstance(block, StoredBlock):
+                block.check()
+        return self
 
 
 class _Work(NamedTuple):
@@ -141,7 +149,7 @@ class Index:
         """Return what ask returns; where the index proves damaged, once more from one that is built anew."""
         try:
             return ask()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError, IndexDamaged) as error:
             if not is_damaged(error):
                 raise
         self._is_damaged.set()
@@ -204,14 +212,14 @@ class Index:
                 candidates |= {
                     name for name, time_ns in zip(rows, changed, strict=True) if time_ns != rows[name].log_ns
                 }
-            candidates -= set(other)
+            candidates = (candidates - set(other)) & rows.keys()  # who dropped one meanwhile knows why
         if found.times != times:
             plan.remember[project] = found.times
         looked = ahead(_segments, (self._log(project, name) for name in sorted(candidates)))
         plan.work.extend(
             _Work(project, name, rows[name].inode)
             for name, there in zip(sorted(candidates), looked, strict=True)
-            if there is not None and _differs(decode(rows[name].facts, RunFacts), there)
+            if there is not None and _differs(decode(verified(rows[name].facts), RunFacts), there)
         )
 
     def _log(self, project: str, directory: str) -> str:
@@ -319,7 +327,7 @@ class Index:
         """Return a run with all its rows, up to what its log holds now; raise Vanished where it is gone."""
         try:
             return self._snapshot(record)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError, IndexDamaged) as error:
             if not is_damaged(error):
                 raise
         with self._lock:
@@ -337,7 +345,7 @@ class Index:
                 known = records(connection, "run.id = ?", record.number)
                 if not known or _place(known[0]) != _place(record):
                     raise Vanished
-                blocks = sealed_blocks(connection, self._lock, record.number, self._is_damaged)
+                blocks = sealed_blocks(connection, self._lock, known[0], self._is_damaged)
                 row = self._store.row(self._store.projects()[record.project_directory][0], record.directory)
                 if row is None or row.is_over:
                     return Snapshot(known[0], blocks)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import threading
+import zlib
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from disttrack.index.blocks import MIXED, Block, Places, columns_together, unmix
+from disttrack.index.checksums import IndexDamaged, verified
 from disttrack.index.chunks import Bundle, Column, decode_column, decode_ints
-from disttrack.index.facts import RunFacts, SourceFacts, unsqueeze
+from disttrack.index.facts import RunFacts, SourceFacts, pack, unsqueeze
 from disttrack.index.sqlite import is_damaged
 from disttrack.records.codec import decode
 from disttrack.records.types import RowSchema
@@ -18,11 +20,13 @@ from disttrack.records.types import RowSchema
 __all__ = [
     "Damaged",
     "RunRecord",
+    "StoredBlock",
     "Vanished",
     "answering",
     "damage_of",
     "names_of",
     "records",
+    "schema_sum",
     "schemas",
     "sealed_blocks",
 ]
@@ -103,7 +107,7 @@ def records(connection: sqlite3.Connection, where: str = "1 = 1", *values: objec
     ):
         sources.setdefault(run, []).append(unsqueeze(facts))
     return [
-        RunRecord(run, project, directory, decode(facts, RunFacts), tuple(sources.get(run, ())))
+        RunRecord(run, project, directory, decode(verified(facts), RunFacts), tuple(sources.get(run, ())))
         for run, project, directory, facts in runs
     ]
 
@@ -116,14 +120,25 @@ def answering(connection: sqlite3.Connection, name: str) -> dict[int, bool]:
 
 def schemas(connection: sqlite3.Connection, run: int) -> list[RowSchema]:
     """Return the schemas of a run by their numbers."""
-    rows = connection.execute("SELECT keys, kinds FROM schema WHERE run = ? ORDER BY sid", (run,)).fetchall()
-    numbers: list[list[int]] = [decode(keys, list) for keys, _ in rows]
+    rows = connection.execute("SELECT sid, keys, kinds FROM schema WHERE run = ? ORDER BY sid", (run,)).fetchall()
+    numbers: list[tuple[list[int], int]] = [
+        decode(verified(keys, run, sid), tuple[list[int], int]) for sid, keys, _ in rows
+    ]
     find = "SELECT name FROM key WHERE id = ?"
-    names: dict[int, str] = {
-        number: connection.execute(find, (number,)).fetchone()[0]
-        for number in {key for keys in numbers for key in keys}
-    }
-    return [(tuple(names[number] for number in keys), kinds) for keys, (_, kinds) in zip(numbers, rows, strict=True)]
+    names: dict[int, str] = {}
+    for number in {key for keys, _ in numbers for key in keys}:
+        (names[number],) = connection.execute(find, (number,)).fetchone() or ("",)
+    found = [
+        (tuple(names[number] for number in keys), kinds) for (keys, _), (_, _, kinds) in zip(numbers, rows, strict=True)
+    ]
+    if [schema_sum(schema) for schema in found] != [known for _, known in numbers]:
+        raise IndexDamaged(f"the keys of run {run}")
+    return found
+
+
+def schema_sum(schema: RowSchema) -> int:
+    """Return a checksum of a schema's keys and kinds."""
+    return zlib.crc32(pack(list(schema)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +149,7 @@ class StoredBlock:
     lock: threading.RLock
     run: int
     ax: int
+    sid: int
     keys: tuple[str, ...]
     kinds: str
     n: int
@@ -142,8 +158,9 @@ class StoredBlock:
 
     def places(self) -> Places:
         """Return where the rows belong; raise Vanished where the run is gone."""
-        row = self._fetch("SELECT src, step, at, time FROM axis WHERE run = ? AND ax = ?", self.run, self.ax)
-        return Places(*(decode_ints(blob, self.n) for blob in row))
+        query = "SELECT src, step, at, time FROM axis WHERE run = ? AND ax = ?"
+        blobs = self._fetch(query, (self.run, self.ax), (self.run, self.ax, self.sid, self.n))
+        return Places(*(decode_ints(blob, self.n) for blob in blobs))
 
     def column(self, key: str) -> Column:
         """Return the values of one of the keys; raise Vanished where the run is gone."""
@@ -152,9 +169,7 @@ class StoredBlock:
         kinds = self.kinds[part * together : (part + 1) * together]
         bundle = self.latest.get((self.ax, part))
         if bundle is None:
-            (data,) = self._fetch(
-                "SELECT data FROM chunk WHERE run = ? AND ax = ? AND part = ?", self.run, self.ax, part
-            )
+            data = self._part(part)
             if together == 1:
                 return decode_column(kinds, data, self.n)
             bundle = Bundle(kinds, data, self.n)
@@ -162,33 +177,50 @@ class StoredBlock:
             self.latest[self.ax, part] = bundle
         return bundle.column(index % together)
 
-    def _fetch(self, query: str, *values: object) -> tuple[bytes, ...]:
+    def check(self) -> None:
+        """Read all of it once; raise Vanished where the run is gone, or the index damaged."""
+        self.places()
+        for part in range(-(-len(self.keys) // columns_together(self.n))):
+            self._part(part)
+
+    def _part(self, part: int) -> memoryview:
+        query = "SELECT data FROM chunk WHERE run = ? AND ax = ? AND part = ?"
+        return self._fetch(query, (self.run, self.ax, part))[0]
+
+    def _fetch(self, query: str, key: tuple[int, ...], place: tuple[int, ...] | None = None) -> list[memoryview]:
+        """Return the blobs of a row, each as it was signed with place and its column; place: its key, if need be."""
         with self.lock:
             try:
-                row: tuple[bytes, ...] | None = self.connection.execute(query, values).fetchone()
+                row: tuple[bytes, ...] | None = self.connection.execute(query, key).fetchone()
+                if row is not None:
+                    return [verified(blob, *(place or key), column) for column, blob in enumerate(row)]
+                if self.connection.execute("SELECT 1 FROM run WHERE id = ?", (self.run,)).fetchone():
+                    self.damaged.set()  # what is sealed goes with its run only
             except sqlite3.ProgrammingError:  # closed: the index was deleted and opened anew
-                row = None
-            except sqlite3.DatabaseError as error:
+                pass
+            except (sqlite3.DatabaseError, UnicodeDecodeError, IndexDamaged) as error:
                 if not is_damaged(error):
                     raise
                 self.damaged.set()  # the next catch_up builds another
-                row = None
-        if row is None:
-            raise Vanished
-        return row
+        raise Vanished
 
 
 def sealed_blocks(
-    connection: sqlite3.Connection, lock: threading.RLock, run: int, damaged: threading.Event
+    connection: sqlite3.Connection, lock: threading.RLock, run: RunRecord, damaged: threading.Event
 ) -> list[Block]:
-    """Return the sealed rows of a run. damaged is set where the index proves to be."""
-    known = schemas(connection, run)
+    """Return the sealed rows of a run; raise IndexDamaged.
+
+    damaged: set where that shows only later, when a block is read.
+    """
+    known = schemas(connection, run.number)
     query = "SELECT ax, sid, n FROM axis WHERE run = ? ORDER BY ax"
-    rows: list[tuple[int, int, int]] = connection.execute(query, (run,)).fetchall()
+    rows: list[tuple[int, int, int]] = connection.execute(query, (run.number,)).fetchall()
+    if len(rows) != run.facts.blocks or any(not 0 <= sid < len(known) or n < 1 for _, sid, n in rows):
+        raise IndexDamaged(f"the blocks of run {run.number}")
     found: list[Block] = []
     latest: dict[tuple[int, int], Bundle] = {}
     for ax, sid, n in rows:
         keys, kinds = known[sid]
-        block = StoredBlock(connection, lock, run, ax, keys, kinds, n, damaged, latest)
+        block = StoredBlock(connection, lock, run.number, ax, sid, keys, kinds, n, damaged, latest)
         found += unmix(block) if (keys, kinds) == MIXED else [block]
     return found

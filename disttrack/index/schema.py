@@ -2,14 +2,15 @@
 
 The index is a cache, so there are no migrations: whoever changes a table, the meaning of a blob, the
 decoding of records or journal.segment.FORMAT_VERSION raises SCHEMA_VERSION, and every reader of that
-version builds a file of its own.
+version builds a file of its own. Every blob has a checksum (checksums.py): a disk's mistakes are found and
+the index is built again, instead of wrong numbers being shown.
 """
 
 from __future__ import annotations
 
 __all__ = ["DDL", "RUN_TABLES", "SCHEMA_VERSION"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 DDL = """
 -- How many runs were ever given an id here: ids of dropped runs are not used again, so that a reader
@@ -44,7 +45,8 @@ CREATE TABLE run (
 CREATE INDEX run_not_over ON run (project) WHERE is_over = 0;
 
 -- Every id a run answers to: its own (alias 0), and those its ranks gave before they knew it (alias 1).
-CREATE TABLE answer (run INTEGER NOT NULL, name TEXT NOT NULL, alias INTEGER NOT NULL, PRIMARY KEY (run, name));
+CREATE TABLE answer (run INTEGER NOT NULL, name TEXT NOT NULL, alias INTEGER NOT NULL, PRIMARY KEY (run, name))
+    WITHOUT ROWID;
 CREATE INDEX answer_name ON answer (name);
 
 -- One incarnation in one run. facts and sealed as above (SourceFacts, squeezed), cursor: how to go on from sealed.
@@ -55,13 +57,13 @@ CREATE TABLE source (
     sealed BYTEA,
     cursor BYTEA,
     PRIMARY KEY (run, src)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE key (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 
--- keys: msgpack list of key ids, kinds: a letter for each of them.
+-- keys: msgpack of the list of key ids and a checksum of what they stand for, kinds: a letter for each of them.
 CREATE TABLE schema (run INTEGER NOT NULL, sid INTEGER NOT NULL, keys BYTEA NOT NULL, kinds TEXT NOT NULL,
-    PRIMARY KEY (run, sid));
+    PRIMARY KEY (run, sid)) WITHOUT ROWID;
 
 -- A sealed block of rows of one schema, sorted by (source, step, offset), and its columns: one in a part, or
 -- several where the block is short (blocks.columns_together).

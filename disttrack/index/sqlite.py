@@ -11,6 +11,7 @@ from pathlib import Path
 
 from disttrack.environments.host import is_network_filesystem, own_name, private_directory
 from disttrack.errors import UnsafeDirectory
+from disttrack.index.checksums import IndexDamaged
 from disttrack.index.schema import DDL, SCHEMA_VERSION
 
 __all__ = ["MEMORY", "Busy", "index_paths", "is_damaged", "open_index", "reading", "remove", "writing"]
@@ -29,7 +30,8 @@ _CANNOT_WRITE = {
 }
 
 
-_DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+# ERROR: a statement of ours that its tables do not know any more, since the text that made them is another one.
+_DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 
 
 class Busy(Exception):
@@ -77,16 +79,19 @@ def _opened_or_replaced(path: Path) -> sqlite3.Connection:
     """Open an index, made if need be; a file that is none is removed: an index can be built again."""
     try:
         return _opened(path)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         if not is_damaged(error):
             raise
         remove(path)
         return _opened(path)
 
 
-def is_damaged(error: sqlite3.Error) -> bool:
+def is_damaged(error: Exception) -> bool:
     """Say whether an error means that the index is none any more."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+    if isinstance(error, sqlite3.Error) and hasattr(error, "sqlite_errorcode"):
+        return error.sqlite_errorcode & 0xFF in _DAMAGED
+    # An operation that fails without a code: it met text that is no UTF-8.
+    return isinstance(error, IndexDamaged | UnicodeDecodeError | sqlite3.OperationalError)
 
 
 def remove(path: Path) -> None:

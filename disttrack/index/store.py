@@ -6,10 +6,11 @@ import sqlite3
 from typing import NamedTuple
 
 from disttrack.index.blocks import MemoryBlock
+from disttrack.index.checksums import signed, verified
 from disttrack.index.chunks import encode_ints
 from disttrack.index.decoder import RunDecoder
 from disttrack.index.facts import Cursor, RunFacts, pack, squeeze, unsqueeze
-from disttrack.index.queries import schemas
+from disttrack.index.queries import schema_sum, schemas
 from disttrack.index.schema import RUN_TABLES
 from disttrack.index.survey import NEVER, ProjectTimes
 from disttrack.records.codec import decode
@@ -91,7 +92,7 @@ class Store:
         """Make a run of which nothing is known."""
         self.connection.execute("UPDATE counter SET runs = runs + 1")
         (number,) = self.connection.execute("SELECT runs FROM counter").fetchone()
-        facts = pack(RunFacts())
+        facts = signed(pack(RunFacts()))
         self.connection.execute(
             "INSERT INTO run (id, project, directory, inode, log_ns, is_over, generation, facts)"
             " VALUES (?, ?, ?, ?, -1, 0, 0, ?)",
@@ -114,17 +115,16 @@ class Store:
             "SELECT facts, sealed, cursor FROM source WHERE run = ? AND cursor IS NOT NULL ORDER BY src", (row.number,)
         )
         return RunDecoder(
-            decode(sealed or facts, RunFacts),
-            [(unsqueeze(sealed or facts), decode(cursor, Cursor)) for facts, sealed, cursor in sources],
+            decode(verified(sealed or facts), RunFacts),
+            [(unsqueeze(sealed or facts), decode(verified(cursor), Cursor)) for facts, sealed, cursor in sources],
             schemas(self.connection, row.number),
-            self.connection.execute("SELECT count(*) FROM axis WHERE run = ?", (row.number,)).fetchone()[0],
         )
 
     def save(self, run: int, decoder: RunDecoder, names: tuple[str, str], log_ns: int) -> None:
         """Store what is known up to where the decoder has read; its rows stay in the tail. log_ns: as in seal."""
         self.connection.execute(
             "UPDATE run SET sealed = COALESCE(sealed, facts), facts = ?, is_over = ?, log_ns = ? WHERE id = ?",
-            (pack(decoder.facts), _is_over(decoder), log_ns, run),
+            (signed(pack(decoder.facts)), _is_over(decoder), log_ns, run),
         )
         self.connection.executemany(
             "INSERT INTO source (run, src, facts) VALUES (?, ?, ?) ON CONFLICT (run, src) DO UPDATE SET"
@@ -145,30 +145,33 @@ class Store:
             "INSERT INTO source (run, src, facts, cursor) VALUES (?, ?, ?, ?) ON CONFLICT (run, src) DO UPDATE SET"
             " facts = excluded.facts, sealed = NULL, cursor = excluded.cursor",
             [
-                (run, src, squeeze(decoder.streams[src].facts), pack(decoder.streams[src].cursor))
+                (run, src, squeeze(decoder.streams[src].facts), signed(pack(decoder.streams[src].cursor)))
                 for src in decoder.touched
             ],
         )
+        for sid, block in decoder.drain():
+            for part in block.split():
+                self._insert(run, decoder.facts.blocks, sid, part)
+                decoder.facts.blocks += 1
         self.connection.execute(
             "UPDATE run SET facts = ?, sealed = NULL, generation = generation + 1, is_over = ?, log_ns = ?"
             " WHERE id = ?",
-            (pack(decoder.facts), _is_over(decoder), log_ns, run),
+            (signed(pack(decoder.facts)), _is_over(decoder), log_ns, run),
         )
-        for sid, block in decoder.drain():
-            for part in block.split():
-                self._insert(run, decoder.stored_blocks, sid, part)
-                decoder.stored_blocks += 1
 
     def _insert(self, run: int, ax: int, sid: int, block: MemoryBlock) -> None:
         rows, n = block.rows, len(block.rows.src)
         self.connection.execute(
             "INSERT INTO axis (run, ax, sid, n, min_step, max_step, src, step, at, time)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (run, ax, sid, n, int(rows.step.min()), int(rows.step.max()), *(encode_ints(axis) for axis in rows)),
+            (
+                *(run, ax, sid, n, int(rows.step.min()), int(rows.step.max())),
+                *(signed(encode_ints(axis), run, ax, sid, n, number) for number, axis in enumerate(rows)),
+            ),
         )
         self.connection.executemany(
             "INSERT INTO chunk (run, ax, part, data) VALUES (?, ?, ?, ?)",
-            ((run, ax, part, data) for part, data in enumerate(block.parts())),
+            ((run, ax, part, signed(data, run, ax, part, 0)) for part, data in enumerate(block.parts())),
         )
 
     def _key(self, name: str) -> int:
@@ -183,7 +186,7 @@ class Store:
         self.connection.executemany(
             "INSERT INTO schema (run, sid, keys, kinds) VALUES (?, ?, ?, ?)",
             [
-                (run, sid, pack([self._key(key) for key in keys]), kinds)
+                (run, sid, signed(pack([[self._key(key) for key in keys], schema_sum((keys, kinds))]), run, sid), kinds)
                 for sid, (keys, kinds) in enumerate(
                     decoder.schemas.all[decoder.stored_schemas :], decoder.stored_schemas
                 )

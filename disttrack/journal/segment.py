@@ -170,6 +170,8 @@ def entry_table(frame: Frame) -> tuple[Iterator[tuple[int, int, int, int]], int]
     For who reads half a million of them a second; of a table that does not add up it says all, as it stands.
     """
     start = frame.entries * _ENTRY.size
+    if frame.entries == 1 and start <= len(frame.payload):  # one rank: half the time
+        return iter((_ENTRY.unpack_from(frame.payload),)), start
     whole = min(start, len(frame.payload)) // _ENTRY.size * _ENTRY.size
     return _ENTRY.iter_unpack(memoryview(frame.payload)[:whole]), start
 
@@ -200,8 +202,11 @@ def frames(read: Callable[[int, int], bytes], position: int = 0) -> Iterator[Fra
     data, base = b"", position
     start = 0  # within data
     while True:
-        found = _frame_at(data, start, base) if len(data) - start >= _HEADER.size else _HEADER.size
-        if isinstance(found, int):  # that many bytes are needed from start on
+        found = _frame_at(data, start, base)
+        if type(found) is Frame:
+            yield found
+            start = found.end - base
+        elif isinstance(found, int):  # that many bytes are needed from start on
             data = read(max(_WINDOW, found), base + start)
             base, start = base + start, 0
             if len(data) < found:
@@ -219,34 +224,38 @@ def frames(read: Callable[[int, int], bytes], position: int = 0) -> Iterator[Fra
 
 def _frame_at(data: bytes, start: int, base: int) -> Frame | Damage | int | None:
     """Return the frame at data[start:], its damage, how many bytes it needs, or None if its header is damaged."""
-    header = _read_header(data, start)
-    if header is None:
-        return None
-    crc, stored, raw, kind, flags, count = header
     body = start + _HEADER.size
-    if body + stored > len(data):
-        return _HEADER.size + stored
-    payload = data[body : body + stored]
-    first, last = base + start, base + body + stored
-    if zlib.crc32(payload) != crc:
-        return Damage(first, last, "the payload's checksum is wrong")
-    if flags & 1:
-        try:
-            payload = zstd.ZstdDecompressor().decompress(payload, max_length=raw)
-        except zstd.ZstdError as error:
-            return Damage(first, last, f"the payload does not decompress: {error}")
-    if len(payload) != raw:
-        return Damage(first, last, "the payload is not as long as its header says")
-    return Frame(kind, payload, count, first, last)
-
-
-def _read_header(data: bytes, start: int) -> tuple[int, int, int, int, int, int] | None:
-    magic, check, crc, stored, raw, kind, flags, count = _HEADER.unpack_from(data, start)
-    if magic != _MAGIC or zlib.crc32(data[start + 8 : start + 24]) != check:
+    if body > len(data):
+        return _HEADER.size
+    # As _is_header, here for its speed: a log of commits a row each is read at 200,000 frames a second.
+    header: tuple[bytes, int, int, int, int, int, int, int] = _HEADER.unpack_from(data, start)
+    magic, check, crc, stored, raw, kind, flags, count = header
+    if magic != _MAGIC or zlib.crc32(data[start + 8 : body]) != check:
         return None
     if stored > MAX_FRAME_BYTES or raw > MAX_FRAME_BYTES:
         return None
-    return crc, stored, raw, kind, flags, count
+    end = body + stored
+    if end > len(data):
+        return end - start
+    payload = data[body:end]
+    if zlib.crc32(payload) != crc:
+        return Damage(base + start, base + end, "the payload's checksum is wrong")
+    if flags & 1:
+        try:
+            payload = zstd.ZstdDecompressor().decompress(payload, raw)
+        except zstd.ZstdError as error:
+            return Damage(base + start, base + end, f"the payload does not decompress: {error}")
+    if len(payload) != raw:
+        return Damage(base + start, base + end, "the payload is not as long as its header says")
+    return Frame(kind, payload, count, base + start, base + end)
+
+
+def _is_header(data: bytes, start: int) -> bool:
+    """Say whether a frame's header begins at data[start:]."""
+    header: tuple[bytes, int, int, int, int, int, int, int] = _HEADER.unpack_from(data, start)
+    magic, check, _, stored, raw, _, _, _ = header
+    whole = magic == _MAGIC and zlib.crc32(data[start + 8 : start + _HEADER.size]) == check
+    return whole and stored <= MAX_FRAME_BYTES and raw <= MAX_FRAME_BYTES
 
 
 def _next_frame(read: Callable[[int, int], bytes], position: int) -> int | None:
@@ -254,14 +263,14 @@ def _next_frame(read: Callable[[int, int], bytes], position: int) -> int | None:
     while len(data := read(_WINDOW, position)) >= _HEADER.size:
         at = data.find(_MAGIC)
         while at != -1 and at + _HEADER.size <= len(data):
-            if _read_header(data, at) is not None:
+            if _is_header(data, at):
                 return position + at
             at = data.find(_MAGIC, at + 1)
         position += len(data) - _HEADER.size + 1
     return None
 
 
-def check_version(header: RunHeader, path: Path) -> None:
+def check_version(header: RunHeader, path: Path | str) -> None:
     """Raise UnsupportedFormat where a newer disttrack wrote this segment."""
     if header.format_version > FORMAT_VERSION:
-        raise UnsupportedFormat(path, header.format_version, FORMAT_VERSION)
+        raise UnsupportedFormat(Path(path), header.format_version, FORMAT_VERSION)

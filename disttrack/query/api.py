@@ -12,7 +12,6 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from disttrack.errors import RunNotFound
-from disttrack.index.queries import Vanished
 from disttrack.query.alignment import RankAggregate
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.frames import FrameKind, as_frame
@@ -129,11 +128,10 @@ class RunView(RunDetail):
         """
         check_request(ranks, x, rank_agg, points)
         wanted = f"{self.project}/{self.id}"
-        try:
-            snapshot = self._reader.snapshot(wanted)
-            return as_frame(series_of(snapshot, keys, ranks, x, rank_agg, points, superseded), as_)
-        except Vanished:
-            raise RunNotFound(wanted, self._reader.root) from None
+        table = self._reader.asked(
+            wanted, lambda snapshot: series_of(snapshot, keys, ranks, x, rank_agg, points, superseded)
+        )
+        return as_frame(table, as_)
 
     def summary_of(self, key: str, ranks: RankChoice = None) -> KeySummary | None:
         """Return the count, first, last, min, max and mean of the numbers logged as key; None where there is none.
@@ -142,10 +140,7 @@ class RunView(RunDetail):
         left out. Raises RunNotFound where the run is gone.
         """
         wanted = f"{self.project}/{self.id}"
-        try:
-            return summary_of(self._reader.snapshot(wanted), key, ranks)
-        except Vanished:
-            raise RunNotFound(wanted, self._reader.root) from None
+        return self._reader.asked(wanted, lambda snapshot: summary_of(snapshot, key, ranks))
 
     def edit(
         self,
@@ -254,9 +249,10 @@ class Runs(Sequence[RunView]):
         tables: list[dict[str, Array]] = []
         for run in self._found:
             try:
-                snapshot = self._reader.snapshot_of(run.record)
-                table = series_of(snapshot, keys, ranks, x, rank_agg, points, superseded)
-            except Vanished:
+                table = self._reader.asked_of(
+                    run.record, lambda snapshot: series_of(snapshot, keys, ranks, x, rank_agg, points, superseded)
+                )
+            except RunNotFound:
                 continue
             ids = np.full(len(next(iter(table.values()))), run.record.run_id, np.object_)
             tables.append(as_columns({"run": ids}, table))

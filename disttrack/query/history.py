@@ -78,7 +78,7 @@ def long_form(
     Raises RunNotFound (also where the run is removed while it is read) or UnsupportedFormat.
     """
     with Reader(root) as reader:
-        snapshot = reader.snapshot(run_id)
+        snapshot = reader.snapshot(run_id, check=True)  # half of it may be printed when the other half is read
         try:
             yield from values_of(snapshot, keys, ranks, superseded=superseded)
         except Vanished:

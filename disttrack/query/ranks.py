@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from disttrack.diagnostics.stragglers import skew
-from disttrack.errors import RunNotFound, UsageError
+from disttrack.errors import UsageError
 from disttrack.index.chunks import Floats, Ints
 from disttrack.index.indexer import Snapshot
-from disttrack.index.queries import Vanished
 from disttrack.query.members import Observer, RankState, members, newest_team
 from disttrack.query.reader import Reader
 from disttrack.query.runs import rank_rows, row_of
@@ -55,11 +54,7 @@ def compare_ranks(root: Path, run_id: str, metric: str | None = None) -> RankCom
     Raises RunNotFound, UnsupportedFormat, or UsageError where no rank ever logged the metric.
     """
     with Reader(root) as reader:
-        snapshot = reader.snapshot(run_id)
-        try:
-            return comparison_of(snapshot, metric, Observer.here(root))
-        except Vanished:
-            raise RunNotFound(run_id, root) from None
+        return reader.asked(run_id, lambda snapshot: comparison_of(snapshot, metric, Observer.here(root)))
 
 
 def comparison_of(snapshot: Snapshot, metric: str | None, observer: Observer) -> RankComparison:

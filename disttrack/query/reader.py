@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from disttrack.errors import RunNotFound, UnsupportedFormat
 from disttrack.index.indexer import Index, Snapshot
@@ -14,6 +15,8 @@ from disttrack.journal.segment import FORMAT_VERSION
 from disttrack.settings import load
 
 __all__ = ["Reader"]
+
+_T = TypeVar("_T")
 
 
 class Reader:
@@ -87,13 +90,30 @@ class Reader:
             seen.add(record.number)
         return record
 
-    def snapshot(self, wanted: str) -> Snapshot:
-        """Return a run with its rows, up to what its log holds now; raises as find does."""
+    def snapshot(self, wanted: str, *, check: bool = False) -> Snapshot:
+        """Return a run with its rows, up to what its log holds now; raises as find does.
+
+        check: read all of it once. Its blocks will hardly raise Vanished then, which means: read half, ask again.
+        """
+        return self.asked(wanted, Snapshot.checked if check else lambda snapshot: snapshot)
+
+    def asked(self, wanted: str, ask: Callable[[Snapshot], _T]) -> _T:
+        """Return what ask says of a run's snapshot; raises as find does.
+
+        Where that is gone half way (the index was damaged or deleted, the run replaced), ask the one that came after.
+        """
         try:
-            return self._index.snapshot(self.find(wanted))
+            return ask(self._index.snapshot(self.find(wanted)))
+        except Vanished:
+            pass
+        try:
+            return ask(self._index.snapshot(self.find(wanted)))
         except Vanished:
             raise RunNotFound(wanted, self.root) from None
 
-    def snapshot_of(self, record: RunRecord) -> Snapshot:
-        """Return a run that was found already with its rows, as of now; raise Vanished where it is gone."""
-        return self._index.snapshot(record)
+    def asked_of(self, record: RunRecord, ask: Callable[[Snapshot], _T]) -> _T:
+        """Return what ask says of a run that was found already, as of now; raise RunNotFound where it is gone."""
+        try:
+            return ask(self._index.snapshot(record))
+        except Vanished:
+            return self.asked(f"{record.project}/{record.run_id}", ask)
