@@ -7,12 +7,15 @@ import importlib
 import io
 import os
 import sys
+from contextlib import closing
 from typing import NamedTuple
 
 import click
 
 from disttrack.cli.output import printable
+from disttrack.cli.progress import ProgressLine
 from disttrack.errors import DisttrackError, FilterError, UsageError
+from disttrack.index.progress import listening
 
 __all__ = ["FAILED", "INTERRUPTED", "NOBODY_READS", "USAGE", "VERBS", "Verb", "main", "program"]
 
@@ -69,8 +72,10 @@ class _Program(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
+        line = ProgressLine()
         try:
-            result = super().invoke(ctx)
+            with listening(line.show), closing(line):
+                result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
             # `| head` has enough. The interpreter flushes once more on its way out, and must not find the pipe.

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -21,6 +21,7 @@ from disttrack.index.checksums import IndexDamaged, verified
 from disttrack.index.decoder import Replaced, RunDecoder, SegmentSeen
 from disttrack.index.facts import RunFacts, SourceFacts, pack
 from disttrack.index.fetch import Fetched, ahead, fetch_log
+from disttrack.index.progress import Meter
 from disttrack.index.queries import RunRecord, StoredBlock, Vanished, answering, names_of, records, sealed_blocks
 from disttrack.index.sqlite import MEMORY, Busy, is_damaged, open_index, reading, remove, writing
 from disttrack.index.store import RunRow, Store
@@ -37,6 +38,7 @@ LOCK_WAIT_S = 2.0  # for another indexer, before what is there is served: four o
 COLD_VALUES = 1_000_000  # pending values at which a log being read is sealed (facts/runlog.md §2: 81 MB of memory)
 LIVE_VALUES = 256_000  # ... at the end of a log that grows
 MAX_DECODERS = 64
+MAX_SIZED = 100  # runs whose sizes are looked up to say how much there is to index
 
 
 class Snapshot(NamedTuple):
@@ -60,6 +62,13 @@ class _Work(NamedTuple):
     directory: str
     inode: int | None
     is_new: bool = False  # nothing is known of it
+
+
+class _Reached(NamedTuple):
+    """How far a run's log was read."""
+
+    is_end: bool
+    position: int = 0  # bytes of it, in all segments
 
 
 class _Plan(NamedTuple):
@@ -164,20 +173,36 @@ class Index:
 
     def _apply_all(self, plan: _Plan, fetched: Iterator[Fetched | None], wait_s: float) -> None:
         work = deque(plan.work)
+        meter = Meter(len(work), lambda: self._size_bytes(plan.work))
+        read_bytes = 0  # of the logs that are done
         while work or plan.remember or plan.gone:
             numbers: dict[str, int] = {}
+            reached = _Reached(True)
             with writing(self._store.connection, wait_s):
                 deadline = time.monotonic() + TRANSACTION_S
                 while work and time.monotonic() < deadline:
                     one = work.popleft()
-                    if not self._do(one, deadline, next(fetched) if one.is_new else None, numbers):
+                    reached = self._do(one, deadline, next(fetched) if one.is_new else None, numbers)
+                    if reached.is_end:
+                        read_bytes += reached.position
+                    else:
                         work.appendleft(one._replace(is_new=False))
                 if not work:  # only now: who is killed half way finds the rest by the times still unknown
                     for project, times in plan.remember.items():
                         self._store.remember(project, times)
                     for number in plan.gone:
                         self._store.drop_project(number)
-                    return
+                    plan.remember.clear()
+                    plan.gone.clear()
+            # Not within the transaction: a terminal may keep whoever listens waiting.
+            meter.reached(len(plan.work) - len(work), read_bytes + (0 if reached.is_end else reached.position))
+
+    def _size_bytes(self, work: Sequence[_Work]) -> int | None:
+        """Return how large the logs of some runs are together; None where to find out would take long itself."""
+        if len(work) > MAX_SIZED:
+            return None
+        logs = (_segments(self._log(one.project, one.directory)) or {} for one in work)
+        return sum(segment.size for log in logs for segment in log.values())
 
     def _plan(self, now_ns: int) -> _Plan:
         """Find out, without writing, which runs came, went or may have grown."""
@@ -225,8 +250,8 @@ class Index:
     def _log(self, project: str, directory: str) -> str:
         return f"{self.root}/{project}/{directory}/log"
 
-    def _do(self, work: _Work, deadline: float, fetched: Fetched | None, numbers: dict[str, int]) -> bool:
-        """Apply what is new in one run; return whether that was all.
+    def _do(self, work: _Work, deadline: float, fetched: Fetched | None, numbers: dict[str, int]) -> _Reached:
+        """Apply what is new in one run; return how far that went.
 
         fetched: its log, where it is known; numbers: of the projects, as this transaction knows them.
         """
@@ -238,29 +263,29 @@ class Index:
             self._drop(row)
             row = None
         if work.inode is None:
-            return True
+            return _Reached(True)
         log = self._log(work.project, work.directory)
         try:
             if row is not None or fetched is None:  # another process was first with it, or it was not new
                 fetched = Fetched(trusted(changed_ns(log), time.time_ns()), segments(log), {})
             if not fetched.seen:
                 self._drop(row)  # no log yet, or none any more
-                return True
+                return _Reached(True)
             row = row or self._store.create(project, work.directory, work.inode)
             return self._apply(work, row, log, fetched, deadline)
         except Replaced:
             self._drop(self._store.row(project, work.directory))
-            return False  # once more, from the start
+            return _Reached(False)  # once more, from the start
         except OSError:
-            return True  # it vanishes, or is another user's
+            return _Reached(True)  # it vanishes, or is another user's
 
     def _drop(self, row: RunRow | None) -> None:
         if row is not None:
             self._decoders.pop(row.number, None)
             self._store.drop(row.number)
 
-    def _apply(self, work: _Work, row: RunRow, log: str, fetched: Fetched, deadline: float) -> bool:
-        """Read on in a run's log until its end or the deadline; return whether its end was reached."""
+    def _apply(self, work: _Work, row: RunRow, log: str, fetched: Fetched, deadline: float) -> _Reached:
+        """Read on in a run's log until its end or the deadline."""
         decoder, generation = self._decoder(row), row.generation
         done = True
         for _ in decoder.read(log, fetched.seen, fetched.content):
@@ -279,7 +304,7 @@ class Index:
         else:
             self._store.save(row.number, decoder, names, log_ns)
         self._keep(row.number, generation, decoder)
-        return done
+        return _Reached(done, sum(segment.position for segment in decoder.facts.segments))
 
     def _decoder(self, row: RunRow) -> RunDecoder:
         """Return the decoder of a run: this process's own if it goes on from what is sealed, else a new one."""
