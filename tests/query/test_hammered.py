@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,7 +32,7 @@ while not (root.parent / "stop").exists():
     if step % 400 == 0:
         log.close()  # another writer life goes on
     step += 20
-    time.sleep(0.02)
+    time.sleep(0.1)
 for process in ranks:
     process.end()
 log.commit(*[(process, len(process.bounds) - 2, None) for process in ranks])
@@ -37,82 +40,127 @@ log.end()
 print(step)
 """
 
-READ_INDEX = """
+NOTEBOOK = """
 import pathlib, sys
 import numpy as np
 from disttrack.index.indexer import Index
+from disttrack.query.api import Api
 root, out = pathlib.Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
-index = Index(root, {}, cold_values=2_000, live_values=int(sys.argv[3]))
+index = Index(root, {}, cold_values=2_000, live_values=500)  # seals again and again
+api = Api(root.parent)
 known = {}
+def is_prefix(run, rank, steps, losses):
+    assert (steps == np.arange(len(steps))).all(), (run, rank, steps)
+    assert (losses == steps / 2).all(), (run, rank)
+    assert len(steps) >= known.get((run, rank), 0), (run, rank, len(steps))
+    known[run, rank] = len(steps)
 while not (root.parent / "enough").exists():
     index.catch_up(wait_s=0.05)
     for record in index.runs():
-        found = {}
-        blocks = index.snapshot(record).blocks
-        for block in blocks:
-            places, column = block.places(), block.column("loss")
-            for src in np.unique(places.src).tolist():
-                mine = places.src == src
-                assert (places.step[mine] / 2 == column[mine]).all()
-                found.setdefault(src, []).append(places.step[mine])
-        for src, parts in found.items():
-            steps = np.sort(np.concatenate(parts))
-            assert (steps == np.arange(len(steps))).all(), (record.run_id, src, steps)
-            key = (record.run_id, record.sources[src].incarnation if src < len(record.sources) else src)
-            assert len(steps) >= known.get(key, 0), (key, len(steps), known[key])
-            known[key] = len(steps)
+        blocks = [(block.places(), block.column("loss")) for block in index.snapshot(record).blocks]
+        if blocks:
+            src, steps = (np.concatenate([places[axis] for places, _ in blocks]) for axis in (0, 1))
+            losses = np.concatenate([column for _, column in blocks])
+            for each in np.unique(src).tolist():
+                order = np.argsort(steps[src == each])
+                is_prefix(record.run_id, f"source {each}", steps[src == each][order], losses[src == each][order])
+    for run in api.runs():
+        history = run.history(["loss"])
+        for rank in np.unique(history["rank"]).tolist():
+            mine = history["rank"] == rank
+            is_prefix(run.id, rank, history["step"][mine], history["loss"][mine])
         out.write("answered\\n")
-"""
-
-READ_API = """
-import pathlib, sys
-from disttrack.query.api import Api
-root, out = pathlib.Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
-known = {}
-with Api(root.parent) as api:
-    while not (root.parent / "enough").exists():
-        for run in api.runs():
-            history = run.history(["loss"])
-            for rank in set(history["rank"].tolist()):
-                steps = history["step"][history["rank"] == rank]
-                assert steps.tolist() == list(range(len(steps))), (run.id, rank)
-                assert (history["loss"] == history["step"] / 2).all()
-                assert len(steps) >= known.get((run.id, rank), 0)
-                known[run.id, rank] = len(steps)
-            out.write("answered\\n")
+api.close()
+index.close()
 """
 
 
 @pytest.mark.real(timeout_s=150)
 def test_three_readers_of_one_index_see_only_prefixes_while_runs_grow_and_one_is_killed(tmp_path: Path) -> None:
+    """Two are the command line's processes, one after the other; one of them is killed 20 times. One is a notebook."""
     root = tmp_path / "disttrack-runs"
     root.mkdir()
     writers = [started(WRITE, root, str(number)) for number in range(RUNS)]
     chance = random.Random(0)
-    answers = [tmp_path / f"answers{number}" for number in range(3)]
-    readers = [started(READ_INDEX, root, str(answers[0]), "500"), started(READ_API, root, str(answers[1]))]
-    for _ in range(KILLS):
-        doomed = started(READ_INDEX, root, str(answers[2]), "100")
-        before = answers[2].stat().st_size if answers[2].exists() else 0
-        while not answers[2].exists() or answers[2].stat().st_size == before:
-            assert doomed.poll() is None, doomed.communicate()
-            time.sleep(0.01)
-        time.sleep(chance.random() / 4)
-        assert doomed.poll() is None, doomed.communicate()
-        doomed.kill()
-        doomed.communicate()
-    (tmp_path / "stop").touch()
-    steps = [int(writer.communicate()[0]) for writer in writers]
-    (tmp_path / "enough").touch()
-    for reader in readers:
-        assert reader.wait() == 0, reader.communicate()
-        reader.communicate()
-    assert all(path.stat().st_size for path in answers)
+    answers = tmp_path / "answers"
+    notebook = started(NOTEBOOK, root, str(answers))
+    while len(list(root.glob("demo/*/log/000001.dtl"))) < RUNS:
+        assert all(writer.poll() is None for writer in writers)
+        time.sleep(0.01)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(asked_again_and_again, root)
+        killed = 0
+        while killed < KILLS:
+            run = f"run{chance.randrange(RUNS)}"
+            process = export(root, run)
+            try:
+                process.wait(chance.random() * 2 * other_s(tmp_path))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                killed += 1
+            said, problems = process.communicate()
+            assert process.returncode in (0, -signal.SIGKILL), problems
+            is_prefix_of_ranks(said, run)
+        (tmp_path / "stop").touch()
+        steps = [int(writer.communicate()[0]) for writer in writers]
+        (tmp_path / "enough").touch()
+        assert other.result() > 0
+    said, problems = notebook.communicate()
+    assert (notebook.returncode, said) == (0, ""), problems
+    assert answers.stat().st_size
     wanted = {f"run{number}": {0: steps[number], 1: steps[number]} for number in range(RUNS)}
     assert rows_by_rank(root) == wanted
     for path in root.glob("index*"):
         path.unlink()
     assert rows_by_rank(root) == wanted
+
+
+def asked_again_and_again(root: Path) -> int:
+    """Asks the command line for one run after the other until it is enough; returns how often."""
+    asked = 0
+    known: dict[str, dict[int, int]] = {}
+    while not (root.parent / "enough").exists():
+        run = f"run{asked % RUNS}"
+        began = time.monotonic()
+        process = export(root, run)
+        said, problems = process.communicate()
+        assert (process.returncode, problems) == (0, ""), problems
+        took_file(root.parent).write_text(str(time.monotonic() - began))
+        now = is_prefix_of_ranks(said, run)
+        assert all(now[rank] >= count for rank, count in known.get(run, {}).items()), (run, now, known[run])
+        known[run] = now
+        asked += 1
+    return asked
+
+
+def took_file(directory: Path) -> Path:
+    return directory / "took"
+
+
+def other_s(directory: Path) -> float:
+    """Returns how long the last answer of the command line took: whoever is killed is killed half way."""
+    return float(took_file(directory).read_text() or 0.5) if took_file(directory).exists() else 0.5
+
+
+def export(root: Path, run: str) -> subprocess.Popen[str]:
+    """Starts the command line's process that prints all values of a run."""
+    command = [sys.executable, "-m", "disttrack", "export", run, "--keys", "loss", "--dir", str(root.parent)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
+
+
+def is_prefix_of_ranks(said: str, run: str) -> dict[int, int]:
+    """Returns how many rows each rank has in an export, whose last line may be half there."""
+    counts: dict[int, int] = {}
+    for line in said.splitlines(keepends=True):
+        if line.endswith("\n"):
+            value = json.loads(line)
+            assert value["run"] == run
+            assert value["step"] == counts.get(value["rank"], 0), line
+            assert value["value"] == value["step"] / 2, line
+            counts[value["rank"]] = value["step"] + 1
+    return counts
 
 
 def started(program: str, root: Path, *arguments: str) -> subprocess.Popen[str]:
