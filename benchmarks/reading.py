@@ -24,7 +24,7 @@ from benchmarks.workbench import Unmeasurable, Workbench, peak_mb
 from disttrack.journal.segment import read_frames
 from disttrack.query.api import Runs, RunView
 
-__all__ = ["BENCHMARKS", "MANY", "ONE", "Found", "Logs", "build_index", "index_bytes", "logs"]
+__all__ = ["BENCHMARKS", "MANY", "MANY_WIDE", "ONE", "WIDE", "Found", "Logs", "build_index", "index_bytes", "logs"]
 
 BUCKETS = 1_000
 PAGE = 100
@@ -41,6 +41,7 @@ class Logs(NamedTuple):
     rows: int
     rows_a_frame: int
     quick: tuple[int, int]  # runs, rows
+    float64: bool = False
 
 
 class Found(NamedTuple):
@@ -56,6 +57,8 @@ class Found(NamedTuple):
 ONE = Logs("one", 1, 1, 100, 100_000, 100, (1, 2_000))
 SERIES = Logs("series", 1, 1, 1, 1_000_000, 1_000, (1, 20_000))
 TEAM = Logs("team", 1, 256, 20, 2_000, 20, (1, 40))
+WIDE = Logs("wide", 1, 1, 100, 20_000, 100, (1, 2_000), float64=True)
+MANY_WIDE = Logs("many-wide", 1_000, 1, 10, 100, 5, (50, 100), float64=True)
 MANY = Logs("many", 10_000, 1, 10, 100, 5, (50, 100))
 
 
@@ -67,7 +70,7 @@ def logs(bench: Workbench, kind: Logs) -> Found:
         runs, count = kind.quick if bench.quick else (kind.runs, kind.rows)
         root = directory / "disttrack-runs"
         for number in range(runs):
-            write_run(root, f"run{number:05d}", kind.ranks, kind.keys, count, kind.rows_a_frame)
+            write_run(root, f"run{number:05d}", kind.ranks, kind.keys, count, kind.rows_a_frame, float64=kind.float64)
         return Found(root, runs * kind.ranks * kind.keys * count, runs, kind.ranks, count)
 
     return bench.once(f"logs-{kind.name}", make)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from disttrack.records.types import (
     new_incarnation,
 )
 
-__all__ = ["START_US", "join_of", "rows", "run_header", "walks", "write_run"]
+__all__ = ["START_US", "join_of", "rows", "run_header", "walks", "wide_walks", "write_run"]
 
 START_US = 1_760_000_000_000_000
 
@@ -42,6 +43,11 @@ def walks(count: int, keys: int, seed: int) -> NDArray[np.float32]:
     """Return [count, keys] random walks, float32: curves as training makes them."""
     steps = np.random.default_rng(seed).standard_normal((count, keys), np.float32) * np.float32(0.01)
     return np.cumsum(steps, axis=0, dtype=np.float32)
+
+
+def wide_walks(count: int, keys: int, seed: int) -> NDArray[np.float64]:
+    """Return [count, keys] random walks, float64 to their last bit: what Python itself computes."""
+    return np.cumsum(0.01 * np.random.default_rng(seed).standard_normal((count, keys)), axis=0)
 
 
 def join_of(rank: int, world_size: int) -> Join:
@@ -84,8 +90,13 @@ def run_header(run_id: str) -> RunHeader:
     )
 
 
-def write_run(root: Path, run_id: str, ranks: int, keys: int, count: int, rows_a_frame: int) -> None:
-    """Write the log of a finished run: count rows of keys values a rank, and rows_a_frame of them in each commit."""
+def write_run(
+    root: Path, run_id: str, ranks: int, keys: int, count: int, rows_a_frame: int, *, float64: bool = False
+) -> None:
+    """Write the log of a finished run: count rows of keys values a rank, and rows_a_frame of them in each commit.
+
+    float64: values that no float32 holds.
+    """
     log = root / "bench" / run_id / "log"
     log.mkdir(parents=True)
     segment = Segment(log)
@@ -94,7 +105,7 @@ def write_run(root: Path, run_id: str, ranks: int, keys: int, count: int, rows_a
     for join in joins:
         segment.append(FrameKind.ADMISSION, Admission(join=join, attempt=0, role="rank", orphan=False))
     seed = zlib.crc32(run_id.encode())
-    journals = [_journal(keys, count, rows_a_frame, seed + rank) for rank in range(ranks)]
+    journals = [_journal(keys, count, rows_a_frame, seed + rank, float64=float64) for rank in range(ranks)]
     ends = [0] * ranks
     for pieces in zip(*journals, strict=True):
         batch: list[Entry] = []
@@ -106,16 +117,17 @@ def write_run(root: Path, run_id: str, ranks: int, keys: int, count: int, rows_a
     segment.close()
 
 
-def _journal(keys: int, count: int, rows_a_frame: int, seed: int) -> Iterator[bytes]:
+def _journal(keys: int, count: int, rows_a_frame: int, seed: int, *, float64: bool) -> Iterator[bytes]:
     """Yield what a rank's journal holds, frame by frame."""
     encoder = RowEncoder()
     names = [f"metric_{key}" for key in range(keys)]
     jitter = random.Random(seed)
     block = max(rows_a_frame, 100_000 // keys // rows_a_frame * rows_a_frame)
-    last = np.zeros(keys, np.float32)
+    curves: Callable[[int, int, int], NDArray[np.floating[Any]]] = wide_walks if float64 else walks
+    last: NDArray[np.floating[Any]] = np.zeros(keys, np.float32)
     piece: list[bytes] = []
     for first in range(0, count, block):
-        values = walks(min(block, count - first), keys, seed + first) + last
+        values = curves(min(block, count - first), keys, seed + first) + last
         last = values[-1]
         for step, row in enumerate(values.astype(np.float64).tolist(), first):
             time_us = START_US + 10_000 * step + jitter.randrange(500)

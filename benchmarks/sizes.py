@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reading import MANY, ONE, Logs, build_index, index_bytes, logs
+from benchmarks.reading import MANY, MANY_WIDE, ONE, WIDE, Logs, build_index, index_bytes, logs
 from benchmarks.result import Benchmark, Goal, Measured
-from benchmarks.rows import START_US, join_of, run_header, walks
+from benchmarks.rows import START_US, join_of, run_header, walks, wide_walks
 from benchmarks.workbench import Workbench
 from disttrack.records.codec import EXPLICIT_STEP, RowEncoder
 from disttrack.writer.ingest import RunIngest
@@ -66,7 +66,8 @@ def _ingest(directory: Path, values: list[list[float]], jitter: random.Random) -
 def _index_bytes(bench: Workbench, kind: Logs) -> Measured:
     found = logs(bench, kind)
     build_index(bench, found)
-    bare = [len(zstd.compress(walks(65_536, 1, seed).tobytes(), 1)) / 65_536 for seed in range(bench.repeats)]
+    curves = wide_walks if kind.float64 else walks
+    bare = [len(zstd.compress(curves(65_536, 1, seed).tobytes(), 1)) / 65_536 for seed in range(bench.repeats)]
     return Measured([index_bytes(found.root) / found.points] * bench.repeats, bare)
 
 
@@ -90,5 +91,21 @@ BENCHMARKS = (
         Goal(at_most=5),
         lambda bench: _index_bytes(bench, MANY),
         LIMIT,
+    ),
+    Benchmark(
+        "index-bytes-float64",
+        "index of one run, 2 M float64-born points",
+        "B/point",
+        Goal(at_most=8.5),
+        lambda bench: _index_bytes(bench, WIDE),
+        "values, zstd-1",
+    ),
+    Benchmark(
+        "index-bytes-float64-many",
+        "index of 1,000 runs x 1,000 float64-born points",
+        "B/point",
+        Goal(at_most=8.5),
+        lambda bench: _index_bytes(bench, MANY_WIDE),
+        "values, zstd-1",
     ),
 )

@@ -79,6 +79,16 @@ def test_what_says_little_takes_little_room() -> None:
     assert len(encode_column("d", float32_born.view(np.int64))) < 4 * 65_536
 
 
+def test_decimals_and_float64_noise_each_take_the_form_that_suits_them() -> None:
+    noise = np.random.default_rng(0).normal(size=65_536)
+    for values, most in ((noise, 7.2), (np.round(noise, 4), 4.6), (np.round(noise, 2), 2.4)):
+        data = encode_column("d", values.view(np.int64))
+        back = decode_column("d", data, len(values))
+        assert isinstance(back, np.ndarray)
+        assert back.view(np.int64).tolist() == values.view(np.int64).tolist()
+        assert len(data) / len(values) < most
+
+
 @st.composite
 def short_blocks(draw: st.DrawFn) -> list[tuple[str, list[int]]]:
     """Columns of one length: their kinds, and 8 bytes a value."""
