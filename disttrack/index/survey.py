@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from disttrack.index.decoder import SegmentSeen
+from disttrack.records.names import DELETED, EDITS, LIVE
 
 __all__ = [
-    "DELETED",
-    "EDITS",
-    "LIVE",
     "NEVER",
     "ProjectLook",
     "ProjectTimes",
@@ -28,7 +26,6 @@ __all__ = [
     "trusted",
 ]
 
-LIVE, DELETED, EDITS = ".live", ".deleted", ".edits"
 TRUST_S = 2.0
 SQL_INT = (1 << 63) - 1  # some file systems use all 64 bits of an inode number
 

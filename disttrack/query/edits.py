@@ -13,12 +13,11 @@ from pathlib import Path
 
 from disttrack.errors import RunNotFound, UsageError
 from disttrack.index.queries import RunRecord
-from disttrack.index.survey import DELETED, EDITS, LIVE
 from disttrack.journal.segment import FORMAT_VERSION, FrameKind, Segment
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.runs import row_of
-from disttrack.records.names import directory_name
+from disttrack.records.names import DELETED, EDITS, LIVE, directory_name
 from disttrack.records.types import Edit, RunHeader, RunId, changed
 
 __all__ = ["delete_run", "edit_run", "new_edit", "restore_run"]

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from disttrack.environments import host
 from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import RunRecord
-from disttrack.index.survey import LIVE
+from disttrack.records.names import LIVE
 from disttrack.records.types import Incarnation
 
 __all__ = [

@@ -12,6 +12,7 @@ from pathlib import Path
 from disttrack.journal.outbox import StoredOutbox
 from disttrack.journal.segment import FORMAT_VERSION, MAX_RAW_BYTES, Entry, FrameKind, Segment
 from disttrack.records.codec import decode, records
+from disttrack.records.names import LIVE
 from disttrack.records.types import (
     Admission,
     Alias,
@@ -86,7 +87,7 @@ class RunIngest:
     @property
     def marker(self) -> Path:
         """The file that says this run is live."""
-        return self.directory.parent / ".live" / self.directory.name
+        return self.directory.parent / LIVE / self.directory.name
 
     # Who belongs to the run?
 

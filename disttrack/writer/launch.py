@@ -11,7 +11,7 @@ from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
 from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
 from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
-from disttrack.records.names import directory_name, generated_name, generated_words, new_run_id
+from disttrack.records.names import DELETED, LIVE, directory_name, generated_name, generated_words, new_run_id
 from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.ingest import RunIngest, Source, end_record, now_us, run_header
@@ -71,7 +71,7 @@ class Launch:
         run_id = RunId(given or known or join.own_id)
         while not given and not known and (project / directory_name(run_id)).exists():
             run_id = RunId(new_run_id())
-        if (project / ".deleted" / directory_name(run_id)).exists():
+        if (project / DELETED / directory_name(run_id)).exists():
             raise RunDeleted(join.project, run_id)
         group = join.group or (generated_words(self._key) if join.rank.world_size > 1 else None)
         header = run_header(run_id, join, generated_name(_count(project) + 1), group, self._nonce)
@@ -187,7 +187,7 @@ def _count(project: Path) -> int:
 
 def _run_in_root(project: Path, join: Join) -> str | None:
     """Return the run of this launch among the live ones of a project: the note of its id may be gone."""
-    markers = project / ".live"
+    markers = project / LIVE
     for marker in sorted(markers.iterdir()) if markers.is_dir() else []:
         for path in segment_paths(project / marker.name / "log")[:1]:
             first = next(read_frames(path), None)
