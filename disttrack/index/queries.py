@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import threading
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from disttrack.index.blocks import MIXED, Block, Places, columns_together, unmix
-from disttrack.index.chunks import Bundle, Column, decode_column, decode_ints
+from disttrack.index.blocks import MIXED, Block, StoredPlaces, columns_together, unmix
+from disttrack.index.chunks import Bundle, Column, decode_column
 from disttrack.index.facts import RunFacts, SourceFacts, unsqueeze
 from disttrack.index.sqlite import is_damaged
 from disttrack.records.codec import decode
@@ -22,6 +23,7 @@ __all__ = [
     "answering",
     "damage_of",
     "names_of",
+    "numbered",
     "records",
     "schemas",
     "sealed_blocks",
@@ -108,6 +110,11 @@ def records(connection: sqlite3.Connection, where: str = "1 = 1", *values: objec
     ]
 
 
+def numbered(connection: sqlite3.Connection, runs: Iterable[int]) -> list[RunRecord]:
+    """Return the runs with these numbers: those of them that are there."""
+    return records(connection, f"run.id IN ({','.join(map(str, runs))})")
+
+
 def answering(connection: sqlite3.Connection, name: str) -> dict[int, bool]:
     """Return the numbers of the runs that answer to an id, and whether it is but an alias of theirs."""
     rows = connection.execute("SELECT run, alias FROM answer WHERE name = ?", (name,))
@@ -116,14 +123,24 @@ def answering(connection: sqlite3.Connection, name: str) -> dict[int, bool]:
 
 def schemas(connection: sqlite3.Connection, run: int) -> list[RowSchema]:
     """Return the schemas of a run by their numbers."""
-    rows = connection.execute("SELECT keys, kinds FROM schema WHERE run = ? ORDER BY sid", (run,)).fetchall()
-    numbers: list[list[int]] = [decode(keys, list) for keys, _ in rows]
-    find = "SELECT name FROM key WHERE id = ?"
-    names: dict[int, str] = {
-        number: connection.execute(find, (number,)).fetchone()[0]
-        for number in {key for keys in numbers for key in keys}
-    }
-    return [(tuple(names[number] for number in keys), kinds) for keys, (_, kinds) in zip(numbers, rows, strict=True)]
+    return schemas_of(connection, [run])[run]
+
+
+def schemas_of(connection: sqlite3.Connection, runs: Sequence[int]) -> dict[int, list[RowSchema]]:
+    """Return the schemas of each of these runs by their numbers."""
+    query = f"SELECT run, keys, kinds FROM schema WHERE run IN ({','.join(map(str, runs))}) ORDER BY run, sid"
+    found: dict[int, list[RowSchema]] = {run: [] for run in runs}
+    names: dict[int, str] = {}
+    made: dict[tuple[bytes, str], RowSchema] = {}  # runs of one script have the same ones
+    for run, keys, kinds in connection.execute(query).fetchall():
+        schema = made.get((keys, kinds))
+        if schema is None:
+            numbers = decode(keys, list[int])
+            for number in set(numbers) - names.keys():
+                (names[number],) = connection.execute("SELECT name FROM key WHERE id = ?", (number,)).fetchone()
+            schema = made[keys, kinds] = (tuple(names[number] for number in numbers), kinds)
+        found[run].append(schema)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,19 +155,21 @@ class StoredBlock:
     kinds: str
     n: int
     damaged: threading.Event
-    latest: dict[tuple[int, int], Bundle]  # of all blocks of a snapshot the bundle decoded last: keys are asked in turn
+    latest: dict[
+        tuple[int, int, int], Bundle
+    ]  # of all blocks of a snapshot the bundle decoded last: keys are asked in turn
 
-    def places(self) -> Places:
+    def places(self) -> StoredPlaces:
         """Return where the rows belong; raise Vanished where the run is gone."""
         row = self._fetch("SELECT src, step, at, time FROM axis WHERE run = ? AND ax = ?", self.run, self.ax)
-        return Places(*(decode_ints(blob, self.n) for blob in row))
+        return StoredPlaces(row, self.n)
 
     def column(self, key: str) -> Column:
         """Return the values of one of the keys; raise Vanished where the run is gone."""
         index, together = self.keys.index(key), columns_together(self.n)
         part = index // together
         kinds = self.kinds[part * together : (part + 1) * together]
-        bundle = self.latest.get((self.ax, part))
+        bundle = self.latest.get((self.run, self.ax, part))
         if bundle is None:
             (data,) = self._fetch(
                 "SELECT data FROM chunk WHERE run = ? AND ax = ? AND part = ?", self.run, self.ax, part
@@ -159,7 +178,7 @@ class StoredBlock:
                 return decode_column(kinds, data, self.n)
             bundle = Bundle(kinds, data, self.n)
             self.latest.clear()
-            self.latest[self.ax, part] = bundle
+            self.latest[self.run, self.ax, part] = bundle
         return bundle.column(index % together)
 
     def _fetch(self, query: str, *values: object) -> tuple[bytes, ...]:
@@ -179,16 +198,16 @@ class StoredBlock:
 
 
 def sealed_blocks(
-    connection: sqlite3.Connection, lock: threading.RLock, run: int, damaged: threading.Event
-) -> list[Block]:
-    """Return the sealed rows of a run. damaged is set where the index proves to be."""
-    known = schemas(connection, run)
-    query = "SELECT ax, sid, n FROM axis WHERE run = ? ORDER BY ax"
-    rows: list[tuple[int, int, int]] = connection.execute(query, (run,)).fetchall()
-    found: list[Block] = []
-    latest: dict[tuple[int, int], Bundle] = {}
-    for ax, sid, n in rows:
-        keys, kinds = known[sid]
+    connection: sqlite3.Connection, lock: threading.RLock, runs: Sequence[int], damaged: threading.Event
+) -> dict[int, list[Block]]:
+    """Return the sealed rows of runs by their numbers. damaged is set where the index proves to be."""
+    known = schemas_of(connection, runs)
+    found: dict[int, list[Block]] = {run: [] for run in runs}
+    latest: dict[tuple[int, int, int], Bundle] = {}
+    query = f"SELECT run, ax, sid, n FROM axis WHERE run IN ({','.join(map(str, runs))}) ORDER BY run, ax"
+    rows: list[tuple[int, int, int, int]] = connection.execute(query).fetchall()
+    for run, ax, sid, n in rows:
+        keys, kinds = known[run][sid]
         block = StoredBlock(connection, lock, run, ax, keys, kinds, n, damaged, latest)
-        found += unmix(block) if (keys, kinds) == MIXED else [block]
+        found[run] += unmix(block) if (keys, kinds) == MIXED else [block]
     return found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from disttrack.errors import RunNotFound, UnsupportedFormat
 from disttrack.index.indexer import Index, Snapshot
@@ -14,6 +15,8 @@ from disttrack.journal.segment import FORMAT_VERSION
 from disttrack.settings import load
 
 __all__ = ["Reader"]
+
+_T = TypeVar("_T")
 
 
 class Reader:
@@ -94,6 +97,6 @@ class Reader:
         except Vanished:
             raise RunNotFound(wanted, self.root) from None
 
-    def snapshot_of(self, record: RunRecord) -> Snapshot:
-        """Return a run that was found already with its rows, as of now; raise Vanished where it is gone."""
-        return self._index.snapshot(record)
+    def asked_of_all(self, records: Sequence[RunRecord], ask: Callable[[list[Snapshot]], _T]) -> _T:
+        """Return what ask says of runs that were found already, as of now; those that are gone are left out."""
+        return self._index.asked_of_all(records, ask)
