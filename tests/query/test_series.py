@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -314,6 +317,19 @@ def test_histories_of_many_runs_are_one_table(root: Path, api: Api) -> None:
     }
     assert table["other"].tolist() == [None, None, "t", 2**60]
     assert api.runs(filters="id:nobody").history() == {}
+
+
+def test_a_run_that_is_gone_is_left_out_and_a_damaged_index_built_anew(root: Path, api: Api) -> None:
+    for number in range(3):
+        finished_run(root, [(step, {"loss": float(step)}) for step in range(4)], f"run{number}")
+    runs = api.runs(order="id")
+    assert len(runs) == 3
+    shutil.rmtree(root / "demo" / "run1")
+    assert runs.history()["run"].tolist() == ["run0"] * 4 + ["run2"] * 4
+    (index,) = root.glob("index-*.sqlite")
+    with closing(sqlite3.connect(index)) as connection, connection:
+        connection.execute("DELETE FROM chunk")
+    assert runs.history(["loss"])["loss"].tolist() == [0.0, 1.0, 2.0, 3.0] * 2
 
 
 def test_runs_are_looked_for_once_and_when_they_are_asked_for(root: Path, api: Api) -> None:
