@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
-from disttrack.index.chunks import Column, Ints, as_column, encode_bundle, encode_column
+from disttrack.index.chunks import Column, Ints, as_column, decode_ints, encode_bundle, encode_column
 from disttrack.records.types import RowSchema
 
 __all__ = [
     "MIXED",
     "Block",
     "MemoryBlock",
+    "MemoryPlaces",
     "Piece",
     "Places",
     "Schemas",
+    "StoredPlaces",
     "columns_together",
     "gather",
     "kind_letter",
@@ -44,13 +47,43 @@ class Piece(NamedTuple):
     others: Mapping[int, list[object]]  # the columns of kinds "*" and "m"
 
 
-class Places(NamedTuple):
+class MemoryPlaces(NamedTuple):
     """Where the rows of a block belong, sorted by (src, step, at): each [rows]."""
 
     src: Ints
     step: Ints
     at: Ints
     time_us: Ints
+
+
+class StoredPlaces:
+    """The same in the index, each axis decoded when it is asked for first: most questions need but two of them."""
+
+    def __init__(self, blobs: Sequence[bytes | memoryview], n: int) -> None:
+        self._blobs, self._n = blobs, n
+
+    @cached_property
+    def src(self) -> Ints:
+        """Whose they are."""
+        return decode_ints(self._blobs[0], self._n)
+
+    @cached_property
+    def step(self) -> Ints:
+        """Their steps."""
+        return decode_ints(self._blobs[1], self._n)
+
+    @cached_property
+    def at(self) -> Ints:
+        """Their offsets."""
+        return decode_ints(self._blobs[2], self._n)
+
+    @cached_property
+    def time_us(self) -> Ints:
+        """When they were logged."""
+        return decode_ints(self._blobs[3], self._n)
+
+
+Places = MemoryPlaces | StoredPlaces
 
 
 class Block(Protocol):
@@ -70,11 +103,11 @@ class MemoryBlock:
 
     keys: tuple[str, ...]
     kinds: str
-    rows: Places
+    rows: MemoryPlaces
     bits: Ints  # [keys, rows]
     others: Mapping[int, list[object]]
 
-    def places(self) -> Places:
+    def places(self) -> MemoryPlaces:
         """Return where the rows belong."""
         return self.rows
 
@@ -101,7 +134,7 @@ class MemoryBlock:
             part = slice(start, start + AXIS_ROWS)
             others = {index: values[part] for index, values in self.others.items()}
             yield MemoryBlock(
-                self.keys, self.kinds, Places(*(axis[part] for axis in self.rows)), self.bits[:, part], others
+                self.keys, self.kinds, MemoryPlaces(*(axis[part] for axis in self.rows)), self.bits[:, part], others
             )
 
 
@@ -163,11 +196,11 @@ def gather(schema: RowSchema, pieces: Sequence[Piece]) -> MemoryBlock:
     """Return pieces of one schema as one sorted block."""
     first = pieces[0]
     if len(pieces) == 1:
-        rows = Places(np.full(len(first.at), first.src, np.int64), first.step, first.at, first.time_us)
+        rows = MemoryPlaces(np.full(len(first.at), first.src, np.int64), first.step, first.at, first.time_us)
         bits, others = first.bits, first.others
     else:
         src = np.repeat([piece.src for piece in pieces], [len(piece.at) for piece in pieces])
-        rows = Places(
+        rows = MemoryPlaces(
             src.astype(np.int64, copy=False),
             np.concatenate([piece.step for piece in pieces]),
             np.concatenate([piece.at for piece in pieces]),
@@ -177,13 +210,13 @@ def gather(schema: RowSchema, pieces: Sequence[Piece]) -> MemoryBlock:
         others = {index: [value for piece in pieces for value in piece.others[index]] for index in first.others}
     order = _order(rows)
     if order is not None:
-        rows = Places(*(axis[order] for axis in rows))
+        rows = MemoryPlaces(*(axis[order] for axis in rows))
         bits = bits[order]
         others = {index: [values[row] for row in order.tolist()] for index, values in others.items()}
     return MemoryBlock(*schema, rows, np.ascontiguousarray(bits.T), others)
 
 
-def _order(rows: Places) -> Ints | None:
+def _order(rows: MemoryPlaces) -> Ints | None:
     """Return how to sort rows by (src, step, at); None where they are."""
     more, same = rows.at[1:] > rows.at[:-1], True
     for axis in (rows.step, rows.src):
@@ -203,6 +236,6 @@ def unmix(block: Block) -> list[MemoryBlock]:
     for (keys, kinds), indices in rows.items():
         some = np.array(indices, np.int64)
         piece = piece_of(0, kinds, [(0, 0, 0, tuple(values[index].values())) for index in indices])
-        mine = Places(*(axis[some] for axis in places))
+        mine = MemoryPlaces(places.src[some], places.step[some], places.at[some], places.time_us[some])
         found.append(MemoryBlock(keys, kinds, mine, np.ascontiguousarray(piece.bits.T), piece.others))
     return found

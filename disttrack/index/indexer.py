@@ -17,12 +17,21 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from disttrack.index.blocks import Block
-from disttrack.index.checksums import IndexDamaged, verified
+from disttrack.index.checksums import IndexDamaged, signed, verified
 from disttrack.index.decoder import Replaced, RunDecoder, SegmentSeen
 from disttrack.index.facts import RunFacts, SourceFacts, pack
 from disttrack.index.fetch import Fetched, ahead, fetch_log
 from disttrack.index.progress import Meter
-from disttrack.index.queries import RunRecord, StoredBlock, Vanished, answering, names_of, records, sealed_blocks
+from disttrack.index.queries import (
+    RunRecord,
+    StoredBlock,
+    Vanished,
+    answering,
+    names_of,
+    numbered,
+    records,
+    sealed_blocks,
+)
 from disttrack.index.sqlite import MEMORY, Busy, is_damaged, open_index, reading, remove, writing
 from disttrack.index.store import RunRow, Store
 from disttrack.index.survey import NEVER, ProjectTimes, changed_ns, look, project_directories, runs, segments, trusted
@@ -365,25 +374,58 @@ class Index:
 
     def _snapshot(self, record: RunRecord) -> Snapshot:
         with self._lock:
-            connection = self._store.connection
-            with reading(connection):
-                known = records(connection, "run.id = ?", record.number)
-                if not known or _place(known[0]) != _place(record):
-                    raise Vanished
-                blocks = sealed_blocks(connection, self._lock, known[0], self._is_damaged)
-                row = self._store.row(self._store.projects()[record.project_directory][0], record.directory)
-                if row is None or row.is_over:
-                    return Snapshot(known[0], blocks)
-                decoder = self._decoder(row)
-            log = self._log(record.project_directory, record.directory)
+            with reading(self._store.connection):
+                found = self._snapshots([record])
+            if not found:
+                raise Vanished
+            return found[0]
+
+    def asked_of_all(self, records: Sequence[RunRecord], ask: Callable[[list[Snapshot]], _T]) -> _T:
+        """Return what ask says of all these runs as they are at one moment; those that are gone are left out.
+
+        Where the index proves damaged meanwhile, it is built anew and asked once more.
+        """
+        with self._lock:
             try:
-                for _ in decoder.read(log, segments(log)):
-                    pass
-            except (Replaced, OSError):
-                self._decoders.pop(record.number, None)  # the next catch_up sees to it
-                return Snapshot(known[0], blocks)
-            self._keep(record.number, row.generation, decoder)
-            return Snapshot(_copy(known[0], decoder), blocks + [block for _, block in decoder.tail()])
+                return self._asked(records, ask)
+            except (sqlite3.DatabaseError, UnicodeDecodeError, IndexDamaged, Vanished) as error:
+                if not isinstance(error, Vanished) and not is_damaged(error):
+                    raise
+            self._is_damaged.set()  # within a transaction no run vanishes for any other reason
+            self._caught_up(LOCK_WAIT_S)
+            anew = {_place(known): known for known in self._runs(None)}
+            return self._asked([anew[_place(record)] for record in records if _place(record) in anew], ask)
+
+    def _asked(self, records: Sequence[RunRecord], ask: Callable[[list[Snapshot]], _T]) -> _T:
+        with reading(self._store.connection):
+            return ask(self._snapshots(records))
+
+    def _snapshots(self, wanted: Sequence[RunRecord]) -> list[Snapshot]:
+        """Return the runs that are still there with all their rows, within a transaction."""
+        connection = self._store.connection
+        rows = self._store.numbered([record.number for record in wanted])
+        there = [record for record in wanted if record.number in rows]
+        stale = [record.number for record in there if signed(pack(record.facts)) != rows[record.number].facts]
+        fresh = {record.number: record for record in numbered(connection, stale)}
+        known = [fresh.get(record.number, record) for record in there]
+        blocks = sealed_blocks(connection, self._lock, known, self._is_damaged)
+        return [self._with_tail(Snapshot(record, blocks[record.number]), rows[record.number]) for record in known]
+
+    def _with_tail(self, sealed: Snapshot, row: RunRow) -> Snapshot:
+        """Return a run with the rows of its log that lie in no chunk yet."""
+        if row.is_over:
+            return sealed
+        record = sealed.record
+        decoder = self._decoder(row)
+        log = self._log(record.project_directory, record.directory)
+        try:
+            for _ in decoder.read(log, segments(log)):
+                pass
+        except (Replaced, OSError):
+            self._decoders.pop(record.number, None)  # the next catch_up sees to it
+            return sealed
+        self._keep(record.number, row.generation, decoder)
+        return Snapshot(_copy(record, decoder), sealed.blocks + [block for _, block in decoder.tail()])
 
 
 def _copy(record: RunRecord, decoder: RunDecoder) -> RunRecord:

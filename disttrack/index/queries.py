@@ -6,12 +6,13 @@ import dataclasses
 import sqlite3
 import threading
 import zlib
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from disttrack.index.blocks import MIXED, Block, Places, columns_together, unmix
+from disttrack.index.blocks import MIXED, Block, StoredPlaces, columns_together, unmix
 from disttrack.index.checksums import IndexDamaged, verified
-from disttrack.index.chunks import Bundle, Column, decode_column, decode_ints
+from disttrack.index.chunks import Bundle, Column, decode_column
 from disttrack.index.facts import RunFacts, SourceFacts, pack, unsqueeze
 from disttrack.index.sqlite import is_damaged
 from disttrack.records.codec import decode
@@ -25,6 +26,7 @@ __all__ = [
     "answering",
     "damage_of",
     "names_of",
+    "numbered",
     "records",
     "schema_sum",
     "schemas",
@@ -112,6 +114,11 @@ def records(connection: sqlite3.Connection, where: str = "1 = 1", *values: objec
     ]
 
 
+def numbered(connection: sqlite3.Connection, runs: Iterable[int]) -> list[RunRecord]:
+    """Return the runs with these numbers: those of them that are there."""
+    return records(connection, f"run.id IN ({','.join(map(str, runs))})")
+
+
 def answering(connection: sqlite3.Connection, name: str) -> dict[int, bool]:
     """Return the numbers of the runs that answer to an id, and whether it is but an alias of theirs."""
     rows = connection.execute("SELECT run, alias FROM answer WHERE name = ?", (name,))
@@ -120,19 +127,28 @@ def answering(connection: sqlite3.Connection, name: str) -> dict[int, bool]:
 
 def schemas(connection: sqlite3.Connection, run: int) -> list[RowSchema]:
     """Return the schemas of a run by their numbers."""
-    rows = connection.execute("SELECT sid, keys, kinds FROM schema WHERE run = ? ORDER BY sid", (run,)).fetchall()
-    numbers: list[tuple[list[int], int]] = [
-        decode(verified(keys, run, sid), tuple[list[int], int]) for sid, keys, _ in rows
-    ]
-    find = "SELECT name FROM key WHERE id = ?"
+    return schemas_of(connection, [run])[run]
+
+
+def schemas_of(connection: sqlite3.Connection, runs: Sequence[int]) -> dict[int, list[RowSchema]]:
+    """Return the schemas of each of these runs by their numbers; raise IndexDamaged."""
+    query = f"SELECT run, sid, keys, kinds FROM schema WHERE run IN ({','.join(map(str, runs))}) ORDER BY run, sid"
+    found: dict[int, list[RowSchema]] = {run: [] for run in runs}
     names: dict[int, str] = {}
-    for number in {key for keys, _ in numbers for key in keys}:
-        (names[number],) = connection.execute(find, (number,)).fetchone() or ("",)
-    found = [
-        (tuple(names[number] for number in keys), kinds) for (keys, _), (_, _, kinds) in zip(numbers, rows, strict=True)
-    ]
-    if [schema_sum(schema) for schema in found] != [known for _, known in numbers]:
-        raise IndexDamaged(f"the keys of run {run}")
+    made: dict[tuple[bytes, str], RowSchema] = {}  # runs of one script have the same ones
+    for run, sid, keys, kinds in connection.execute(query).fetchall():
+        blob = bytes(verified(keys, run, sid))
+        schema = made.get((blob, kinds))
+        if schema is None:
+            numbers, known = decode(blob, tuple[list[int], int])
+            for number in set(numbers) - names.keys():
+                found_name = connection.execute("SELECT name FROM key WHERE id = ?", (number,)).fetchone()
+                (names[number],) = found_name or ("",)
+            schema = (tuple(names[number] for number in numbers), kinds)
+            if schema_sum(schema) != known:
+                raise IndexDamaged(f"the keys of run {run}")
+            made[blob, kinds] = schema
+        found[run].append(schema)
     return found
 
 
@@ -154,27 +170,28 @@ class StoredBlock:
     kinds: str
     n: int
     damaged: threading.Event
-    latest: dict[tuple[int, int], Bundle]  # of all blocks of a snapshot the bundle decoded last: keys are asked in turn
+    latest: dict[
+        tuple[int, int, int], Bundle
+    ]  # of all blocks of a snapshot the bundle decoded last: keys are asked in turn
 
-    def places(self) -> Places:
+    def places(self) -> StoredPlaces:
         """Return where the rows belong; raise Vanished where the run is gone."""
         query = "SELECT src, step, at, time FROM axis WHERE run = ? AND ax = ?"
-        blobs = self._fetch(query, (self.run, self.ax), (self.run, self.ax, self.sid, self.n))
-        return Places(*(decode_ints(blob, self.n) for blob in blobs))
+        return StoredPlaces(self._fetch(query, (self.run, self.ax), (self.run, self.ax, self.sid, self.n)), self.n)
 
     def column(self, key: str) -> Column:
         """Return the values of one of the keys; raise Vanished where the run is gone."""
         index, together = self.keys.index(key), columns_together(self.n)
         part = index // together
         kinds = self.kinds[part * together : (part + 1) * together]
-        bundle = self.latest.get((self.ax, part))
+        bundle = self.latest.get((self.run, self.ax, part))
         if bundle is None:
             data = self._part(part)
             if together == 1:
                 return decode_column(kinds, data, self.n)
             bundle = Bundle(kinds, data, self.n)
             self.latest.clear()
-            self.latest[self.ax, part] = bundle
+            self.latest[self.run, self.ax, part] = bundle
         return bundle.column(index % together)
 
     def check(self) -> None:
@@ -206,21 +223,26 @@ class StoredBlock:
 
 
 def sealed_blocks(
-    connection: sqlite3.Connection, lock: threading.RLock, run: RunRecord, damaged: threading.Event
-) -> list[Block]:
-    """Return the sealed rows of a run; raise IndexDamaged.
+    connection: sqlite3.Connection, lock: threading.RLock, runs: Sequence[RunRecord], damaged: threading.Event
+) -> dict[int, list[Block]]:
+    """Return the sealed rows of runs by their numbers; raise IndexDamaged.
 
     damaged: set where that shows only later, when a block is read.
     """
-    known = schemas(connection, run.number)
-    query = "SELECT ax, sid, n FROM axis WHERE run = ? ORDER BY ax"
-    rows: list[tuple[int, int, int]] = connection.execute(query, (run.number,)).fetchall()
-    if len(rows) != run.facts.blocks or any(not 0 <= sid < len(known) or n < 1 for _, sid, n in rows):
-        raise IndexDamaged(f"the blocks of run {run.number}")
-    found: list[Block] = []
-    latest: dict[tuple[int, int], Bundle] = {}
-    for ax, sid, n in rows:
-        keys, kinds = known[sid]
-        block = StoredBlock(connection, lock, run.number, ax, sid, keys, kinds, n, damaged, latest)
-        found += unmix(block) if (keys, kinds) == MIXED else [block]
+    numbers = [run.number for run in runs]
+    known = schemas_of(connection, numbers)
+    query = f"SELECT run, ax, sid, n FROM axis WHERE run IN ({','.join(map(str, numbers))}) ORDER BY run, ax"
+    rows: dict[int, list[tuple[int, int, int]]] = {number: [] for number in numbers}
+    for number, ax, sid, n in connection.execute(query).fetchall():
+        rows[number].append((ax, sid, n))
+    found: dict[int, list[Block]] = {number: [] for number in numbers}
+    latest: dict[tuple[int, int, int], Bundle] = {}
+    for run in runs:
+        schemas, axes = known[run.number], rows[run.number]
+        if len(axes) != run.facts.blocks or any(not 0 <= sid < len(schemas) or n < 1 for _, sid, n in axes):
+            raise IndexDamaged(f"the blocks of run {run.number}")
+        for ax, sid, n in axes:
+            keys, kinds = schemas[sid]
+            block = StoredBlock(connection, lock, run.number, ax, sid, keys, kinds, n, damaged, latest)
+            found[run.number] += unmix(block) if (keys, kinds) == MIXED else [block]
     return found

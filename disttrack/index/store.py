@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from disttrack.index.blocks import MemoryBlock
@@ -87,6 +88,13 @@ class Store:
             (project, directory),
         ).fetchone()
         return RunRow(*row) if row is not None else None
+
+    def numbered(self, runs: Sequence[int]) -> dict[int, RunRow]:
+        """Return where runs stand, by their numbers: those of them that are there."""
+        found = self.connection.execute(
+            f"SELECT id, inode, generation, log_ns, is_over, facts FROM run WHERE id IN ({','.join(map(str, runs))})"
+        )
+        return {row[0]: RunRow(*row) for row in found}
 
     def create(self, project: int, directory: str, inode: int) -> RunRow:
         """Make a run of which nothing is known."""

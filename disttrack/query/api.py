@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, overload
 
-import numpy as np
-
-from disttrack.errors import RunNotFound
-from disttrack.query.alignment import RankAggregate
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.frames import FrameKind, as_frame
 from disttrack.query.listing import check_search, find_runs, run_table
 from disttrack.query.matching import Subject
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
+from disttrack.query.request import HistoryRequest, WithHistory
 from disttrack.query.runs import RunDetail, detail_of
 from disttrack.query.selection import RankChoice
-from disttrack.query.series import check_request, joined, series_of
+from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
-from disttrack.query.wide import Array, as_columns
+from disttrack.query.wide import Array
 from disttrack.settings import root_of
 
 __all__ = ["Api", "RunView", "Runs"]
@@ -72,66 +69,14 @@ class Api:
 
 
 @dataclass(frozen=True)
-class RunView(RunDetail):
+class RunView(RunDetail, WithHistory):
     """A run as it was when it was asked for."""
 
     _reader: Reader = field(repr=False, compare=False)
 
-    @overload
-    def history(
-        self,
-        keys: Collection[str] | None = None,
-        ranks: RankChoice = "all",
-        x: str = "step",
-        rank_agg: RankAggregate | None = None,
-        points: int | None = None,
-        superseded: bool = False,
-        as_: Literal["numpy"] = "numpy",
-    ) -> dict[str, Array]: ...
-    @overload
-    def history(
-        self,
-        keys: Collection[str] | None = None,
-        ranks: RankChoice = "all",
-        x: str = "step",
-        rank_agg: RankAggregate | None = None,
-        points: int | None = None,
-        superseded: bool = False,
-        *,
-        as_: FrameKind,
-    ) -> Any: ...  # noqa: ANN401 - other libraries' types
-    def history(
-        self,
-        keys: Collection[str] | None = None,
-        ranks: RankChoice = "all",
-        x: str = "step",
-        rank_agg: RankAggregate | None = None,
-        points: int | None = None,
-        superseded: bool = False,
-        as_: FrameKind = "numpy",
-    ) -> Any:
-        """Return what was logged so far as columns: rank, attempt, step, time (unix s), and one for each key.
-
-        keys: None for all. ranks: "all", "primary" (the lowest that joined) or a sequence of ranks.
-        x: what each rank's rows are ordered by: "step", "time", or a metric, whose missing rows are left out.
-        rank_agg: one row for each x instead of one for each rank too: the columns are x, `ranks` (how many have a row
-        there), and for each key that has numbers the "mean" over ranks under its own name, or its "minmax" as key_min
-        and key_max, or its "quantiles" as key_p05, key_p50 and key_p95. Missing values and NaN are left out.
-        points: None for all rows; else only those that a chart needs: at most so many of each rank for each key, with
-        the extremes of equal parts, the first and the last.
-        superseded: also the rows that a later attempt has gone over again.
-        as_: "numpy" (a dict of arrays), or where these are installed "pandas", "polars" or "arrow" (a Table).
-
-        A column is float64 with NaN where a key is missing, int64 where all are ints, else object with None. A key that
-        is named like one of the first columns has "_logged" after its name. Raises RunNotFound where the run is gone,
-        UsageError where it cannot be asked for like this.
-        """
-        check_request(ranks, x, rank_agg, points)
+    def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         wanted = f"{self.project}/{self.id}"
-        table = self._reader.asked(
-            wanted, lambda snapshot: series_of(snapshot, keys, ranks, x, rank_agg, points, superseded)
-        )
-        return as_frame(table, as_)
+        return self._reader.asked(wanted, lambda snapshot: series_of(snapshot, request))
 
     def summary_of(self, key: str, ranks: RankChoice = None) -> KeySummary | None:
         """Return the count, first, last, min, max and mean of the numbers logged as key; None where there is none.
@@ -167,7 +112,7 @@ class RunView(RunDetail):
         delete_run(self._reader.root, f"{self.project}/{self.id}", do=True)
 
 
-class Runs(Sequence[RunView]):
+class Runs(Sequence[RunView], WithHistory):
     """Runs in their order: found once, when they are first asked for; each is looked into when it is."""
 
     def __init__(self, reader: Reader, find: Callable[[], Sequence[Subject]]) -> None:
@@ -207,56 +152,11 @@ class Runs(Sequence[RunView]):
         """
         return as_frame(run_table(self._found), as_)
 
-    @overload
-    def history(
-        self,
-        keys: Collection[str] | None = None,
-        ranks: RankChoice = "all",
-        x: str = "step",
-        rank_agg: RankAggregate | None = None,
-        points: int | None = None,
-        superseded: bool = False,
-        as_: Literal["numpy"] = "numpy",
-    ) -> dict[str, Array]: ...
-    @overload
-    def history(
-        self,
-        keys: Collection[str] | None = None,
-        ranks: RankChoice = "all",
-        x: str = "step",
-        rank_agg: RankAggregate | None = None,
-        points: int | None = None,
-        superseded: bool = False,
-        *,
-        as_: FrameKind,
-    ) -> Any: ...  # noqa: ANN401 - other libraries' types
-    def history(
-        self,
-        keys: Collection[str] | None = None,
-        ranks: RankChoice = "all",
-        x: str = "step",
-        rank_agg: RankAggregate | None = None,
-        points: int | None = None,
-        superseded: bool = False,
-        as_: FrameKind = "numpy",
-    ) -> Any:
-        """Return the histories of all these runs below each other, with the run's id as first column, `run`.
-
-        Arguments as for RunView.history; runs that are gone meanwhile are left out.
-        """
-        check_request(ranks, x, rank_agg, points)
+    def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         self._reader.catch_up()
-        tables: list[dict[str, Array]] = []
-        for run in self._found:
-            try:
-                table = self._reader.asked_of(
-                    run.record, lambda snapshot: series_of(snapshot, keys, ranks, x, rank_agg, points, superseded)
-                )
-            except RunNotFound:
-                continue
-            ids = np.full(len(next(iter(table.values()))), run.record.run_id, np.object_)
-            tables.append(as_columns({"run": ids}, table))
-        return as_frame(joined(tables), as_)
+        return self._reader.asked_of_all(
+            [run.record for run in self._found], lambda snapshots: series_of_runs(snapshots, request)
+        )
 
 
 def _view(reader: Reader, run: Subject) -> RunView:

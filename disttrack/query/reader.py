@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -111,9 +111,6 @@ class Reader:
         except Vanished:
             raise RunNotFound(wanted, self.root) from None
 
-    def asked_of(self, record: RunRecord, ask: Callable[[Snapshot], _T]) -> _T:
-        """Return what ask says of a run that was found already, as of now; raise RunNotFound where it is gone."""
-        try:
-            return ask(self._index.snapshot(record))
-        except Vanished:
-            return self.asked(f"{record.project}/{record.run_id}", ask)
+    def asked_of_all(self, records: Sequence[RunRecord], ask: Callable[[list[Snapshot]], _T]) -> _T:
+        """Return what ask says of runs that were found already, as of now; those that are gone are left out."""
+        return self._index.asked_of_all(records, ask)

@@ -9,7 +9,7 @@ import numpy as np
 from disttrack.index.indexer import Snapshot
 from disttrack.query.alignment import as_numbers
 from disttrack.query.selection import RankChoice
-from disttrack.query.wide import wide_rows
+from disttrack.query.wide import wide_form
 
 __all__ = ["KeySummary", "summary_of"]
 
@@ -40,7 +40,7 @@ def summary_of(snapshot: Snapshot, key: str, ranks: RankChoice = None) -> KeySum
     first and last are those of the lowest and the highest step, of several ranks the lowest one's. Superseded rows
     are left out.
     """
-    wide = wide_rows(snapshot, [key], ranks)
+    wide = wide_form([snapshot], [key], ranks)
     column = wide.keys[key]
     there = (
         np.array([isinstance(value, int | float) for value in column.tolist()], bool)
@@ -49,10 +49,10 @@ def summary_of(snapshot: Snapshot, key: str, ranks: RankChoice = None) -> KeySum
     )
     if not there.any():
         return None
-    rank = wide.axes["rank"]
+    rank = wide.rank
     if ranks is None:
         there &= rank == rank[there][0]
-    values, step, rank = as_numbers(column)[there], wide.axes["step"][there], rank[there]
+    values, step, rank = as_numbers(column)[there], wide.step[there], rank[there]
     known = np.flatnonzero(~np.isnan(values))
     order = np.lexsort((rank, step))
     first, last = int(order[0]), int(np.lexsort((-rank, step))[-1])

@@ -44,7 +44,8 @@ def histories(index: Index) -> Histories:
         for key in block.keys:
             column = block.column(key)
             values = column if isinstance(column, list) else column.tolist()
-            rows = zip(*(axis.tolist() for axis in places), values, strict=True)
+            axes = (axis.tolist() for axis in (places.src, places.step, places.at, places.time_us))
+            rows = zip(*axes, values, strict=True)
             for src, step, at, time_us, value in rows:
                 assert (src, step, at, key) not in calls
                 calls[src, step, at, key] = (time_us / 1e6, bits(value))

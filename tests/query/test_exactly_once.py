@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from disttrack.index.indexer import Index
 from disttrack.query.history import values_of
-from disttrack.query.wide import wide_form
 from disttrack.records.codec import records
 from disttrack.records.types import RecordKind
 from tests.index.logs import Process, RunLog, process_of
+from tests.query.tables import wide_form
 
 VALUES = st.one_of(
     st.floats(width=32),

@@ -59,7 +59,9 @@ while not (root.parent / "enough").exists():
     for record in index.runs():
         blocks = [(block.places(), block.column("loss")) for block in index.snapshot(record).blocks]
         if blocks:
-            src, steps = (np.concatenate([places[axis] for places, _ in blocks]) for axis in (0, 1))
+            src, steps = (
+                np.concatenate([getattr(places, axis) for places, _ in blocks]) for axis in ("src", "step")
+            )
             losses = np.concatenate([column for _, column in blocks])
             for each in np.unique(src).tolist():
                 order = np.argsort(steps[src == each])

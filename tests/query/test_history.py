@@ -16,8 +16,8 @@ from disttrack.index.indexer import Snapshot
 from disttrack.index.queries import Vanished
 from disttrack.query.history import Value, long_form, values_of
 from disttrack.query.reader import Reader
-from disttrack.query.wide import wide_form
 from tests.index.logs import START_US, RunLog, finished_run, process_of
+from tests.query.tables import wide_form
 
 
 @pytest.fixture

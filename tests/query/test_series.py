@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disttrack.errors import UsageError
+from disttrack.index.indexer import Index
 from disttrack.query.api import Api
 from disttrack.query.downsample import kept
+from disttrack.query.request import HistoryRequest
+from disttrack.query.series import series_of_runs
 from disttrack.settings import ROOT_NAME
 from tests.index.logs import RunLog, finished_run, process_of
 
@@ -35,7 +43,7 @@ def api() -> Iterator[Api]:
 # Thinning out
 
 
-FLOATS = st.lists(st.floats(allow_nan=True) | st.sampled_from([0.0, 1.0, math.nan]), max_size=80)
+FLOATS = st.lists(st.floats(allow_nan=False) | st.sampled_from([0.0, 1.0]), max_size=80)
 
 
 @given(FLOATS, st.integers(2, 40))
@@ -53,11 +61,8 @@ def test_thinning_keeps_first_last_and_the_extremes_of_every_part(numbers: list[
         size = math.ceil(len(values) / parts)
         for start in range(0, len(values), size):
             part = values[start : start + size]
-            known = part[~np.isnan(part)]
             there = values[[row for row in rows if start <= row < start + size]]
-            if len(known):
-                assert np.nanmin(there) == known.min()
-                assert np.nanmax(there) == known.max()
+            assert (there.min(), there.max()) == (part.min(), part.max())
 
 
 def test_points_thins_each_series_out_and_keeps_whole_rows(root: Path, api: Api) -> None:
@@ -75,6 +80,95 @@ def test_points_thins_each_series_out_and_keeps_whole_rows(root: Path, api: Api)
         assert 617 in thin["step"][mine]
         assert set(thin["text"][mine].tolist()) == {"t"}
     assert len(api.run("run1").history(["loss"], points=5_000)["step"]) == 2_000
+
+
+def test_points_are_counted_among_the_numbers_only(root: Path, api: Api) -> None:
+    finished_run(root, [(step, {"loss": math.nan if step % 3 else -abs(step - 300.0)}) for step in range(900)])
+    thin = api.run("run1").history(points=12)
+    assert {0, 300, 899} <= set(thin["step"].tolist())
+    assert np.count_nonzero(~np.isnan(thin["loss"].astype(float))) <= 12
+
+
+# Blocks that follow each other, overlap, or are of one step
+
+
+def _grid(ranks: int, steps: int) -> list[list[tuple[int, str]]]:
+    return [[(step, "a") for step in range(steps)]] * ranks
+
+
+#: By rank, the steps that it logged in the order of its calls, each with the keys of the call.
+CALLS = st.one_of(
+    st.builds(_grid, st.integers(1, 3), st.integers(1, 20)),
+    st.lists(st.lists(st.tuples(st.integers(0, 30), st.just("a")), max_size=12).map(sorted), min_size=1, max_size=3),
+    st.lists(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["a", "b", "ab"])), max_size=12), max_size=3),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(runs=st.lists(CALLS, min_size=1, max_size=2), cold_values=st.integers(1, 30), live=st.booleans(), data=st.data())
+def test_any_history_is_what_a_plain_dict_gives(
+    runs: list[list[list[tuple[int, str]]]], cold_values: int, live: bool, data: st.DataObject
+) -> None:
+    keys = data.draw(st.sampled_from([["a"], ["b"], ["a", "b"]]))
+    points = data.draw(st.sampled_from([None, 2, 6, 1_000]))
+    model: dict[tuple[int, int, int], dict[str, float]] = {}  # by run, rank, step: values and the last call's time
+    with tempfile.TemporaryDirectory() as directory:
+        for number, ranks in enumerate(runs):
+            log, processes = (
+                RunLog(Path(directory), run_id=f"run{number}"),
+                [process_of(r, 3) for r in range(len(ranks))],
+            )
+            for rank, calls in enumerate(ranks):
+                for step, held in calls:
+                    values = {key: float(len(processes[rank].journal) % 97) for key in held}
+                    processes[rank].row(values, step)
+                    log.commit((processes[rank], len(processes[rank].bounds) - 2, None))
+                    if asked := {key: value for key, value in values.items() if key in keys}:
+                        row = model.setdefault((number, rank, step), {})
+                        row |= {**asked, "time": processes[rank].time_us / 1e6}
+            log.open()
+            if not live:
+                log.end()
+            log.close()
+        index = Index(Path(directory), {}, cold_values=cold_values, live_values=cold_values)
+        index.catch_up()
+        records = sorted(index.runs(), key=lambda record: record.run_id)
+        plain, thin, over = (
+            index.asked_of_all(records, partial(series_of_runs, request=request))
+            for request in (
+                HistoryRequest(keys),
+                HistoryRequest(keys, points=points),
+                HistoryRequest(keys, rank_agg="minmax"),
+            )
+        )
+        index.close()
+    rows = sorted(model)
+    assert list(zip(*(plain[name].tolist() for name in ("run", "rank", "step")), strict=True)) == [
+        (f"run{number}", rank, step) for number, rank, step in rows
+    ]
+    for name in (*keys, "time"):
+        np.testing.assert_array_equal(plain[name], [model[row].get(name, math.nan) for row in rows])
+    assert told(thin) <= told(plain)
+    if points == 1_000:
+        assert_same(thin, plain)
+    places = sorted({(number, step) for number, _, step in rows})
+    assert [(run, step) for run, step in zip(over["run"].tolist(), over["step"].tolist(), strict=True)] == [
+        (f"run{number}", step) for number, step in places
+    ]
+    for key in keys:
+        at = [[model[row][key] for row in rows if (row[0], row[2]) == place and key in model[row]] for place in places]
+        np.testing.assert_array_equal(over[f"{key}_max"], [max(values, default=math.nan) for values in at])
+
+
+def told(table: dict[str, Any]) -> set[str]:
+    """Returns the rows as text, in which NaN is like NaN."""
+    return {str(row) for row in zip(*(column.tolist() for column in table.values()), strict=True)}
+
+
+def assert_same(table: dict[str, Any], other: dict[str, Any]) -> None:
+    assert list(table) == list(other)
+    for name, column in table.items():
+        np.testing.assert_array_equal(column, other[name])
 
 
 # Along x
@@ -157,6 +251,9 @@ def test_a_rank_has_one_say_at_a_step_its_own_and_its_newest(root: Path, api: Ap
 def test_aggregates_are_what_a_plain_loop_gives(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     losses = data.draw(
         st.dictionaries(st.tuples(st.integers(0, 4), st.integers(0, 5)), st.floats(-1e6, 1e6), min_size=1, max_size=25)
+        | st.lists(st.floats(-1e6, 1e6), min_size=10, max_size=10).map(  # every rank at every step
+            lambda values: {(rank, step): values[2 * rank + step] for rank in range(5) for step in range(2)}
+        )
     )
     directory = tmp_path_factory.mktemp("runs")
     log, processes = RunLog(directory / ROOT_NAME), [process_of(rank, 5) for rank in range(5)]
@@ -220,6 +317,19 @@ def test_histories_of_many_runs_are_one_table(root: Path, api: Api) -> None:
     }
     assert table["other"].tolist() == [None, None, "t", 2**60]
     assert api.runs(filters="id:nobody").history() == {}
+
+
+def test_a_run_that_is_gone_is_left_out_and_a_damaged_index_built_anew(root: Path, api: Api) -> None:
+    for number in range(3):
+        finished_run(root, [(step, {"loss": float(step)}) for step in range(4)], f"run{number}")
+    runs = api.runs(order="id")
+    assert len(runs) == 3
+    shutil.rmtree(root / "demo" / "run1")
+    assert runs.history()["run"].tolist() == ["run0"] * 4 + ["run2"] * 4
+    (index,) = root.glob("index-*.sqlite")
+    with closing(sqlite3.connect(index)) as connection, connection:
+        connection.execute("DELETE FROM chunk")
+    assert runs.history(["loss"])["loss"].tolist() == [0.0, 1.0, 2.0, 3.0] * 2
 
 
 def test_runs_are_looked_for_once_and_when_they_are_asked_for(root: Path, api: Api) -> None:

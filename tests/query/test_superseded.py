@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from disttrack.index.indexer import Index
 from disttrack.query.history import values_of
 from disttrack.query.reader import Reader
-from disttrack.query.wide import wide_form
 from tests.index.logs import Process, RunLog, process_of
+from tests.query.tables import wide_form
 
 #: By attempt, the steps that each of its ranks logged, in the order of the calls.
 ATTEMPTS = st.lists(st.lists(st.lists(st.integers(0, 9), max_size=6), min_size=1, max_size=2), min_size=1, max_size=4)
