@@ -17,9 +17,10 @@ from disttrack.cli.reports import comparison_report, damage_sentence, run_report
 from disttrack.cli.shapes import comparison_shape, detail_shape, run_shape, runs_shape
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import compare_runs
-from disttrack.query.listing import check_search, list_runs
+from disttrack.query.finding import check_search
+from disttrack.query.listing import list_runs, show_run
 from disttrack.query.ranks import compare_ranks
-from disttrack.query.runs import RunRow, show_run
+from disttrack.query.runs import RunRow
 
 __all__ = ["compare", "ls", "ranks", "run_table", "show"]
 

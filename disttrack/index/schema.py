@@ -1,15 +1,15 @@
 """The tables of the index: one DDL for SQLite, and with other placeholders for PostgreSQL.
 
 The index is a cache, so there are no migrations: whoever changes a table, the meaning of a blob, the
-decoding of records or journal.segment.FORMAT_VERSION raises SCHEMA_VERSION, and every reader of that
-version builds a file of its own.
+decoding of records, what query files of runs (query.subjects.describe) or journal.segment.FORMAT_VERSION
+raises SCHEMA_VERSION, and every reader of that version builds a file of its own.
 """
 
 from __future__ import annotations
 
 __all__ = ["DDL", "RUN_TABLES", "SCHEMA_VERSION"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 DDL = """
 -- How many runs were ever given an id here: ids of dropped runs are not used again, so that a reader
@@ -28,7 +28,8 @@ CREATE TABLE project (
 );
 
 -- facts: RunFacts as far as the log was applied. sealed: RunFacts as far as rows lie in chunks, NULL where
--- that is the same. generation counts the seals.
+-- that is the same. generation counts the seals. is_filed: lists need not look at it, its facets say all they ask
+-- (or it is none that they show). Only runs that are over are.
 CREATE TABLE run (
     id INTEGER PRIMARY KEY,
     project INTEGER NOT NULL,
@@ -36,15 +37,18 @@ CREATE TABLE run (
     inode BIGINT NOT NULL,
     log_ns BIGINT NOT NULL,
     is_over INTEGER NOT NULL,
+    is_filed INTEGER NOT NULL,
     generation INTEGER NOT NULL,
     facts BYTEA NOT NULL,
     sealed BYTEA,
     UNIQUE (project, directory)
 );
-CREATE INDEX run_not_over ON run (project) WHERE is_over = 0;
+CREATE INDEX run_not_filed ON run (project) WHERE is_filed = 0;
 
 -- Every id a run answers to: its own (alias 0), and those its ranks gave before they knew it (alias 1).
-CREATE TABLE answer (run INTEGER NOT NULL, name TEXT NOT NULL, alias INTEGER NOT NULL, PRIMARY KEY (run, name));
+-- (WITHOUT ROWID: short rows that are as good as their key are not stored twice. PostgreSQL does without.)
+CREATE TABLE answer (run INTEGER NOT NULL, name TEXT NOT NULL, alias INTEGER NOT NULL, PRIMARY KEY (run, name))
+    WITHOUT ROWID;
 CREATE INDEX answer_name ON answer (name);
 
 -- One incarnation in one run. facts and sealed as above (SourceFacts, squeezed), cursor: how to go on from sealed.
@@ -61,7 +65,7 @@ CREATE TABLE key (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 
 -- keys: msgpack list of key ids, kinds: a letter for each of them.
 CREATE TABLE schema (run INTEGER NOT NULL, sid INTEGER NOT NULL, keys BYTEA NOT NULL, kinds TEXT NOT NULL,
-    PRIMARY KEY (run, sid));
+    PRIMARY KEY (run, sid)) WITHOUT ROWID;
 
 -- A sealed block of rows of one schema, sorted by (source, step, offset), and its columns: one in a part, or
 -- several where the block is short (blocks.columns_together).
@@ -80,6 +84,10 @@ CREATE TABLE axis (
 );
 CREATE TABLE chunk (run INTEGER NOT NULL, ax INTEGER NOT NULL, part INTEGER NOT NULL, data BYTEA NOT NULL,
     PRIMARY KEY (run, ax, part));
+
+-- What lists ask of runs: one field of the runs numbered block * facets.BLOCK_RUNS and on.
+CREATE TABLE facet (block INTEGER NOT NULL, scope INTEGER NOT NULL, key INTEGER NOT NULL, data BYTEA NOT NULL,
+    PRIMARY KEY (block, scope, key)) WITHOUT ROWID;
 """
 
 RUN_TABLES = ("answer", "source", "schema", "axis", "chunk")

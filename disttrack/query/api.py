@@ -15,15 +15,16 @@ from disttrack.errors import RunNotFound
 from disttrack.index.queries import Vanished
 from disttrack.query.alignment import RankAggregate
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
+from disttrack.query.finding import check_search, find_runs
 from disttrack.query.frames import FrameKind, as_frame
-from disttrack.query.listing import check_search, find_runs, run_table
-from disttrack.query.matching import Subject
+from disttrack.query.listing import run_table
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.runs import RunDetail, detail_of
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import check_request, joined, series_of
 from disttrack.query.statistics import KeySummary, summary_of
+from disttrack.query.subjects import Subject
 from disttrack.query.wide import Array, as_columns
 from disttrack.settings import root_of
 

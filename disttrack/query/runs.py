@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from disttrack.index.queries import RunRecord
 from disttrack.query.labels import edited
@@ -19,7 +18,6 @@ from disttrack.query.members import (
     rank_state,
     run_state,
 )
-from disttrack.query.reader import Reader
 from disttrack.query.receipts import RunReceipt, receipt_of
 from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
 
@@ -31,10 +29,9 @@ __all__ = [
     "Spread",
     "created_s",
     "detail_of",
-    "newest_first",
     "rank_rows",
     "row_of",
-    "show_run",
+    "row_of_team",
 ]
 
 
@@ -87,18 +84,6 @@ class RunDetail(RunRow):
     receipt: RunReceipt
 
 
-def show_run(root: Path, run_id: str) -> RunDetail:
-    """Return one run in detail; raise RunNotFound, or UnsupportedFormat where a newer disttrack wrote it."""
-    with Reader(root) as reader:
-        record = reader.snapshot(run_id).record
-    return detail_of(record, Observer.here(root))
-
-
-def newest_first(records: list[RunRecord]) -> list[RunRecord]:
-    """Return runs by the time they were created at, the last one first."""
-    return sorted(records, key=lambda record: (-created_s(record), record.project, record.run_id))
-
-
 def created_s(record: RunRecord) -> float:
     """Return when a run was created: when its first rank joined it, or its writer opened it."""
     times_us = [source.join.time_us for source in record.sources if source.join is not None]
@@ -110,7 +95,7 @@ def created_s(record: RunRecord) -> float:
 def row_of(record: RunRecord, observer: Observer) -> RunRow:
     """Return a run as one row."""
     everybody = members(record)
-    return _row(record, everybody, newest_team(everybody), observer)
+    return row_of_team(record, everybody, newest_team(everybody), observer)
 
 
 def detail_of(record: RunRecord, observer: Observer) -> RunDetail:
@@ -119,15 +104,16 @@ def detail_of(record: RunRecord, observer: Observer) -> RunDetail:
     team = newest_team(everybody)
     sources = [member.source for member in everybody]
     return RunDetail(
-        **vars(_row(record, everybody, team, observer)),
+        **vars(row_of_team(record, everybody, team, observer)),
         config=merged_config(by_precedence(everybody)),
         summary_ranks=spreads(team.voices),
         ranks=rank_rows(record, team, observer),
-        receipt=receipt_of(sources, observer, observer.sees_marker(record)),
+        receipt=receipt_of(sources, observer, lambda: observer.sees_marker(record)),
     )
 
 
-def _row(record: RunRecord, everybody: list[Member], team: Team, observer: Observer) -> RunRow:
+def row_of_team(record: RunRecord, everybody: list[Member], team: Team, observer: Observer) -> RunRow:
+    """Return a run as one row; everybody: its members, team: the newest attempt among them."""
     header = record.facts.header
     joins = [source.join for source in team.joined.values() if source.join is not None]
     first = joins[0] if joins else None
