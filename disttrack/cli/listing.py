@@ -68,7 +68,7 @@ def ls(
     wanted = " ".join(filters)
     check_search(wanted, order)
     root = opened_root(directory)
-    found = list_runs(root, project, limit, wanted, order, archived=archived) if root.is_dir() else []
+    found = list_runs(root, project, limit, wanted, order, archived=archived)
     if not found:
         click.echo(_nothing_there(root, project, wanted), err=True)
     for run in found:

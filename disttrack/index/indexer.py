@@ -101,7 +101,7 @@ class Index:
 
     def _opened(self) -> Store:
         self._has_root = self.root.is_dir()
-        self._path, connection = open_index(self.root, self._environ)
+        self._path, connection = open_index(self.root if self._has_root else None, self._environ)
         self._file = _inode(self._path)
         return Store(connection, self._describe)
 
@@ -112,7 +112,10 @@ class Index:
             if self._path != MEMORY and self._file == _inode(self._path):  # else another process made a new one
                 remove(self._path)
             self._file = -1
-        if self._has_root != self.root.is_dir() or self._file != _inode(self._path):
+        # Its own file is there, so the root it lies in is, too.
+        if self._file != _inode(self._path) or (
+            self._path.parent != self.root and self._has_root != self.root.is_dir()
+        ):
             self._store.connection.close()
             self._decoders.clear()
             self._store = self._opened()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from disttrack.index.queries import RunRecord
+from disttrack.index.queries import Damaged, RunRecord, damage_of
 from disttrack.query.labels import edited
 from disttrack.query.members import (
     Member,
@@ -82,6 +82,7 @@ class RunDetail(RunRow):
     summary_ranks: dict[str, Spread]
     ranks: list[RankRow]
     receipt: RunReceipt
+    damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
 
 
 def created_s(record: RunRecord) -> float:
@@ -109,6 +110,7 @@ def detail_of(record: RunRecord, observer: Observer) -> RunDetail:
         summary_ranks=spreads(team.voices),
         ranks=rank_rows(record, team, observer),
         receipt=receipt_of(sources, observer, lambda: observer.sees_marker(record)),
+        damaged=damage_of(record)[1],
     )
 
 

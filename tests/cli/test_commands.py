@@ -383,4 +383,9 @@ def test_a_damaged_log_is_named_by_ls_and_show(tmp_path: Path) -> None:
     (run,) = answer("ls", "--json")
     assert run["damage"] == answer("show", "run1", "--json")["damage"] == 1
     assert "demo/run1: 1 place in its log cannot be read" in cli("ls").stderr
-    assert "damage    1 place in its log cannot be read" in cli("show", "run1").stdout
+    text = cli("show", "run1").stdout
+    assert "damage    1 place in its log cannot be read" in text
+    (place,) = answer("show", "run1", "--json")["damaged"]
+    assert place["path"] == "log/000001.dtl"
+    assert 0 < place["start"] <= len(data) // 2 < place["end"] <= len(data)
+    assert f"log/000001.dtl, bytes {place['start']:,} to {place['end']:,}: {place['why']}" in text

@@ -188,7 +188,7 @@ def test_what_is_filed_finds_the_runs_that_looking_into_each_would_find(story: A
         tellers: list[Teller] = [teller(root, number) for number in range(4)]
         with Reader(root, {}) as reader:
             for number, rank, (kind, what) in story:
-                one = list[Teller](tellers)[number]
+                one = tellers[int(number)]
                 if one.gone:
                     continue
                 try:
