@@ -15,7 +15,7 @@ from disttrack.query.runs import RunDetail, RunRow, detail_of
 from disttrack.query.subjects import Subject
 from disttrack.query.wide import EXACT, Array
 
-__all__ = ["list_runs", "run_table", "show_run"]
+__all__ = ["list_runs", "page_of_runs", "run_table", "show_run"]
 
 
 def list_runs(
@@ -31,8 +31,22 @@ def list_runs(
 
     archived: also those that somebody put away. Raises FilterError where filters or order cannot be read.
     """
+    return page_of_runs(root, project, limit, filters, order, archived=archived)[0]
+
+
+def page_of_runs(
+    root: Path,
+    project: str | None = None,
+    limit: int | None = None,
+    filters: str = "",
+    order: str | None = None,
+    *,
+    archived: bool = False,
+) -> tuple[list[RunRow], int]:
+    """Return what list_runs returns, and how many runs pass the filters in all."""
     with Reader(root) as reader:
-        return [run.row for run in find_runs(reader, project, filters, order, archived=archived)[:limit]]
+        found = find_runs(reader, project, filters, order, archived=archived)
+        return [run.row for run in found[:limit]], len(found)
 
 
 def show_run(root: Path, run_id: str) -> RunDetail:
