@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import shutil
 import sqlite3
@@ -232,14 +231,9 @@ def _everything(bench: Workbench) -> Measured:
 
 
 def page(api: disttrack.Api) -> list[object]:
-    """Return a page of 100 runs with their summaries, sorted by a metric where the query can."""
-    order: dict[str, Any] = {"order": f"-{KEY}"} if _sorts(api) else {}
-    runs: Runs = api.runs("bench", **order)
+    """Return a page of 100 runs with their summaries, sorted by a metric."""
+    runs: Runs = api.runs("bench", order=f"-{KEY}")
     return [run.summary for run in runs[:PAGE]]
-
-
-def _sorts(api: disttrack.Api) -> bool:
-    return "order" in inspect.signature(api.runs).parameters
 
 
 def _page(bench: Workbench) -> Measured:
@@ -257,9 +251,7 @@ def _page(bench: Workbench) -> Measured:
     query = f"select run, value from latest where key = 0 order by value desc limit {PAGE}"
     with disttrack.Api(found.root.parent) as api:
         page(api)  # the index is open, as in a server
-        sorts = _sorts(api)
-        measured = in_turns(bench.repeats, lambda: _ms(lambda: page(api)), lambda: _ms(lambda: _scan(table, query)))
-    return measured._replace(note="" if sorts else "newest first: the query cannot sort by a metric yet", also=sorts)
+        return in_turns(bench.repeats, lambda: _ms(lambda: page(api)), lambda: _ms(lambda: _scan(table, query)))
 
 
 METADATA = "%file,getdents64,fstat"

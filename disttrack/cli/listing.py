@@ -17,14 +17,16 @@ from disttrack.cli.reports import comparison_report, damage_sentence, run_report
 from disttrack.cli.shapes import comparison_shape, detail_shape, run_shape, runs_shape
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import compare_runs
-from disttrack.query.listing import check_search, list_runs
+from disttrack.query.finding import check_search
+from disttrack.query.listing import list_runs, page_of_runs, show_run
 from disttrack.query.ranks import compare_ranks
-from disttrack.query.runs import RunRow, show_run
+from disttrack.query.runs import RunRow
 
 __all__ = ["compare", "ls", "ranks", "run_table", "show"]
 
 _NEGATED = re.compile(r"-[^-].*[:=<>]", re.DOTALL)
 _WITH_VALUE = ("--project", "--order", "--dir", "-n")
+SHOWN = 100  # runs of a table, where nobody says how many
 _SUMMARY_COLUMNS = 3
 _NAMED_PROJECTS = 5
 
@@ -47,7 +49,13 @@ class _Filtered(click.Command):
 @click.argument("filters", metavar="[FILTER]...", nargs=-1)
 @click.option("--project", metavar="P", help="Only the runs of this project.")
 @click.option("--order", metavar="FIELD", help="The least of FIELD first; -FIELD: the greatest (default: -created).")
-@click.option("-n", "limit", metavar="N", type=click.IntRange(min=1), help="Only the first N of them.")
+@click.option(
+    "-n",
+    "limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Only the first N of them (default: 100; with --json: all).",
+)
 @click.option("--archived", is_flag=True, help="Also those that were put away.")
 @as_json()
 @in_directory
@@ -67,7 +75,8 @@ def ls(
     wanted = " ".join(filters)
     check_search(wanted, order)
     root = opened_root(directory)
-    found = list_runs(root, project, limit, wanted, order, archived=archived) if root.is_dir() else []
+    most = limit if limit is not None or json else SHOWN
+    found, total = page_of_runs(root, project, most, wanted, order, archived=archived)
     if not found:
         click.echo(_nothing_there(root, project, wanted), err=True)
     for run in found:
@@ -77,6 +86,8 @@ def ls(
         say_json([run_shape(run) for run in found])
     elif found:
         _say(run_table(found, _terminal()))
+        if limit is None and total > len(found):
+            click.echo(f"These are the first {len(found):,} of {total:,} runs; -n {total} shows all.", err=True)
 
 
 @click.command()
@@ -179,7 +190,7 @@ def _nothing_there(root: Path, project: str | None, filters: str = "") -> str:
         return (
             f"No runs: {where} does not exist. {start}, or name the directory it lies in with --dir (or DISTTRACK_DIR)."
         )
-    if filters.strip() and (others := len(list_runs(root, project))):
+    if filters.strip() and (others := page_of_runs(root, project, 0)[1]):
         return f"None of {count(others, 'run')} in {where} passes the filter: {printable(filters.strip())}"
     projects = sorted({run.project for run in list_runs(root)}) if project is not None else []
     if projects:

@@ -112,6 +112,8 @@ def _labels(run: RunDetail) -> Iterator[str]:
     yield f"  records   {receipt_sentence(run.receipt)}"
     if run.damage:
         yield f"  damage    {damage_sentence(run.damage)}"
+        for place in run.damaged:
+            yield f"            {printable(place.path)}, bytes {place.start:,} to {place.end:,}: {printable(place.why)}"
 
 
 def _config(config: Mapping[str, object]) -> Iterator[str]:

@@ -44,6 +44,7 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
         "receipt": asdict(run.receipt),
+        "damaged": [place._asdict() for place in run.damaged],
     }
 
 

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 from disttrack.index.blocks import Block
 from disttrack.index.checksums import IndexDamaged, signed, verified
 from disttrack.index.decoder import Replaced, RunDecoder, SegmentSeen
+from disttrack.index.facets import Columns, Facet, columns
 from disttrack.index.facts import RunFacts, SourceFacts, pack
 from disttrack.index.fetch import Fetched, ahead, fetch_log
 from disttrack.index.progress import Meter
@@ -27,13 +28,13 @@ from disttrack.index.queries import (
     StoredBlock,
     Vanished,
     answering,
-    names_of,
+    not_filed,
     numbered,
     records,
     sealed_blocks,
 )
-from disttrack.index.sqlite import MEMORY, Busy, is_damaged, open_index, reading, remove, writing
-from disttrack.index.store import RunRow, Store
+from disttrack.index.sqlite import MEMORY, Busy, is_damaged, open_index, reading, remove
+from disttrack.index.store import Describe, RunRow, Store, look_at_all
 from disttrack.index.survey import NEVER, ProjectTimes, changed_ns, look, project_directories, runs, segments, trusted
 from disttrack.records.codec import decode
 from disttrack.records.names import directory_name
@@ -97,15 +98,17 @@ class Index:
         cold_values: int = COLD_VALUES,
         live_values: int = LIVE_VALUES,
         fetch: Callable[[str], Fetched | None] = fetch_log,
+        describe: Describe = look_at_all,
     ) -> None:
         """root need not exist yet. environ says where caches lie (sqlite.index_path).
 
         cold_values, live_values: how many values may wait until they are sealed, within a log and at its end.
         fetch: how the log of a run that is not known yet is read; it may be called by several threads.
+        describe: what lists ask of a run (without it, they find none filed).
         """
         self.root = root
         self._environ = environ
-        self._fetch = fetch
+        self._fetch, self._describe = fetch, describe
         self._cold_values, self._live_values = cold_values, live_values
         self._lock = threading.RLock()
         self._is_damaged = threading.Event()
@@ -124,9 +127,9 @@ class Index:
 
     def _opened(self) -> Store:
         self._has_root = self.root.is_dir()
-        self._path, connection = open_index(self.root, self._environ)
+        self._path, connection = open_index(self.root if self._has_root else None, self._environ)
         self._file = _inode(self._path)
-        return Store(connection)
+        return Store(connection, self._describe)
 
     def _reopen(self) -> None:
         """Open the index anew where its file was deleted or is damaged, or where its root has come to be or gone."""
@@ -135,7 +138,10 @@ class Index:
             if self._path != MEMORY and self._file == _inode(self._path):  # else another process made a new one
                 remove(self._path)
             self._file = -1
-        if self._has_root != self.root.is_dir() or self._file != _inode(self._path):
+        # Its own file is there, so the root it lies in is, too.
+        if self._file != _inode(self._path) or (
+            self._path.parent != self.root and self._has_root != self.root.is_dir()
+        ):
             self._store.connection.close()
             self._decoders.clear()
             self._store = self._opened()
@@ -187,7 +193,7 @@ class Index:
         while work or plan.remember or plan.gone:
             numbers: dict[str, int] = {}
             reached = _Reached(True)
-            with writing(self._store.connection, wait_s):
+            with self._store.transaction(wait_s):
                 deadline = time.monotonic() + TRANSACTION_S
                 while work and time.monotonic() < deadline:
                     one = work.popleft()
@@ -299,19 +305,18 @@ class Index:
         done = True
         for _ in decoder.read(log, fetched.seen, fetched.content):
             if decoder.weight >= self._cold_values:
-                self._store.seal(row.number, decoder, names_of(decoder.facts, work.project, work.directory))
+                self._store.seal(row.number, decoder, work[:2])
                 generation += 1
             if time.monotonic() >= deadline:
                 done = False
                 break
-        names = names_of(decoder.facts, work.project, work.directory)
         log_ns = fetched.log_ns if done else -1
         over = done and decoder.facts.over_us is not None
         if decoder.weight >= self._live_values or (over and not decoder.drained):
-            self._store.seal(row.number, decoder, names, log_ns)
+            self._store.seal(row.number, decoder, work[:2], log_ns)
             generation += 1
         else:
-            self._store.save(row.number, decoder, names, log_ns)
+            self._store.save(row.number, decoder, work[:2], log_ns)
         self._keep(row.number, generation, decoder)
         return _Reached(done, sum(segment.position for segment in decoder.facts.segments))
 
@@ -342,6 +347,30 @@ class Index:
             if project is None:
                 return records(self._store.connection)
             return records(self._store.connection, "project.directory = ?", directory_name(project))
+
+    def listed(self, facets: Iterable[Facet]) -> tuple[Columns, list[RunRecord]]:
+        """Return facets of the runs that are filed, and all runs to be looked at one by one: no run is in both."""
+        with self._lock:
+            return self._mended(lambda: self._listed(facets))
+
+    def _listed(self, facets: Iterable[Facet]) -> tuple[Columns, list[RunRecord]]:
+        with reading(self._store.connection):
+            found = columns(self._store.connection, facets)
+            return found, numbered(self._store.connection, found.long.union(not_filed(self._store.connection)))
+
+    def facets(self, facets: Iterable[Facet], runs: Collection[int]) -> Columns:
+        """Return facets of these runs at least, as far as they are filed."""
+        with self._lock:
+            return self._mended(lambda: columns(self._store.connection, facets, runs))
+
+    def numbered(self, runs: Collection[int]) -> list[RunRecord]:
+        """Return the runs with these numbers, in no order: those of them that are still there."""
+        with self._lock:
+            return self._mended(lambda: self._numbered(runs))
+
+    def _numbered(self, runs: Collection[int]) -> list[RunRecord]:
+        with reading(self._store.connection):
+            return numbered(self._store.connection, runs)
 
     def find(self, name: str) -> list[tuple[RunRecord, bool]]:
         """Return the runs that answer to an id, and whether it is but an alias of theirs."""

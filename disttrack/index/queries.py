@@ -6,7 +6,7 @@ import dataclasses
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -25,7 +25,7 @@ __all__ = [
     "Vanished",
     "answering",
     "damage_of",
-    "names_of",
+    "not_filed",
     "numbered",
     "records",
     "schema_sum",
@@ -51,15 +51,15 @@ class RunRecord:
     @property
     def project(self) -> str:
         """The project's name."""
-        return names_of(self.facts, self.project_directory, self.directory)[0]
+        return _names_of(self.facts, self.project_directory, self.directory)[0]
 
     @property
     def run_id(self) -> str:
         """The run's id."""
-        return names_of(self.facts, self.project_directory, self.directory)[1]
+        return _names_of(self.facts, self.project_directory, self.directory)[1]
 
 
-def names_of(facts: RunFacts, project_directory: str, directory: str) -> tuple[str, str]:
+def _names_of(facts: RunFacts, project_directory: str, directory: str) -> tuple[str, str]:
     """Return the true names of a project and a run; from their directories' where no header can be read."""
     if facts.header is not None:
         return facts.header.project, facts.header.run_id
@@ -114,9 +114,14 @@ def records(connection: sqlite3.Connection, where: str = "1 = 1", *values: objec
     ]
 
 
-def numbered(connection: sqlite3.Connection, runs: Iterable[int]) -> list[RunRecord]:
+def numbered(connection: sqlite3.Connection, runs: Collection[int]) -> list[RunRecord]:
     """Return the runs with these numbers: those of them that are there."""
-    return records(connection, f"run.id IN ({','.join(map(str, runs))})")
+    return records(connection, f"run.id IN ({','.join(map(str, runs))})") if runs else []
+
+
+def not_filed(connection: sqlite3.Connection) -> list[int]:
+    """Return the numbers of the runs that lists look at one by one."""
+    return [run for (run,) in connection.execute("SELECT id FROM run WHERE is_filed = 0")]
 
 
 def answering(connection: sqlite3.Connection, name: str) -> dict[int, bool]:

@@ -1,9 +1,9 @@
 """The tables of the index: one DDL for SQLite, and with other placeholders for PostgreSQL.
 
 The index is a cache, so there are no migrations: whoever changes a table, the meaning of a blob, the
-decoding of records or journal.segment.FORMAT_VERSION raises SCHEMA_VERSION, and every reader of that
-version builds a file of its own. Every blob has a checksum (checksums.py): a disk's mistakes are found and
-the index is built again, instead of wrong numbers being shown.
+decoding of records, what query files of runs (query.subjects.describe) or journal.segment.FORMAT_VERSION
+raises SCHEMA_VERSION, and every reader of that version builds a file of its own. Every blob has a checksum
+(checksums.py): a disk's mistakes are found and the index is built again, instead of wrong numbers being shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ CREATE TABLE project (
 );
 
 -- facts: RunFacts as far as the log was applied. sealed: RunFacts as far as rows lie in chunks, NULL where
--- that is the same. generation counts the seals.
+-- that is the same. generation counts the seals. is_filed: lists need not look at it, its facets say all they ask
+-- (or it is none that they show). Only runs that are over are.
 CREATE TABLE run (
     id INTEGER PRIMARY KEY,
     project INTEGER NOT NULL,
@@ -37,14 +38,16 @@ CREATE TABLE run (
     inode BIGINT NOT NULL,
     log_ns BIGINT NOT NULL,
     is_over INTEGER NOT NULL,
+    is_filed INTEGER NOT NULL,
     generation INTEGER NOT NULL,
     facts BYTEA NOT NULL,
     sealed BYTEA,
     UNIQUE (project, directory)
 );
-CREATE INDEX run_not_over ON run (project) WHERE is_over = 0;
+CREATE INDEX run_not_filed ON run (project) WHERE is_filed = 0;
 
 -- Every id a run answers to: its own (alias 0), and those its ranks gave before they knew it (alias 1).
+-- (WITHOUT ROWID: short rows that are as good as their key are not stored twice. PostgreSQL does without.)
 CREATE TABLE answer (run INTEGER NOT NULL, name TEXT NOT NULL, alias INTEGER NOT NULL, PRIMARY KEY (run, name))
     WITHOUT ROWID;
 CREATE INDEX answer_name ON answer (name);
@@ -82,6 +85,10 @@ CREATE TABLE axis (
 );
 CREATE TABLE chunk (run INTEGER NOT NULL, ax INTEGER NOT NULL, part INTEGER NOT NULL, data BYTEA NOT NULL,
     PRIMARY KEY (run, ax, part));
+
+-- What lists ask of runs: one field of the runs numbered block * facets.BLOCK_RUNS and on.
+CREATE TABLE facet (block INTEGER NOT NULL, scope INTEGER NOT NULL, key INTEGER NOT NULL, data BYTEA NOT NULL,
+    PRIMARY KEY (block, scope, key)) WITHOUT ROWID;
 """
 
 RUN_TABLES = ("answer", "source", "schema", "axis", "chunk")

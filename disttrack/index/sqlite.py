@@ -38,9 +38,9 @@ class Busy(Exception):
     """The index cannot be written now: another process indexes, or the disk is full. What is there can be read."""
 
 
-def open_index(root: Path, environ: Mapping[str, str]) -> tuple[Path, sqlite3.Connection]:
-    """Open the index of a root in the first of its places that takes one; return where that is."""
-    for path in index_paths(root, environ) if root.is_dir() else ():
+def open_index(root: Path | None, environ: Mapping[str, str]) -> tuple[Path, sqlite3.Connection]:
+    """Open the index of a root in the first of its places that takes one; return where that is. None: of no root."""
+    for path in index_paths(root, environ) if root is not None else ():
         try:
             return path, _opened_or_replaced(path)
         except sqlite3.OperationalError:

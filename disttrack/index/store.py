@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from disttrack.index.blocks import MemoryBlock
 from disttrack.index.checksums import signed, verified
 from disttrack.index.chunks import encode_ints
 from disttrack.index.decoder import RunDecoder
+from disttrack.index.facets import BLOCK_RUNS, Facets, file_block
 from disttrack.index.facts import Cursor, RunFacts, pack, squeeze, unsqueeze
-from disttrack.index.queries import schema_sum, schemas
+from disttrack.index.queries import RunRecord, schema_sum, schemas
 from disttrack.index.schema import RUN_TABLES
+from disttrack.index.sqlite import writing
 from disttrack.index.survey import NEVER, ProjectTimes
 from disttrack.records.codec import decode
 
-__all__ = ["RunRow", "Store"]
+__all__ = ["Describe", "RunRow", "Store", "look_at_all"]
+
+Describe = Callable[[RunRecord], Facets | None]
+"""Returns what lists ask of a run that is over: None where they must look at it, nothing where they do not show it."""
+
+
+def look_at_all(_: RunRecord) -> Facets | None:
+    """Describe no run: lists look at each."""
+    return None
 
 
 class RunRow(NamedTuple):
@@ -33,13 +44,25 @@ class RunRow(NamedTuple):
 class Store:
     """The tables, through one connection that is used by one thread at a time."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, describe: Describe) -> None:
         self.connection = connection
+        self._describe = describe
         self._keys: dict[str, int] = {}
+        self._to_file: dict[int, dict[int, Facets | None]] = {}  # by block and run, until the transaction ends
+
+    @contextmanager
+    def transaction(self, wait_s: float) -> Generator[None]:
+        """Be the one who writes, or raise Busy after wait_s; what is stored in here is kept whole or not at all."""
+        with writing(self.connection, wait_s):
+            yield
+            for block, runs in self._to_file.items():
+                file_block(self.connection, block, runs, self._key)
+            self._to_file.clear()
 
     def forget(self) -> None:
         """Forget what a transaction that was undone may have taught."""
         self._keys.clear()
+        self._to_file.clear()
 
     # Projects
 
@@ -76,7 +99,7 @@ class Store:
         """Return where the runs of a project stand, by their directories; only_live: those that are not over."""
         rows = self.connection.execute(
             "SELECT directory, id, inode, generation, log_ns, is_over, facts FROM run WHERE project = ?"
-            + (" AND is_over = 0" if only_live else ""),
+            + (" AND is_filed = 0 AND is_over = 0" if only_live else ""),
             (project,),
         )
         return {directory: RunRow(*row) for directory, *row in rows}
@@ -102,14 +125,15 @@ class Store:
         (number,) = self.connection.execute("SELECT runs FROM counter").fetchone()
         facts = signed(pack(RunFacts()))
         self.connection.execute(
-            "INSERT INTO run (id, project, directory, inode, log_ns, is_over, generation, facts)"
-            " VALUES (?, ?, ?, ?, -1, 0, 0, ?)",
+            "INSERT INTO run (id, project, directory, inode, log_ns, is_over, is_filed, generation, facts)"
+            " VALUES (?, ?, ?, ?, -1, 0, 0, 0, ?)",
             (number, project, directory, inode, facts),
         )
         return RunRow(number, inode, 0, -1, False, facts)
 
     def drop(self, run: int) -> None:
         """Drop all that is known of a run."""
+        self._file(run, None)
         for table in RUN_TABLES:
             self.connection.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
         self.connection.execute("DELETE FROM run WHERE id = ?", (run,))
@@ -128,8 +152,9 @@ class Store:
             schemas(self.connection, row.number),
         )
 
-    def save(self, run: int, decoder: RunDecoder, names: tuple[str, str], log_ns: int) -> None:
-        """Store what is known up to where the decoder has read; its rows stay in the tail. log_ns: as in seal."""
+    def save(self, run: int, decoder: RunDecoder, place: tuple[str, str], log_ns: int) -> None:
+        """Store what is known up to where the decoder has read; its rows stay in the tail. Arguments as for seal."""
+        names = self._described(run, decoder, place)
         self.connection.execute(
             "UPDATE run SET sealed = COALESCE(sealed, facts), facts = ?, is_over = ?, log_ns = ? WHERE id = ?",
             (signed(pack(decoder.facts)), _is_over(decoder), log_ns, run),
@@ -142,11 +167,13 @@ class Store:
         )
         self._answers(run, decoder, names)
 
-    def seal(self, run: int, decoder: RunDecoder, names: tuple[str, str], log_ns: int = -1) -> None:
+    def seal(self, run: int, decoder: RunDecoder, place: tuple[str, str], log_ns: int = -1) -> None:
         """Store what the decoder has read, rows and all, and drain it.
 
+        place: the project's and the run's directory.
         log_ns: when the log had changed, where every segment there was then was read to its end.
         """
+        names = self._described(run, decoder, place)
         self._schemas(run, decoder)
         self._answers(run, decoder, names)
         self.connection.executemany(
@@ -166,6 +193,20 @@ class Store:
             " WHERE id = ?",
             (signed(pack(decoder.facts)), _is_over(decoder), log_ns, run),
         )
+
+    def _described(self, run: int, decoder: RunDecoder, place: tuple[str, str]) -> tuple[str, str]:
+        """See to what lists ask of a run; return its project's and its own true name."""
+        record = RunRecord(run, *place, decoder.facts, tuple(stream.facts for stream in decoder.streams))
+        self._file(run, self._describe(record) if _is_over(decoder) else None)
+        return record.project, record.run_id
+
+    def _file(self, run: int, facets: Facets | None) -> None:
+        """Note what lists ask of a run, instead of what was noted before; None: they must look at it."""
+        (was_filed,) = self.connection.execute("SELECT is_filed FROM run WHERE id = ?", (run,)).fetchone()
+        if not was_filed and facets is None:
+            return
+        self.connection.execute("UPDATE run SET is_filed = ? WHERE id = ?", (facets is not None, run))
+        self._to_file.setdefault(run // BLOCK_RUNS, {})[run] = facets
 
     def _insert(self, run: int, ax: int, sid: int, block: MemoryBlock) -> None:
         rows, n = block.rows, len(block.rows.src)

@@ -33,7 +33,7 @@ SQL_INT = (1 << 63) - 1  # some file systems use all 64 bits of an inode number
 class ProjectTimes(NamedTuple):
     """When a project's directory and its two directories of markers last changed, in ns; 0 where there is none.
 
-    edits: how many bytes of its list of edited runs there are.
+    edits: how many bytes of its list of edited runs there are; -1 where there is none.
     """
 
     listed_ns: int
@@ -64,8 +64,12 @@ def project_directories(root: Path) -> list[str]:
 
 def look(project: Path, known: ProjectTimes, now_ns: int) -> ProjectLook:
     """Look at a project whose times are remembered; raise OSError where it cannot be read."""
-    edited, edits = _edited(project / EDITS, known.edits)
-    changes = os.stat(project).st_mtime_ns, changed_ns(project / LIVE), changed_ns(project / DELETED)
+    listed_ns = os.stat(project).st_mtime_ns
+    same = listed_ns == known.listed_ns  # what was not there then is not there now: one look less for each
+    edited, edits = (frozenset[str](), -1) if same and known.edits < 0 else _edited(project / EDITS, known.edits)
+    live_ns = 0 if same and not known.live_ns else changed_ns(project / LIVE)
+    deleted_ns = 0 if same and not known.deleted_ns else changed_ns(project / DELETED)
+    changes = listed_ns, live_ns, deleted_ns
     found = ProjectTimes(*changes, edits)
     listed_ns, live_ns, deleted_ns = (trusted(time_ns, now_ns) for time_ns in changes)
     times = ProjectTimes(listed_ns, live_ns, deleted_ns, edits)
@@ -84,11 +88,11 @@ def _edited(path: Path, known: int) -> tuple[frozenset[str], int]:
         if size == known:
             return frozenset(), known
         with open(path, "rb") as file:
-            file.seek(known if known < size else 0)  # a shorter list is another one
+            file.seek(known if 0 <= known < size else 0)  # a shorter list is another one
             begin = file.tell()
             lines = file.read().rpartition(b"\n")[0]
     except FileNotFoundError:
-        return frozenset(), 0
+        return frozenset(), -1
     return frozenset(os.fsdecode(line) for line in lines.split(b"\n") if line), begin + len(lines) + bool(lines)
 
 

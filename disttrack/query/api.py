@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
+from disttrack.query.finding import check_search, find_runs
 from disttrack.query.frames import FrameKind, as_frame
-from disttrack.query.listing import check_search, find_runs, run_table
-from disttrack.query.matching import Subject
+from disttrack.query.listing import run_table
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
@@ -20,6 +20,7 @@ from disttrack.query.runs import RunDetail, detail_of
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
+from disttrack.query.subjects import Subject
 from disttrack.query.wide import Array
 from disttrack.settings import root_of
 

@@ -1,20 +1,21 @@
-"""Which runs, and in which order: what `disttrack ls` and Api.runs share."""
+"""Lists of runs, and one of them: what `disttrack ls`, `show` and Api print and return."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from disttrack.query.matching import Matcher, Subject, in_order
+from disttrack.query.finding import find_runs
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
-from disttrack.query.runs import RunRow, newest_first
+from disttrack.query.runs import RunDetail, RunRow, detail_of
+from disttrack.query.subjects import Subject
 from disttrack.query.wide import EXACT, Array
 
-__all__ = ["check_search", "find_runs", "list_runs", "run_table"]
+__all__ = ["list_runs", "page_of_runs", "run_table", "show_run"]
 
 
 def list_runs(
@@ -30,33 +31,34 @@ def list_runs(
 
     archived: also those that somebody put away. Raises FilterError where filters or order cannot be read.
     """
+    return page_of_runs(root, project, limit, filters, order, archived=archived)[0]
+
+
+def page_of_runs(
+    root: Path,
+    project: str | None = None,
+    limit: int | None = None,
+    filters: str = "",
+    order: str | None = None,
+    *,
+    archived: bool = False,
+) -> tuple[list[RunRow], int]:
+    """Return what list_runs returns, and how many runs pass the filters in all."""
     with Reader(root) as reader:
-        return [run.row for run in find_runs(reader, project, filters, order, archived=archived)[:limit]]
+        found = find_runs(reader, project, filters, order, archived=archived)
+        return [run.row for run in found[:limit]], len(found)
 
 
-def find_runs(
-    reader: Reader, project: str | None, filters: str, order: str | None, *, archived: bool = False
-) -> list[Subject]:
-    """Return the runs that pass the filters, newest first or in the order of a field; raise FilterError."""
-    passes = check_search(filters, order)
-    observer = Observer.here(reader.root)
-    runs = [Subject(record, observer) for record in newest_first(reader.runs(project))]
-    if not archived:
-        runs = [run for run in runs if not (run.record.facts.edits and run.row.archived)]
-    if filters:
-        runs = [run for run in runs if passes(run)]
-    return runs if order is None else in_order(runs, order)
+def show_run(root: Path, run_id: str) -> RunDetail:
+    """Return one run in detail; raise RunNotFound, or UnsupportedFormat where a newer disttrack wrote it."""
+    with Reader(root) as reader:
+        record = reader.snapshot(run_id).record
+    return detail_of(record, Observer.here(root))
 
 
-def check_search(filters: str, order: str | None) -> Matcher:
-    """Return what says whether a run passes; raise FilterError, before anything is read."""
-    if order is not None:
-        in_order([], order)
-    return Matcher(filters)
-
-
-def run_table(runs: Sequence[Subject]) -> dict[str, Array]:
+def run_table(runs: Iterable[Subject]) -> dict[str, Array]:
     """Return a row for each run: its fields, then config.KEY and summary.KEY for each key that any of them has."""
+    runs = list(runs)
     fields = [name for name in (field.name for field in dataclasses.fields(RunRow)) if name != "summary"]
     columns: dict[str, list[object]] = {name: [getattr(run.row, name) for run in runs] for name in fields}
     for prefix, values in (

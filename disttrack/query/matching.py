@@ -1,84 +1,27 @@
-"""What a filter means: which property of a run a field is, when a comparison holds, and how runs are ordered."""
+"""What a filter means: when a comparison holds, for a run or for what is filed of many."""
 
 from __future__ import annotations
 
 import difflib
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
-from typing import Literal, cast, get_args
+from typing import cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from disttrack.errors import FilterError
-from disttrack.index.queries import RunRecord
-from disttrack.query.filters import All, Comparison, Field, Node, Not, Value, field_of, parse
-from disttrack.query.members import Member, Observer, RunState, members, newest_team
-from disttrack.query.runs import RunRow, created_s, row_of
-from disttrack.query.summaries import by_precedence, merged_config, merged_summary
+from disttrack.index.facets import Columns, Facet, as_list
+from disttrack.query.filters import All, Comparison, Node, Not, Value, parse
+from disttrack.query.members import RunState
+from disttrack.query.subjects import PROPERTIES, Asked, Subject, is_property
 
-__all__ = ["PROPERTIES", "Matcher", "Subject", "in_order"]
+__all__ = ["Flags", "Matcher"]
 
-Kind = Literal["text", "state", "number", "time"]
+Flags = NDArray[np.bool_]
 _Test = Callable[[object], bool]
-
-
-class Subject:
-    """A run that is asked about; what costs something is looked up once, when it is asked for."""
-
-    def __init__(self, record: RunRecord, observer: Observer) -> None:
-        self.record = record
-        self._observer = observer
-
-    @cached_property
-    def row(self) -> RunRow:
-        """The run as a row."""
-        return row_of(self.record, self._observer)
-
-    @cached_property
-    def _members(self) -> list[Member]:
-        return members(self.record)
-
-    @cached_property
-    def summary(self) -> dict[str, object]:
-        """The run's summary: for this alone, its state need not be found out."""
-        return merged_summary(by_precedence(self._members))
-
-    @cached_property
-    def config(self) -> dict[str, object]:
-        """The run's config."""
-        return merged_config(by_precedence(self._members))
-
-    @cached_property
-    def ranks(self) -> list[int]:
-        """The ranks that joined the newest attempt."""
-        return list(newest_team(self._members).joined)
-
-    @cached_property
-    def nodes(self) -> list[str]:
-        """The nodes these are on."""
-        joined = newest_team(self._members).joined.values()
-        return list(dict.fromkeys(source.join.host for source in joined if source.join is not None))
-
-
-#: By field: what kind it is, and its values in a run. A comparison holds where it does for any of them.
-PROPERTIES: dict[str, tuple[Kind, Callable[[Subject], Iterable[object]]]] = {
-    "id": ("text", lambda run: [run.record.run_id]),
-    "name": ("text", lambda run: [run.row.name]),
-    "project": ("text", lambda run: [run.record.project]),
-    "group": ("text", lambda run: _known(run.row.group)),
-    "job_type": ("text", lambda run: _known(run.row.job_type)),
-    "state": ("state", lambda run: [run.row.state]),
-    "tag": ("text", lambda run: run.row.tags),
-    "attempt": ("number", lambda run: [run.row.attempt]),
-    "world_size": ("number", lambda run: [run.row.world_size]),
-    "ranks_joined": ("number", lambda run: [run.row.ranks_joined]),
-    "created": ("time", lambda run: [created_s(run.record)]),
-    "ended": ("time", lambda run: _known(run.row.ended_at)),
-    "duration_s": ("number", lambda run: [run.row.duration_s]),
-    "rank": ("number", lambda run: run.ranks),
-    "node": ("text", lambda run: run.nodes),
-}
 
 
 class Matcher:
@@ -92,48 +35,45 @@ class Matcher:
         """Say whether a run is one of those asked for."""
         return all(term(run) for term in self._terms)
 
+    @property
+    def facets(self) -> set[Facet]:
+        """The facets that filed needs."""
+        return {facet for term in self._terms for facet in term.asked.facets}
+
+    @property
+    def needs_runs(self) -> bool:
+        """Whether there are terms that no facet answers: runs that pass as filed are to be asked themselves."""
+        return not all(term.asked.facets for term in self._terms)
+
+    def filed(self, columns: Columns) -> Flags:
+        """Say of each filed run, by its number, whether it passes all terms that facets answer."""
+        passing = np.ones(columns.size, np.bool_)
+        for term in self._terms:
+            if term.asked.facets:
+                passing &= term.filed(columns)
+        return passing
+
 
 class _Term:
     def __init__(self, node: Node, text: str) -> None:
         assert not isinstance(node, All)
         comparison = node.of if isinstance(node, Not) else node
         self._negated = isinstance(node, Not) != (comparison.operator == "!=")
-        self._values = _values_of(comparison.field)
+        self.asked = Asked(comparison.field)
         self._test = _test(comparison, text)
 
     def __call__(self, run: Subject) -> bool:
-        return any(map(self._test, self._values(run))) != self._negated
+        return any(map(self._test, self.asked.of(run))) != self._negated
 
-
-def _values_of(field: Field) -> Callable[[Subject], Iterable[object]]:
-    if _is_property(field):
-        return PROPERTIES[field.name][1]
-    name = field.name
-    if field.scope == "summary":
-        return lambda run: _looked_up(run.summary, name)
-    if field.scope == "config":
-        return lambda run: _looked_up(run.config, name)
-    return lambda run: _looked_up(run.summary, name) or _looked_up(run.config, name)
-
-
-def _is_property(field: Field) -> bool:
-    return field.scope is None and not field.quoted and field.name in PROPERTIES
-
-
-def _looked_up(values: Mapping[str, object], name: str) -> list[object]:
-    """Return the value of a key, or of a path of keys with dots between them; none where there is none."""
-    if name in values:
-        return [values[name]]
-    parts = name.split(".")
-    for end in range(len(parts) - 1, 0, -1):
-        inner = values.get(".".join(parts[:end]))
-        if isinstance(inner, Mapping):
-            return _looked_up(cast("Mapping[str, object]", inner), ".".join(parts[end:]))
-    return []
-
-
-def _known(value: object) -> list[object]:
-    return [] if value is None else [value]
+    def filed(self, columns: Columns) -> Flags:
+        runs, values = self.asked.filed(columns)
+        if self.asked.has_many:
+            passing = [any(map(self._test, cast("list[object]", many))) for many in as_list(values)]
+        else:
+            passing = list(map(self._test, as_list(values)))
+        found = np.full(columns.size, self._negated)
+        found[runs] = np.array(passing, np.bool_) != self._negated
+        return found
 
 
 # What a value is compared with
@@ -141,7 +81,7 @@ def _known(value: object) -> list[object]:
 
 def _test(comparison: Comparison, text: str) -> _Test:
     """Return what says whether one value passes."""
-    kind = PROPERTIES[comparison.field.name][0] if _is_property(comparison.field) else None
+    kind = PROPERTIES[comparison.field.name][0] if is_property(comparison.field) else None
     value = comparison.value
     if comparison.operator in ("<", "<=", ">", ">="):
         if kind == "text" or kind == "state":
@@ -246,29 +186,3 @@ def _moment(value: Value, text: str) -> tuple[float, float]:
             continue
     day = time.strftime("%Y-%m-%d")
     raise FilterError(text, value.at, f"a day or a time, such as {day} or {day}T13:30 (with Z at the end: UTC)")
-
-
-# Order
-
-
-def in_order(runs: Iterable[Subject], order: str) -> list[Subject]:
-    """Return runs by the value of a field, the least first; with "-" before it, the greatest.
-
-    Numbers come before text, what has no value (or NaN) last; equals stay as they are. Raises FilterError.
-    """
-    descending = order.startswith("-")
-    values_of = _values_of(field_of(order.removeprefix("-")))
-    numbers: list[tuple[int | float, Subject]] = []
-    texts: list[tuple[str, Subject]] = []
-    rest: list[Subject] = []
-    for run in runs:
-        value = next(iter(values_of(run)), None)
-        if isinstance(value, int | float) and value == value:
-            numbers.append((value, run))
-        elif isinstance(value, str):
-            texts.append((value, run))
-        else:
-            rest.append(run)
-    numbers.sort(key=lambda item: item[0], reverse=descending)
-    texts.sort(key=lambda item: item[0], reverse=descending)
-    return [run for _, run in numbers] + [run for _, run in texts] + rest

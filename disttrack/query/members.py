@@ -21,6 +21,7 @@ __all__ = [
     "RankState",
     "RunState",
     "Team",
+    "is_final",
     "members",
     "newest_team",
     "rank_state",
@@ -35,6 +36,7 @@ RunState = Literal["running", "finished", "failed", "crashed", "preempted", "sto
 FRESH_S = 120.0  # a writer touches its runs' markers about every 15 s
 MAX_RANKS = 65_536  # entries a frame can hold; a larger world size is a mistake, and no reason to list a billion ranks
 _WORST_FIRST: tuple[RunState, ...] = ("crashed", "failed", "lost", "preempted", "stopped")
+_FINAL = ("ended", "crashed", "lost")
 _ROLES = {"rank": 0, "helper": 1, "claimant": 2}
 
 
@@ -163,6 +165,11 @@ def rank_state(source: SourceFacts, record: RunRecord, observer: Observer) -> Ra
     if observer.sees_marker(record):
         return "running" if join.rank.settled else "pending"
     return "silent"
+
+
+def is_final(source: SourceFacts) -> bool:
+    """Say whether a source's rank is in a state that no observer and no time changes, but only more of its log."""
+    return source.ended is not None or (source.sighted is not None and source.sighted.seen in _FINAL)
 
 
 def run_state(states: list[RankState], record: RunRecord, observer: Observer) -> RunState:

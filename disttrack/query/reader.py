@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 from disttrack.errors import RunNotFound, UnsupportedFormat
+from disttrack.index.facets import Columns, Facet
 from disttrack.index.indexer import Index, Snapshot
 from disttrack.index.queries import RunRecord, Vanished
 from disttrack.journal.segment import FORMAT_VERSION
+from disttrack.query.subjects import describe, is_shown
 from disttrack.settings import load
 
 __all__ = ["Reader"]
@@ -27,7 +29,7 @@ class Reader:
         self.root = root
         if environ is None:
             environ = {**os.environ, "DISTTRACK_CACHE_DIR": load().cache_dir or ""}
-        self._index = Index(root, environ)
+        self._index = Index(root, environ, describe=describe)
 
     def __enter__(self) -> Reader:
         return self
@@ -48,11 +50,21 @@ class Reader:
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return the runs that lists show, in no order: neither aliases of others nor those nothing is known of."""
         self._index.catch_up()
-        return [
-            record
-            for record in self._index.runs(project)
-            if record.facts.alias_of is None and (record.facts.header is not None or record.sources)
-        ]
+        return [record for record in self._index.runs(project) if is_shown(record)]
+
+    def listed(self, facets: Iterable[Facet]) -> tuple[Columns, list[RunRecord]]:
+        """Return facets of the runs that lists show, as far as they are filed, and the other runs that lists show."""
+        self._index.catch_up()
+        found, others = self._index.listed(facets)
+        return found, [record for record in others if is_shown(record)]
+
+    def facets(self, facets: Iterable[Facet], runs: Collection[int]) -> Columns:
+        """Return facets of these runs at least, as far as they are filed."""
+        return self._index.facets(facets, runs)
+
+    def numbered(self, runs: Collection[int]) -> list[RunRecord]:
+        """Return the runs with these numbers, in no order: those of them that are still there."""
+        return self._index.numbered(runs)
 
     def find(self, wanted: str) -> RunRecord:
         """Return the run that answers to `id` or `project/id`, where an alias stands for the run it is part of.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,15 +29,15 @@ class RunReceipt:
     unreachable: int
 
 
-def receipt_of(sources: Iterable[SourceFacts], observer: Observer, answers: bool) -> RunReceipt:
-    """Return the receipt of these sources; answers: whether the run's writer does (its marker is fresh)."""
+def receipt_of(sources: Iterable[SourceFacts], observer: Observer, answers: Callable[[], bool]) -> RunReceipt:
+    """Return the receipt of these sources; answers: says whether the run's writer does (its marker is fresh)."""
     stored = pending = dropped = unreachable = 0
     for source in sources:
         waits = _pending(source, observer)
         stored += source.stored
         pending += waits
         dropped += source.ended.dropped if source.ended is not None else 0
-        if not answers and not _is_here(source.join, observer):
+        if waits and not _is_here(source.join, observer) and not answers():
             unreachable += waits
     return RunReceipt(stored + pending + dropped, stored, pending, dropped, unreachable)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from disttrack.index.queries import RunRecord
+from disttrack.index.queries import Damaged, RunRecord, damage_of
 from disttrack.query.labels import edited
 from disttrack.query.members import (
     Member,
@@ -19,7 +18,6 @@ from disttrack.query.members import (
     rank_state,
     run_state,
 )
-from disttrack.query.reader import Reader
 from disttrack.query.receipts import RunReceipt, receipt_of
 from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
 
@@ -31,10 +29,9 @@ __all__ = [
     "Spread",
     "created_s",
     "detail_of",
-    "newest_first",
     "rank_rows",
     "row_of",
-    "show_run",
+    "row_of_team",
 ]
 
 
@@ -85,18 +82,7 @@ class RunDetail(RunRow):
     summary_ranks: dict[str, Spread]
     ranks: list[RankRow]
     receipt: RunReceipt
-
-
-def show_run(root: Path, run_id: str) -> RunDetail:
-    """Return one run in detail; raise RunNotFound, or UnsupportedFormat where a newer disttrack wrote it."""
-    with Reader(root) as reader:
-        record = reader.snapshot(run_id).record
-    return detail_of(record, Observer.here(root))
-
-
-def newest_first(records: list[RunRecord]) -> list[RunRecord]:
-    """Return runs by the time they were created at, the last one first."""
-    return sorted(records, key=lambda record: (-created_s(record), record.project, record.run_id))
+    damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
 
 
 def created_s(record: RunRecord) -> float:
@@ -110,7 +96,7 @@ def created_s(record: RunRecord) -> float:
 def row_of(record: RunRecord, observer: Observer) -> RunRow:
     """Return a run as one row."""
     everybody = members(record)
-    return _row(record, everybody, newest_team(everybody), observer)
+    return row_of_team(record, everybody, newest_team(everybody), observer)
 
 
 def detail_of(record: RunRecord, observer: Observer) -> RunDetail:
@@ -119,15 +105,17 @@ def detail_of(record: RunRecord, observer: Observer) -> RunDetail:
     team = newest_team(everybody)
     sources = [member.source for member in everybody]
     return RunDetail(
-        **vars(_row(record, everybody, team, observer)),
+        **vars(row_of_team(record, everybody, team, observer)),
         config=merged_config(by_precedence(everybody)),
         summary_ranks=spreads(team.voices),
         ranks=rank_rows(record, team, observer),
-        receipt=receipt_of(sources, observer, observer.sees_marker(record)),
+        receipt=receipt_of(sources, observer, lambda: observer.sees_marker(record)),
+        damaged=damage_of(record)[1],
     )
 
 
-def _row(record: RunRecord, everybody: list[Member], team: Team, observer: Observer) -> RunRow:
+def row_of_team(record: RunRecord, everybody: list[Member], team: Team, observer: Observer) -> RunRow:
+    """Return a run as one row; everybody: its members, team: the newest attempt among them."""
     header = record.facts.header
     joins = [source.join for source in team.joined.values() if source.join is not None]
     first = joins[0] if joins else None

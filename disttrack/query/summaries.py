@@ -31,7 +31,7 @@ def by_precedence(everybody: Sequence[Member]) -> list[SourceFacts]:
 
 def merged_config(sources: Iterable[SourceFacts]) -> dict[str, object]:
     """Return the config of sources by precedence: the first that set a key counts. Keys in alphabetical order."""
-    return _merged(source.config for source in sources)
+    return dict(sorted(_merged(source.config for source in sources).items()))
 
 
 def merged_summary(sources: Iterable[SourceFacts]) -> dict[str, object]:
@@ -41,29 +41,35 @@ def merged_summary(sources: Iterable[SourceFacts]) -> dict[str, object]:
     """
     sources = list(sources)
     by_hand = {key for source in sources for key in source.by_hand}
-    merged = _merged(source.last for source in sources)
-    return {key: merged[key] for key in sorted(merged, key=lambda key: (key not in by_hand, key))}
+    merged = dict(sorted(_merged(source.last for source in sources).items()))
+    if by_hand.isdisjoint(merged):
+        return merged
+    return {key: merged[key] for key in sorted(merged, key=lambda key: key not in by_hand)}
 
 
 def _merged(mappings: Iterable[Mapping[str, object]]) -> dict[str, object]:
+    """Return all keys, in the order of their arrival, which is not the same for every reader."""
     merged: dict[str, object] = {}
     for mapping in mappings:
         for key in mapping.keys() - merged.keys():
             merged[key] = mapping[key]
-    return dict(sorted(merged.items()))  # the order of arrival is not the same for every reader
+    return merged
 
 
 def spreads(voices: Mapping[int, Sequence[SourceFacts]]) -> dict[str, Spread]:
     """Return how the last values of each numeric key are spread over the ranks of an attempt."""
     values: dict[str, dict[int, Number]] = {}
     for rank, sources in voices.items():
-        for key, value in merged_summary(sources).items():
+        for key, value in _merged(source.last for source in sources).items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 values.setdefault(key, {})[rank] = value
     return {key: _spread(of_ranks) for key, of_ranks in sorted(values.items())}
 
 
 def _spread(of_ranks: Mapping[int, Number]) -> Spread:
+    if len(of_ranks) == 1:  # as in most runs
+        ((rank, value),) = of_ranks.items()
+        return Spread(value, _mean([value]), value, rank)
     known = {rank: value for rank, value in of_ranks.items() if value == value} or of_ranks
     argmax = max(known, key=lambda rank: (known[rank], -rank))
     return Spread(min(known.values()), _mean(list(known.values())), known[argmax], argmax)

@@ -383,4 +383,20 @@ def test_a_damaged_log_is_named_by_ls_and_show(tmp_path: Path) -> None:
     (run,) = answer("ls", "--json")
     assert run["damage"] == answer("show", "run1", "--json")["damage"] == 1
     assert "demo/run1: 1 place in its log cannot be read" in cli("ls").stderr
-    assert "damage    1 place in its log cannot be read" in cli("show", "run1").stdout
+    text = cli("show", "run1").stdout
+    assert "damage    1 place in its log cannot be read" in text
+    (place,) = answer("show", "run1", "--json")["damaged"]
+    assert place["path"] == "log/000001.dtl"
+    assert 0 < place["start"] <= len(data) // 2 < place["end"] <= len(data)
+    assert f"log/000001.dtl, bytes {place['start']:,} to {place['end']:,}: {place['why']}" in text
+
+
+def test_a_table_shows_a_hundred_runs_and_says_how_many_there_are(tmp_path: Path) -> None:
+    for number in range(102):
+        finished_run(tmp_path / "disttrack-runs", [(0, {"loss": float(number)})], run_id=f"r{number:03d}")
+    told = cli("ls")
+    assert len(told.stdout.splitlines()) == 101
+    assert "These are the first 100 of 102 runs; -n 102 shows all." in told.stderr
+    all_of_them = cli("ls", "-n", "102")
+    assert (len(all_of_them.stdout.splitlines()), all_of_them.stderr) == (103, "")
+    assert len(answer("ls", "--json")) == 102

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from disttrack.errors import FilterError, UsageError
 from disttrack.query.api import Api
 from disttrack.query.filters import OPERATORS, All, Comparison, Field, Not, Value, parse
-from disttrack.query.matching import PROPERTIES, Matcher
+from disttrack.query.matching import Matcher
+from disttrack.query.subjects import PROPERTIES
 from disttrack.records.values import plain
 from disttrack.settings import ROOT_NAME
 from tests.index.logs import START_US, RunLog, process_of

@@ -108,7 +108,7 @@ def test_a_receipt_always_adds_up(story: list[tuple[int, End | None]], answers: 
         SourceFacts(incarnation=join.incarnation, join=join, stored=stored, ended=end, cover=Cover())
         for (stored, end), join in zip(story, [join_of(rank) for rank in range(4)], strict=False)
     ]
-    receipt = receipt_of(sources, observer(), answers)
+    receipt = receipt_of(sources, observer(), lambda: answers)
     assert receipt.logged == receipt.stored + receipt.pending + receipt.dropped
     assert 0 <= receipt.unreachable <= receipt.pending
     assert min(receipt.stored, receipt.dropped) >= 0

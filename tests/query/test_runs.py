@@ -10,9 +10,9 @@ import pytest
 
 from disttrack.errors import RunNotFound, UnsupportedFormat
 from disttrack.journal.segment import FORMAT_VERSION, FrameKind, Segment
-from disttrack.query.listing import list_runs
+from disttrack.query.listing import list_runs, show_run
 from disttrack.query.reader import Reader
-from disttrack.query.runs import RunDetail, RunRow, Spread, detail_of, row_of, show_run
+from disttrack.query.runs import RunDetail, RunRow, Spread, detail_of, row_of
 from disttrack.records.types import RunHeader, RunId
 from disttrack.records.values import plain
 from tests.index.logs import START_US, Process, RunLog, finished_run, process_of
