@@ -77,7 +77,10 @@ class Launch:
             raise RunDeleted(join.project, run_id)
         group = join.group or (generated_words(self._key) if join.rank.world_size > 1 else None)
         header = run_header(run_id, join, generated_name(_count(project) + 1), group, self._nonce)
-        run = RunIngest(project / directory_name(run_id), header, self._clock)
+        directory = project / directory_name(run_id)
+        # A rank may open a run of a given id again while others are still in its first attempt: one log, one writer.
+        same = next((run for run in self.runs.values() if run.directory == directory), None)
+        run = same or RunIngest(directory, header, self._clock)
         if not given and run.finished_before(join):  # by an earlier writer of this launch
             self._claim.remember_runs({name: value for name, value in self._claim.runs().items() if name != key})
             self.runs[key] = run
