@@ -94,7 +94,7 @@ def laid_out(
         mine = chosen(snapshot, ranks)
         owner_of = np.full(len(snapshot.record.sources), -1, np.int64)
         owner_of[[member.src for member in mine]] = np.arange(len(members), len(members) + len(mine))
-        ends = {} if superseded else cuts(snapshot)
+        ends = {} if superseded else cuts(snapshot.record)
         cut_of = {len(members) + at: ends[member.attempt] for at, member in enumerate(mine) if member.attempt in ends}
         picks.extend(_picked(block, held, owner_of, cut_of) for block, held in blocks_with(snapshot, keys))
         members.extend((number, member) for member in mine)

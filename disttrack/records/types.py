@@ -108,6 +108,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     hints: tuple[tuple[str, str], ...] = ()  # what tells one attempt from the next
     host: str
     boot_id: str
+    node: str = ""  # environments.host.node_id: processes of one node can watch each other
     pid: int
     start_time: int  # of the process, in clock ticks since boot
     journal: str  # the directory of this incarnation's journal
@@ -172,7 +173,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: Incarnation
     seen: Literal["ended", "silent", "running", "crashed", "lost", "moved"]
     time_us: int
-    exit_code: int | None = None  # of "ended"
+    exit_code: int | None = None  # as the rank said; of "crashed", and where it says more than the rank: of its process
+    signal: int | None = None  # that its process died of, also after it ended
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.journal.outbox import StoredOutbox
 from disttrack.journal.segment import FORMAT_VERSION, MAX_RAW_BYTES, Entry, FrameKind, Segment
 from disttrack.records.codec import decode, records
@@ -27,7 +28,8 @@ from disttrack.records.types import (
     Sighting,
     changed,
 )
-from disttrack.writer.history import read_history
+from disttrack.writer.attempts import Member, place, restarted
+from disttrack.writer.history import OVER, is_clean, read_history
 
 __all__ = ["RunIngest", "Source", "end_record", "now_us", "run_header"]
 
@@ -53,7 +55,8 @@ class Source:
         self.committed = end  # ... and are on disk
         self.admitted = False  # in this segment
         self.over = False  # it ended, or its process did
-        self.clean = False  # it ended with exit code 0
+        self.clean = False  # it ended with exit code 0, whatever became of its process
+        self.ending = UNKNOWN  # what was last stored of how it ended
         self.silent = False
 
 
@@ -82,6 +85,7 @@ class RunIngest:
             source = Source(admission, history.end_of(admission.join.incarnation))
             source.over = admission.join.incarnation in history.over
             source.clean = admission.join.incarnation in history.clean
+            source.ending = history.endings.get(admission.join.incarnation, UNKNOWN)
             self.sources[admission.join.incarnation] = source
 
     @property
@@ -102,28 +106,30 @@ class RunIngest:
         return source
 
     def _place(self, join: Join, alive: Callable[[Source], bool]) -> tuple[int, Role]:
-        """Return attempt and role: the newest attempt that has its hints and lacks its rank, or the next."""
-        ranks = [source for source in self.sources.values() if source.admission.role != "helper"]
-        newest = max((source.admission.attempt for source in ranks), default=0)
+        """Return attempt and role of a new incarnation; a helper has its parent's attempt, else the newest."""
         if join.role == "helper":
             parent = self.sources.get(join.parent) if join.parent is not None else None
-            return (parent.admission.attempt if parent else newest), "helper"
-        members = [source for source in ranks if source.admission.attempt == newest]
-        if not members:
-            return 0, "rank"
-        twins = [source for source in members if source.join.rank.rank == join.rank.rank]
-        if any(not twin.over and alive(twin) for twin in twins):
-            return newest, "claimant"
-        same_launch = (members[0].join.launch_key, members[0].join.hints) == (join.launch_key, join.hints)
-        return (newest if same_launch and not twins else newest + 1), "rank"
+            attempts = [source.admission.attempt for source in self.sources.values()]
+            return (parent.admission.attempt if parent else max(attempts, default=0)), "helper"
+        members = [
+            Member(source.join, source.admission.attempt, source.over or not alive(source), source.clean)
+            for source in self.sources.values()
+            if source.admission.role == "rank"
+        ]
+        joining = Source(Admission(join=join, attempt=0, role="rank"), 0)
+        return place(join, alive(joining), members)
 
     def finished_before(self, join: Join) -> bool:
         """Say whether this rank took part already and all ended well: then it opens another run, and retries none."""
-        newest = max((source.admission.attempt for source in self.sources.values()), default=0)
-        members = [source for source in self.sources.values() if source.admission.attempt == newest]
-        return all(source.clean for source in members) and any(
-            source.join.rank.rank == join.rank.rank and source.admission.role == "rank" for source in members
-        )
+        members = [
+            Member(source.join, source.admission.attempt, source.over, source.clean)
+            for source in self.sources.values()
+            if source.admission.role == "rank"  # children go as they like
+        ]
+        newest = max((member.attempt for member in members), default=0)
+        team = [member for member in members if member.attempt == newest]
+        ranks = {member.join.rank.rank for member in team}
+        return join.rank.rank in ranks and all(member.clean for member in team) and not restarted(join, team)
 
     # What has arrived?
 
@@ -215,8 +221,9 @@ class RunIngest:
         segment.append(FrameKind.SIGHTING, seen)
         segment.sync()
         source.silent = seen.seen == "silent"
-        source.over |= seen.seen in ("ended", "crashed", "lost", "moved")
-        source.clean = seen.seen == "ended" and not seen.exit_code
+        if seen.seen in OVER:
+            source.over, source.ending = True, Ending(seen.exit_code, seen.signal)
+            source.clean |= is_clean(seen)
         self.changed_at = self._clock()
         self._rest()
 

@@ -6,16 +6,18 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
+from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
 from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
 from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
 from disttrack.records.names import DELETED, LIVE, directory_name, generated_name, generated_words, new_run_id
-from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
+from disttrack.records.types import End, Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.ingest import RunIngest, Source, end_record, now_us, run_header
-from disttrack.writer.liveness import lives
+from disttrack.writer.liveness import how_ended, lives
 
 __all__ = ["Launch"]
 
@@ -75,7 +77,10 @@ class Launch:
             raise RunDeleted(join.project, run_id)
         group = join.group or (generated_words(self._key) if join.rank.world_size > 1 else None)
         header = run_header(run_id, join, generated_name(_count(project) + 1), group, self._nonce)
-        run = RunIngest(project / directory_name(run_id), header, self._clock)
+        directory = project / directory_name(run_id)
+        # A rank may open a run of a given id again while others are still in its first attempt: one log, one writer.
+        same = next((run for run in self.runs.values() if run.directory == directory), None)
+        run = same or RunIngest(directory, header, self._clock)
         if not given and run.finished_before(join):  # by an earlier writer of this launch
             self._claim.remember_runs({name: value for name, value in self._claim.runs().items() if name != key})
             self.runs[key] = run
@@ -88,29 +93,52 @@ class Launch:
             self._run_of[incarnation] = run
         return run
 
-    def bury(self, run: RunIngest, source: Source) -> None:
+    def bury(self, run: RunIngest, source: Source, ending: Ending = UNKNOWN) -> None:
         """Store the rest of a rank whose process is gone, and how it ended; raise OSError if the disk is full."""
         if source.over:
             return
-        end = run.drain_journal(source)
-        if end is not None:
-            seen = Sighting(
-                incarnation=source.join.incarnation, seen="ended", time_us=end.time_us, exit_code=end.exit_code
-            )
+        said = run.drain_journal(source)
+        if said is not None:
+            self._see_end(run, source, said)
+            self.outlived(run, source, ending)
         else:
             # Helpers go without a word (multiprocessing children run no exit hooks): that is how they end.
             helper = source.admission.role == "helper"
-            seen = Sighting(
-                incarnation=source.join.incarnation, seen="ended" if helper else "crashed", time_us=now_us()
-            )
-        run.see(source, seen)
+            self._see(run, source, "ended" if helper else "crashed", now_us(), ending)
         mark_home(Path(source.join.journal))
 
     def ended(self, run: RunIngest, source: Source, data: bytes) -> None:
         """Note that a rank said its last record, which data ends with."""
-        end = end_record(data)
-        time_us, code = (end.time_us, end.exit_code) if end is not None else (now_us(), 0)
-        run.see(source, Sighting(incarnation=source.join.incarnation, seen="ended", time_us=time_us, exit_code=code))
+        self._see_end(run, source, end_record(data))
+
+    def outlived(self, run: RunIngest, source: Source, ending: Ending) -> None:
+        """Note how the process of a rank ended after it, where it failed and the rank did not say so.
+
+        Only of the last rank that a process was, and only while its run is open: what becomes of a process long after
+        is nothing of that run.
+        """
+        if not run.ended and ending.failed and ending != source.ending and source is self._last_of(source.join):
+            self._see(run, source, "ended", now_us(), ending)
+
+    def _last_of(self, join: Join) -> Source | None:
+        """Return the source that the process of an incarnation became last."""
+        mine = [
+            source
+            for incarnation, run in self._run_of.items()
+            if (source := run.sources[incarnation]).join.pid == join.pid
+            and (source.join.boot_id, source.join.start_time) == (join.boot_id, join.start_time)
+        ]
+        return mine[-1] if mine else None
+
+    def _see_end(self, run: RunIngest, source: Source, said: End | None) -> None:
+        time_us, exit_code = (said.time_us, said.exit_code) if said is not None else (now_us(), 0)
+        self._see(run, source, "ended", time_us, Ending(exit_code))
+
+    def _see(
+        self, run: RunIngest, source: Source, seen: Literal["ended", "crashed"], time_us: int, ending: Ending
+    ) -> None:
+        incarnation = source.join.incarnation
+        run.see(source, Sighting(incarnation=incarnation, seen=seen, time_us=time_us, **ending._asdict()))
 
     def adopt(self, *, orphans: bool = False) -> list[tuple[RunIngest, Source, int]]:
         """Bring home the journals of this launch whose process is dead, whether it ever met a writer or not.
@@ -134,7 +162,7 @@ class Launch:
                     self._looked_at.add(name)
                     continue
                 offset = source.committed
-                self.bury(run, source)
+                self.bury(run, source, how_ended(join))
                 adopted.append((run, source, offset))
         return adopted
 

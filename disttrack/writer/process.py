@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
 
+from disttrack.environments.endings import Ending
 from disttrack.environments.host import boot_id, process_start_time
 from disttrack.errors import DisttrackError
 from disttrack.records.types import Incarnation, Offset, Sighting
@@ -240,14 +241,22 @@ class _Writer:
         next(watch for watch in self._watches.values() if watch.fd == fd).close()
 
     def _bury_the_dead(self) -> None:
-        gone = {process for process, watch in self._watches.items() if watch.fd < 0 and watch.gone()}
-        for run in list(self._launch.runs.values()):
-            for source in run.sources.values():
-                if not source.over and _process(source) in gone:
-                    self._guard(self._bury, run, source)
+        gone = {process: watch for process, watch in self._watches.items() if watch.fd < 0 and watch.gone()}
+        dead = [
+            (run, source, gone[_process(source)].ending())
+            for run in self._launch.runs.values()
+            for source in run.sources.values()
+            if _process(source) in gone
+        ]
+        # Of those that are seen dead at one look, whoever was told to go comes last: the others may be why.
+        for run, source, ending in sorted(dead, key=lambda death: death[2].signal == signal.SIGTERM):
+            if not source.over:
+                self._guard(self._bury, run, source, ending)
+            else:
+                self._guard(self._launch.outlived, run, source, ending)
 
-    def _bury(self, run: RunIngest, source: Source) -> None:
-        self._launch.bury(run, source)
+    def _bury(self, run: RunIngest, source: Source, ending: Ending) -> None:
+        self._launch.bury(run, source, ending)
         self._progressed = time.monotonic()
 
     # Now and then

@@ -100,6 +100,13 @@ def test_a_restart_by_torchrun_is_the_next_attempt_of_the_same_run(site: Site) -
         (rank, attempt, attempt) for rank in range(2) for attempt in range(2)
     ]
     assert len(rows) == 40
+    assert [
+        (row["attempt"], row["state"], row["ranks_joined"], row["first_step"], row["last_step"], row["lost_steps"])
+        for row in run["attempts"]
+    ] == [(0, "crashed", 2, 0, 9, 10), (1, "finished", 2, 0, 9, 0)]
+    first = run["attempts"][0]["first_failure"]
+    assert (first["rank"], first["state"], first["exit_code"]) == (1, "failed", 1)
+    assert first["exception"] == "RuntimeError: as planned"
     assert [row["attempt"] for row in site.export(run["id"])] == [1] * 20
 
 
@@ -132,3 +139,32 @@ def test_the_same_answers_come_from_a_rebuilt_index(site: Site) -> None:
 def _without_age(text: str) -> str:
     """Blank the only figures that may change between two looks at an ended run: how long ago a rank was seen."""
     return re.sub(r'"last_seen_s": ?[0-9.e-]+', "", text)
+
+
+@pytest.mark.real(timeout_s=120)
+def test_a_new_launch_with_the_same_id_is_the_next_attempt_of_the_run(site: Site) -> None:
+    script = site.script(
+        """
+        import os, sys, disttrack
+        first, steps = int(sys.argv[1]), int(sys.argv[2])
+        run = disttrack.init(project="demo", id="mine")
+        for step in range(first, first + steps):
+            run.log({"loss": step}, step=step)
+        run.attempt  # it has met its writer
+        if sys.argv[3] == "crash":
+            os._exit(7)
+        """
+    )
+    site.torchrun(2, script, 0, 100, "crash", code=1)
+    site.torchrun(2, script, 60, 100, "end")
+    site.torchrun(1, script, 160, 10, "end")
+    run = site.only_run()
+    assert (run["id"], run["state"], run["attempt"], run["world_size"]) == ("mine", "finished", 2, 1)
+    assert [
+        (row["attempt"], row["world_size"], row["first_step"], row["lost_steps"], row["state"])
+        for row in run["attempts"]
+    ] == [(0, 2, 0, 40, "crashed"), (1, 2, 60, 0, "finished"), (2, 1, 160, 0, "finished")]
+    failure = run["attempts"][0]["first_failure"]
+    assert (failure["exit_code"], failure["signal"]) == (7, None)
+    # torchrun may have ended the other rank before it came to log.
+    assert run["receipt"]["stored"] == run["receipt"]["logged"] in (310, 410)

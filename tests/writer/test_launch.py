@@ -8,7 +8,7 @@ from disttrack.environments.host import boot_id, process_start_time
 from disttrack.environments.launch import own_key
 from disttrack.journal.outbox import Outbox, is_home, note_place
 from disttrack.records.codec import RowEncoder, encode
-from disttrack.records.types import End, Join, RecordKind, RunId, changed, new_incarnation
+from disttrack.records.types import End, Join, Rank, RecordKind, RunId, changed, new_incarnation
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.launch import Launch
 from tests.journal.joins import make_join
@@ -120,4 +120,16 @@ def test_a_journal_is_kept_while_its_run_has_not_every_byte_of_it(tmp_path: Path
     run, _ = here.admit(who)
     here.end_run(run)
     assert Path(who.journal).exists()
+    here.close()
+
+
+def test_a_given_id_that_is_opened_again_while_other_ranks_are_in_it_has_one_log(tmp_path: Path) -> None:
+    here = launch(tmp_path)
+    two = [Rank(rank=rank, world_size=2, source="test") for rank in range(2)]
+    first, zero = here.admit(join(tmp_path, given_id="mine", rank=two[0]))
+    _, one = here.admit(join(tmp_path, given_id="mine", rank=two[1]))
+    here.ended(first, zero, encode(RecordKind.END, End(exit_code=0, logged=0, dropped=0, time_us=1)))
+    again, second = here.admit(join(tmp_path, given_id="mine", rank=two[0], ordinal=1))
+    assert (again is first, zero.admission.attempt, second.admission.attempt) == (True, 0, 1)
+    assert here.run_of(one.join.incarnation) is first
     here.close()
