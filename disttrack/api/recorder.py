@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from disttrack.journal.outbox import Outbox
@@ -42,7 +43,7 @@ class Recorder:
         self._encoder = RowEncoder()
         self._lock = threading.RLock()
         self._busy = False
-        self._queue: deque[tuple[Any, ...]] = deque()
+        self._later: deque[Callable[[], None]] = deque()  # calls made from within a call
         self._unwritten = self._rejected_values = 0
         self._ended = False
         self._said: set[str] = set()
@@ -57,13 +58,33 @@ class Recorder:
         """Append one row; see Run.log."""
         with self._lock:
             if self._busy:  # called from within itself: by a signal handler, or a value's __del__
-                self._queue.append((data, step, commit))
+                self._later.append(partial(self._row, data, step, commit))
                 return
-            self._busy = True
             try:
+                self._busy = True
                 self._row(data, step, commit)
-                while self._queue:
-                    self._row(*self._queue.popleft())
+                while self._later:
+                    self._later.popleft()()
+            except BaseException:  # of a signal handler, or strict
+                self._encoder.announce_again()  # a schema may count as announced that was never written
+                raise
+            finally:
+                self._busy = False
+
+    def _in_turn(self, action: Callable[[], None]) -> None:
+        """Run what appends records as row does: one at a time, and after the call of this thread that it interrupts."""
+        with self._lock:
+            if self._busy:
+                self._later.append(action)
+                return
+            try:
+                self._busy = True
+                action()
+                while self._later:
+                    self._later.popleft()()
+            except BaseException:
+                self._encoder.announce_again()
+                raise
             finally:
                 self._busy = False
 
@@ -86,7 +107,7 @@ class Recorder:
         try:
             record = self._encoder.encode(data, row_step, _now_ns() // 1000, flags, problems)
         except Exception as error:
-            self._encoder.announce_again()  # a schema may count as announced that was never written
+            self._encoder.announce_again()
             if not isinstance(data, Mapping):
                 self._refuse(f"log() takes a dict of names and values, not {type(data).__name__}")
             else:
@@ -133,48 +154,54 @@ class Recorder:
 
     def config(self, values: dict[str, Any]) -> None:
         """Append a config update of plain values."""
-        self._append_struct(RecordKind.CONFIG, ConfigUpdate(values=values))
+        self._in_turn(partial(self._append_struct, RecordKind.CONFIG, ConfigUpdate(values=values)))
 
     def summary(self, values: dict[str, Any], removed: tuple[str, ...] = ()) -> None:
         """Append a summary update of plain values."""
-        self._append_struct(RecordKind.SUMMARY, SummaryUpdate(values=values, removed=removed))
+        self._in_turn(partial(self._append_struct, RecordKind.SUMMARY, SummaryUpdate(values=values, removed=removed)))
 
     def _append_struct(self, kind: RecordKind, value: ConfigUpdate | SummaryUpdate) -> None:
-        with self._lock:
-            if self._ended:
-                return
-            try:
-                record = encode(kind, value)
-            except Exception as error:  # larger than a record may be
-                self._refuse(f"a config or summary update could not be kept ({error})")
-                return
-            self._append(record, 1)
+        if self._ended:
+            return
+        try:
+            record = encode(kind, value)
+        except Exception as error:  # larger than a record may be
+            self._refuse(f"a config or summary update could not be kept ({error})")
+            return
+        self._append(record, 1)
 
     def end(self, exit_code: int, exception: str | None) -> None:
         """Append the End record and let the sender hurry; nothing is accepted after it."""
         with self._lock:
-            if self._ended:
-                return
-            self._ended = True
-            counts = self.counts
-            end = End(
-                exit_code=exit_code,
-                logged=counts.logged,
-                dropped=counts.dropped,
-                time_us=_now_ns() // 1000,
-                exception=exception,
-            )
-            if self.outbox is not None:
-                start = self.outbox.end
-                self._append(encode(RecordKind.END, end), 0)
-                if self.sender is not None and self.outbox.end > start:
-                    self.sender.finish(start, self.outbox.end)
+            if self._busy:
+                self._end(exit_code, exception)  # for finish() waits, and the call below it cannot go on meanwhile
+            else:
+                self._in_turn(partial(self._end, exit_code, exception))
+
+    def _end(self, exit_code: int, exception: str | None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        counts = self.counts
+        end = End(
+            exit_code=exit_code,
+            logged=counts.logged,
+            dropped=counts.dropped,
+            time_us=_now_ns() // 1000,
+            exception=exception,
+        )
+        if self.outbox is not None:
+            start = self.outbox.end
+            self._append(encode(RecordKind.END, end), 0)
+            if self.sender is not None and self.outbox.end > start:
+                self.sender.finish(start, self.outbox.end)
 
     def abandon(self) -> None:
         """Forget journal and thread without touching them: this is a forked child, and they are its parent's."""
         if self.sender is not None:
             self.sender.abandon()
         self._lock = threading.RLock()
+        self._busy = False
         self._ended = True
 
 

@@ -77,18 +77,23 @@ class Outbox:
 
         Raises OSError where they do not fit; then nothing was appended.
         """
-        written = os.pwrite(self._fd, data, self._base + self.end)
-        if written < len(data):  # a full disk takes a part first and raises at the next call
-            _write_at(self._fd, data[written:], self._base + self.end + written)
+        size = len(data)
+        end = self.end
+        written = os.pwrite(self._fd, data, self._base + end)
+        if self.end != end:  # a signal handler appended the End meanwhile, over these bytes: they come after it
+            return self.append(data, count)
+        if written < size:  # a full disk takes a part first and raises at the next call
+            _write_at(self._fd, data[written:], self._base + end + written)
         # The count first: a reader that sees the new end must not see an old count.
         self.count += count
-        self.end += len(data)
-        if self.end >= self._next_mark:
-            self._marks.append((self.end, self.count))
-            self._next_mark = self.end + MARK_BYTES
-        if self.end < self._next_announcement:
+        self.end = end = end + size
+        if end < self._next_mark:
             return False
-        self._next_announcement = self.end + ANNOUNCE_BYTES
+        self._marks.append((end, self.count))
+        self._next_mark = end + MARK_BYTES
+        if end < self._next_announcement:
+            return False
+        self._next_announcement = end + ANNOUNCE_BYTES
         return True
 
     def read(self, offset: int, limit: int) -> bytes:

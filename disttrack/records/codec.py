@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -41,7 +42,8 @@ MAX_SCHEMA_KEYS = 1_000_000  # in all schemas together: what the encoder remembe
 COMMIT, EXPLICIT_STEP = 1, 2  # flags of a row
 
 _T = TypeVar("_T")
-_PREFIX = struct.Struct("<III")
+_pack_prefix = struct.Struct("<III").pack
+_crc32 = zlib.crc32
 _STEP = struct.Struct("<q")
 _pack = msgspec.msgpack.Encoder().encode
 _rows = msgspec.msgpack.Decoder(tuple[int, int, dict[str, Any]], ext_hook=restore)
@@ -129,7 +131,8 @@ def _type(value: object) -> type:
 
 def row_layout(schema: RowSchema) -> struct.Struct:
     """Return how the body of a ROW of this schema is laid out: step, time in µs, values."""
-    return struct.Struct("<qq" + schema[1].replace("?", "q"))
+    runs = groupby(schema[1].replace("?", "q"))  # "10d" is one thing to look at where "dddddddddd" is ten
+    return struct.Struct("<qq" + "".join(f"{len(list(run))}{letter}" for letter, run in runs))
 
 
 class _Schema:
@@ -153,7 +156,8 @@ class RowEncoder:
     def __init__(self) -> None:
         self._by_shape: dict[tuple[tuple[Any, ...], tuple[type, ...]], _Schema] = {}
         self._by_schema: dict[RowSchema, _Schema] = {}
-        self._last: tuple[list[Any], list[type], _Schema | None] = ([], [], None)  # of the row before
+        # Keys, types and schema of the row before; at first what no row is like: one key and no value.
+        self._last: tuple[list[Any], list[type], _Schema] = ([None], [], _Schema(0, ((), "")))
         self._epoch = 0
         self._keys = self._shape_keys = 0  # in all schemas, in all shapes
 
@@ -174,38 +178,35 @@ class RowEncoder:
         types = [*map(type, values)]
         last_keys, last_types, schema = self._last
         if keys != last_keys or types != last_types:
-            schema = self._by_shape.get((tuple(keys), tuple(types)))
-            if schema is not None:
-                self._last = keys, types, schema
-        if schema is not None:
-            try:
-                body = schema.pack(step, time_us, *values)
-            except (struct.error, OverflowError):  # an int beyond 64 bits
+            known = self._by_shape.get((tuple(keys), tuple(types))) or self._learn(tuple(keys), values)
+            if known is None:
                 return self._slow(data, step, time_us, flags, problems)
-            row = _PREFIX.pack(schema.length, zlib.crc32(body, schema.crc_seeds[flags]), schema.tails[flags]) + body
-            return row if schema.announced == self._epoch else self._announcement(schema) + row
-        if self._learn(data, values):
-            return self.encode(data, step, time_us, flags, problems)
-        return self._slow(data, step, time_us, flags, problems)
+            schema = known
+            self._last = keys, types, schema
+        try:
+            body = schema.pack(step, time_us, *values)
+        except (struct.error, OverflowError):  # an int beyond 64 bits
+            return self._slow(data, step, time_us, flags, problems)
+        row = _pack_prefix(schema.length, _crc32(body, schema.crc_seeds[flags]), schema.tails[flags]) + body
+        return row if schema.announced == self._epoch else self._announcement(schema) + row
 
-    def _learn(self, data: Mapping[Any, Any], values: list[Any]) -> bool:
-        """Remember the shape of a row all of whose values are scalars; return False where it is not one."""
-        keys = tuple(data)
+    def _learn(self, keys: tuple[Any, ...], values: list[Any]) -> _Schema | None:
+        """Remember the shape of a row all of whose values are scalars; return None where it is not one."""
         kinds = [kind_of(_type(value)) for value in values]
         if not all(type(key) is str and key.isascii() for key in keys) or not keys:
-            return False  # other text may need mending: the slow way looks at each key, then comes back
+            return None  # other text may need mending: the slow way looks at each key, then comes back
         letters = [kind for kind in kinds if kind is not None]
         if len(letters) < len(kinds):
-            return False
+            return None
         schema = self._schema((keys, "".join(letters)))
         if schema is None:
-            return False
+            return None
         self._shape_keys += len(keys)
         if self._shape_keys > MAX_SCHEMA_KEYS:  # one schema may be met in many shapes: float, numpy.float32, ...
             self._by_shape.clear()
             self._shape_keys = len(keys)
         self._by_shape[keys, tuple(map(type, values))] = schema
-        return True
+        return schema
 
     def _schema(self, schema: RowSchema) -> _Schema | None:
         known = self._by_schema.get(schema)

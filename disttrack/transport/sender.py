@@ -30,14 +30,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Sender"]
 
-WAKE_S = 0.1
+WAKE_S = 0.25  # each look takes the interpreter from training a few times, whatever it finds: 13 µs a step at 0.1 s
+FIRST_WAKE_S = 0.02
 FRAME_BYTES = 256 << 10
 WINDOW_BYTES = 4 << 20  # sent and not acknowledged; the rest waits in the journal
+LOOK_BYTES = WINDOW_BYTES // 4  # where so much comes in less than WAKE_S: look when it is there
 WATCH_BYTES = WINDOW_BYTES // 2  # ... from here on each acknowledgement is read when it comes
 RESEND_S = 1.0
 ANSWER_S = 8.0  # without an answer to anything: look for a writer again
 PING_S = 5.0
-SYNC_S = 1.0
+SYNC_S = 0.5  # twice, and a WAKE_S, is how long bytes may be in memory only: P3 grants 1.5 s
 LOOK_S = 0.02  # for a process group: a short script must not end before it was seen
 PENDING_S = 5.0  # how long a process that may join a process group waits for one
 CLAIM_AFTER_S = 2.0  # how long a rank other than 0 waits for the writer of a lower one
@@ -77,7 +79,11 @@ class Sender:
         self._bell_push.setblocking(False)
         self._first_run: tuple[rendezvous.Record, Welcome] | None = None
         self._store: AgentStore | None = None
-        self._synced = (0, 0.0)
+        self._bell_poll = select.poll()  # not select(): it cannot watch descriptors beyond 1,023
+        self._bell_poll.register(self._bell, select.POLLIN)
+        self._pause_s = FIRST_WAKE_S
+        self._safe = 0  # up to here all is on a disk: the writer's, or this one
+        self._unsafe = (0, 0.0)  # up to here not all was, and when that was seen
         self._thread = threading.Thread(target=self._run, name="disttrack-sender", daemon=True)
         self._thread.start()
 
@@ -152,13 +158,12 @@ class Sender:
         deadline = time.monotonic() + PENDING_S
         while not (self._stop or self._membership.upgrade() or self._hurry) and time.monotonic() < deadline:
             self._sleep(LOOK_S)
+            self._sync(time.monotonic())
         self._membership.go_alone()
 
     def _sleep(self, seconds: float) -> None:
         """Wait, but not if somebody is in a hurry to hear of us."""
-        poll = select.poll()  # not select(): it cannot watch descriptors beyond 1,023
-        poll.register(self._bell, select.POLLIN)
-        if poll.poll(int(1000 * seconds)):
+        if self._bell_poll.poll(int(1000 * seconds)):
             self._drain_bell()
 
     def _drain_bell(self) -> None:
@@ -195,6 +200,7 @@ class Sender:
             elif time.monotonic() >= start_at:
                 start_at = time.monotonic() + START_AGAIN_S
                 rendezvous.start_writer(self._runtime, key)
+            self._sync(time.monotonic())
             self._sleep(0.01 if time.monotonic() - lost < 1.0 else WAKE_S)
         return None
 
@@ -254,8 +260,10 @@ class Sender:
                 if not dealer.send(data):
                     break  # the writer does not read; the journal waits better than a socket's queue
                 sent, said_final, spoke = data.offset + len(data.data), data.final, time.monotonic()
+            seen, looked = self._outbox.end, time.monotonic()
             self._wait(dealer)
             now = time.monotonic()
+            self._pace(self._outbox.end - seen, now - looked)
             for answer in dealer.answers():
                 heard = now
                 if isinstance(answer, Unknown):
@@ -284,9 +292,14 @@ class Sender:
         Where training computes in Python, each waking takes the interpreter from it a few times.
         """
         if self._end is None and self._outbox.end - self.acked < WATCH_BYTES:
-            self._sleep(WAKE_S)
+            self._sleep(self._pause_s)
         elif dealer.wait(self._bell.fileno(), WAKE_S):
             self._drain_bell()
+
+    def _pace(self, new_bytes: int, waited_s: float) -> None:
+        """Look less and less often, but before more than LOOK_BYTES wait at the pace at which they came just now."""
+        pause_s = min(2 * self._pause_s, WAKE_S, waited_s * LOOK_BYTES / max(new_bytes, 1))
+        self._pause_s = max(pause_s, FIRST_WAKE_S)
 
     def _next_messages(self, sent: int, said_final: bool) -> Iterator[Data]:
         """Yield what fits into the window; the last one says so if it ends with the End record."""
@@ -302,9 +315,12 @@ class Sender:
             yield Data(incarnation, last[0], True, True, self._outbox.read(last[0], FRAME_BYTES))
 
     def _sync(self, now: float) -> None:
-        """Keep what is only here on this disk too, at most SYNC_S old (P3)."""
-        end = self._outbox.end
-        offset, when = self._synced
-        if end > max(offset, self.acked) and now - when >= SYNC_S:
+        """Bring to this disk what has been nowhere else for SYNC_S (P3); nothing, while acknowledgements come."""
+        self._safe = max(self._safe, self.acked)
+        offset, since = self._unsafe
+        if offset <= self._safe:
+            self._unsafe = (self._outbox.end, now)
+        elif now - since >= SYNC_S:
+            end = self._outbox.end
             self._outbox.sync()
-            self._synced = (end, now)
+            self._safe = end

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -118,6 +122,141 @@ def test_a_value_that_logs_while_it_is_read_is_journaled_after_its_row(recorder:
     recorder.row({"text": Chatty()}, None, None)
     recorder.row({"text": "after"}, None, None)
     assert [text for *_, text in rows(outbox)] == ["outer", "from within", "after"]
+
+
+def test_threads_that_log_at_once_keep_every_row_and_the_order_of_their_calls(
+    recorder: Recorder, outbox: Outbox
+) -> None:
+    count = 2_000
+
+    def log(name: str) -> None:
+        for number in range(count):
+            recorder.row({"text": f"{name}{number}"}, None, None)
+            if number % 100 == 0:
+                recorder.summary({name: number})
+
+    threads = [threading.Thread(target=log, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = rows(outbox)
+    assert [step for step, *_ in found] == list(range(3 * count))
+    for name in "abc":
+        texts = [str(text) for *_, text in found if str(text).startswith(name)]
+        assert texts == [f"{name}{number}" for number in range(count)]
+
+
+class Interrupted(BaseException):
+    pass
+
+
+class Interruptions:
+    """Has a second thread interrupt this one with signals, the next one whenever the one before was handled."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._action = action
+        self._handled: SimpleQueue[None] = SimpleQueue()  # its put may be interrupted by itself
+        self._over = False
+        self._thread = threading.Thread(target=self._interrupt, args=(threading.get_ident(),))
+
+    def _handle(self, *_: object) -> None:
+        try:
+            if not self._over:
+                self._action()
+        finally:
+            self._handled.put(None)
+
+    def _interrupt(self, thread: int) -> None:
+        while not self._over:
+            signal.pthread_kill(thread, signal.SIGUSR1)
+            self._handled.get()
+
+    def __enter__(self) -> Interruptions:
+        self._before = signal.signal(signal.SIGUSR1, self._handle)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        self._handled.put(None)
+        self._thread.join()
+        signal.signal(signal.SIGUSR1, self._before)
+
+
+def test_a_signal_handler_may_log_while_a_row_is_written(recorder: Recorder, outbox: Outbox) -> None:
+    handled = 0
+
+    def handle() -> None:
+        nonlocal handled
+        recorder.row({"text": f"handler{handled}"}, None, None)
+        recorder.summary({"handled": handled})
+        handled += 1
+
+    own = 0
+    with Interruptions(handle):
+        while handled < 500:
+            recorder.row({"text": f"own{own}"}, None, None)
+            own += 1
+    texts = [str(text) for *_, text in rows(outbox)]
+    for name, count in (("own", own), ("handler", handled)):
+        assert [text for text in texts if text.startswith(name)] == [f"{name}{number}" for number in range(count)]
+    assert recorder.counts == (own + 2 * handled, 0, 0)
+
+
+def test_a_signal_handler_that_raises_costs_at_most_the_row_it_interrupts(recorder: Recorder, outbox: Outbox) -> None:
+    def interrupt() -> None:
+        if ready:
+            raise Interrupted
+
+    returned: set[float] = set()
+    interrupted = number = 0
+    ready = False
+    with Interruptions(interrupt):
+        while interrupted < 500:
+            number += 1
+            try:
+                ready = True
+                recorder.row({"number": float(number)}, number, None)
+                ready = False
+                returned.add(number)
+            except Interrupted:
+                ready = False
+                interrupted += 1
+    other = threading.Thread(target=recorder.row, args=({"number": -1.0}, number, None))
+    other.start()  # it is its turn as well
+    other.join()
+    data = outbox.read(0, 1 << 30)
+    schemas: set[int] = set()
+    found: list[float] = []
+    for record in records(data):
+        if record.kind == RecordKind.SCHEMA:
+            schemas.add(record.schema)
+        else:
+            assert record.schema in schemas
+            found.append(struct.unpack_from("<qqd", data, record.start)[2])
+    assert found[-1] == -1.0
+    assert returned <= set(found)
+    assert len(found) == recorder.counts.logged
+
+
+def test_a_signal_handler_may_end_the_run_in_the_middle_of_a_row(recorder: Recorder, outbox: Outbox) -> None:
+    end = 0
+
+    def finish() -> None:
+        nonlocal end
+        recorder.end(0, None)
+        end = end or outbox.end
+
+    returned = 0
+    with Interruptions(finish):
+        while not end:
+            recorder.row({"number": 1.0}, returned, None)
+            returned += not end
+    data = outbox.read(0, 1 << 30)[:end]
+    last = list(records(data))[-1]
+    assert (last.kind, last.end) == (RecordKind.END, end)
+    assert decode(data[last.start : last.end], End).logged >= returned
 
 
 def test_the_end_counts_what_was_logged_and_nothing_comes_after_it(recorder: Recorder, outbox: Outbox) -> None:
