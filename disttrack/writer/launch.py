@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
 from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
@@ -24,9 +25,18 @@ class Launch:
     """The runs of one launch, held by whoever holds its claim."""
 
     def __init__(
-        self, runtime: Path, launch_key: str, claim: Claim, nonce: str, clock: Callable[[], float] = time.monotonic
+        self,
+        runtime: Path,
+        launch_key: str,
+        claim: Claim,
+        nonce: str,
+        known_runs: Callable[[], dict[str, str]] = dict,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """known_runs: the run ids that writers on other nodes gave, by run key."""
         self.runs: dict[str, RunIngest] = {}  # by run key
+        self._known_runs = known_runs
+        self._node = node_id(runtime)
         self._runtime = runtime
         self._key = launch_key
         self._claim = claim
@@ -49,10 +59,14 @@ class Launch:
         orphan = orphans and run is None
         run = run or self._open(join)
         known = join.incarnation in run.sources
-        source = run.admit(join, _alive, orphan=orphan or (orphans and not known and _only_orphans(run)))
+        source = run.admit(join, self._may_live, orphan=orphan or (orphans and not known and _only_orphans(run)))
         run.open(source)
         self._run_of[join.incarnation] = run
         return run, source
+
+    def _may_live(self, source: Source) -> bool:
+        """Say whether the process of a source lives, as far as we or its node's agent can tell."""
+        return lives(source.join) if source.join.node in ("", self._node) else not source.died
 
     def _find(self, join: Join) -> RunIngest | None:
         if join.role == "helper" and join.parent is not None and join.parent in self._run_of:
@@ -67,7 +81,7 @@ class Launch:
         project = Path(join.root) / directory_name(join.project)
         given = join.given_id
         again = self.runs.get(key)  # finished, and begun once more by the same parent
-        known = None if again is not None else self._claim.runs().get(key) or _run_in_root(project, join)
+        known = None if again is not None else self._known(key, project, join)
         run_id = RunId(given or known or join.own_id)
         while not given and not known and (project / directory_name(run_id)).exists():
             run_id = RunId(new_run_id())
@@ -87,6 +101,30 @@ class Launch:
         for incarnation in run.sources:
             self._run_of[incarnation] = run
         return run
+
+    def _known(self, key: str, project: Path, join: Join) -> str | None:
+        """Return the run that this launch has for a rank: as an earlier writer said, the rank, or the root."""
+        return self._claim.runs().get(key) or self._known_runs().get(key) or join.run_id or _run_in_root(project, join)
+
+    def run_ids(self) -> dict[str, str]:
+        """Return the run ids of this launch, by run key."""
+        return {key: run.header.run_id for key, run in self.runs.items()}
+
+    def leave(self, incarnation: Incarnation, to: RunId) -> None:
+        """Note that another writer has admitted an incarnation of ours: its run is ours no longer, or never was."""
+        run = self._run_of.pop(incarnation, None)
+        if run is None or run.header.run_id == to:
+            return
+        run.see(run.sources[incarnation], Sighting(incarnation=incarnation, seen="moved", time_us=now_us()))
+        if not run.moved:
+            run.become_alias(to)
+        if all(source.over for source in run.sources.values()):
+            run.end()
+
+    def bury_again(self, run: RunIngest, source: Source) -> None:
+        """Store all of a source that was over, once more."""
+        source.over = False
+        self.bury(run, source)
 
     def bury(self, run: RunIngest, source: Source) -> None:
         """Store the rest of a rank whose process is gone, and how it ended; raise OSError if the disk is full."""
@@ -123,7 +161,7 @@ class Launch:
             run = self._run_of.get(join.incarnation)
             if name in self._looked_at or (run is not None and run.sources[join.incarnation].over):
                 continue
-            if join.launch_key != self._key:
+            if join.launch_key != self._key or join.node not in ("", self._node):
                 if join.rank.settled:
                     self._looked_at.add(name)
                 continue
@@ -165,16 +203,13 @@ class Launch:
             self._claim.release()
 
 
-def _alive(source: Source) -> bool:
-    return lives(source.join)
-
-
 def _only_orphans(run: RunIngest) -> bool:
     return all(source.admission.orphan for source in run.sources.values())
 
 
 def _run_key(join: Join) -> str:
-    return json.dumps([join.root, join.project, join.group, join.given_id, join.ordinal])
+    """Return what tells the runs of a launch apart. Not the root: each node may see it at another path."""
+    return json.dumps([join.project, join.group, join.given_id, join.ordinal])
 
 
 def _count(project: Path) -> int:
