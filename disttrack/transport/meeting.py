@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import threading
+import time
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,7 @@ PREFIX = "disttrack/"
 LAUNCHES = ".launches"
 STORE_TIMEOUT_S = 3.0
 LOOK_S = 0.25
+STALE_S = 7 * 24 * 3600.0
 REST_S = 2.0  # between looks once all is settled
 
 
@@ -131,9 +133,19 @@ class _FilePlace:
             with os.fdopen(fd, "wb") as file:
                 file.write(new)
             os.replace(temporary, self._path)
+            self._sweep()
             return True
         finally:
             os.close(lock)
+
+    def _sweep(self) -> None:
+        """Remove the files of launches that nobody touched for long."""
+        for path in self._directory.iterdir():
+            try:
+                if time.time() - path.stat().st_mtime > STALE_S:
+                    path.unlink()
+            except OSError:
+                pass  # another node's process sweeps, too
 
     def knock(self) -> None:
         """A writer that publishes in a file listens already."""

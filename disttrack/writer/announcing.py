@@ -128,19 +128,21 @@ class Announcement:
 
 
 def _hosts(meeting: str, *, only_here: bool) -> list[str]:
-    """Return the addresses to listen at: the one on the way to where the launch meets, unless that stays on this host.
+    """Return the addresses to listen at, best first: the one on the way to where the launch meets.
 
-    only_here: the others may be containers of this host.
+    Where that stays on this host (its own name may lead to loopback), the one that leads out; only_here: and that one,
+    since the others may be containers of this host.
     """
     scheme, _, rest = meeting.partition("://")
     towards = None
     if scheme == "tcp":
         host, _, port = rest.partition("/")[0].rpartition(":")
         towards = address_towards(host, int(port))
-    if towards is not None and (only_here or not _is_loopback(towards)):
+    if towards is not None and not _is_loopback(towards):
         return [towards]
-    default = address_towards(*ANYWHERE) or address_towards(hostname(), ANYWHERE[1])
-    return [default] if default is not None and not _is_loopback(default) else []
+    out = address_towards(*ANYWHERE) or address_towards(hostname(), ANYWHERE[1])
+    hosts = [out] if out is not None and not _is_loopback(out) else []
+    return [*hosts, towards] if only_here and towards is not None else hosts
 
 
 def _is_loopback(address: str) -> bool:

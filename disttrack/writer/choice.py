@@ -22,6 +22,7 @@ HELLO_S = 0.5  # without one: whoever started us may be dead already
 FIRST_S = 2.0  # how long a node without rank 0 leaves the claim to the one that has it
 BLIND_S = 3.5  # ... and how long the one that has it waits for the place to answer
 ALONE_S = 60.0  # with nobody to serve
+WANTED_S = 1.5  # ... and somebody waiting for our claim
 
 
 def writer_of(node: Node, announcement: Announcement | None) -> Writer:
@@ -120,8 +121,8 @@ class Choice:
         return self._next
 
     def may_go(self, now: float) -> bool:
-        """Say whether no rank came, or all that came have gone."""
-        return now - self._needed > ALONE_S
+        """Say whether no rank came, or all that came have gone; a reader on this node may want what they left."""
+        return now - self._needed > (WANTED_S if self._node.claim.is_wanted() else ALONE_S)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -15,10 +15,13 @@ from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_pat
 from disttrack.records.names import directory_name, generated_name, generated_words, new_run_id
 from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
+from disttrack.writer.history import read_history
 from disttrack.writer.ingest import RunIngest, Source, end_record, now_us, run_header
 from disttrack.writer.liveness import lives
 
 __all__ = ["Launch"]
+
+MEETING_US = 10 * 60 * 1_000_000  # between the clocks of two nodes, and the starts of their ranks
 
 
 class Launch:
@@ -57,7 +60,7 @@ class Launch:
         """
         run = self._run_of.get(join.incarnation) or self._find(join)
         orphan = orphans and run is None
-        run = run or self._open(join)
+        run = run or self._open(join, orphans=orphans)
         known = join.incarnation in run.sources
         source = run.admit(join, self._may_live, orphan=orphan or (orphans and not known and _only_orphans(run)))
         run.open(source)
@@ -76,12 +79,12 @@ class Launch:
             return None
         return run
 
-    def _open(self, join: Join) -> RunIngest:
+    def _open(self, join: Join, *, orphans: bool = False) -> RunIngest:
         key = _run_key(join)
         project = Path(join.root) / directory_name(join.project)
         given = join.given_id
         again = self.runs.get(key)  # finished, and begun once more by the same parent
-        known = None if again is not None else self._known(key, project, join)
+        known = None if again is not None else self._known(key, project, join, orphans)
         run_id = RunId(given or known or join.own_id)
         while not given and not known and (project / directory_name(run_id)).exists():
             run_id = RunId(new_run_id())
@@ -102,9 +105,15 @@ class Launch:
             self._run_of[incarnation] = run
         return run
 
-    def _known(self, key: str, project: Path, join: Join) -> str | None:
+    def _known(self, key: str, project: Path, join: Join, orphans: bool) -> str | None:
         """Return the run that this launch has for a rank: as an earlier writer said, the rank, or the root."""
-        return self._claim.runs().get(key) or self._known_runs().get(key) or join.run_id or _run_in_root(project, join)
+        return (
+            self._claim.runs().get(key)
+            or self._known_runs().get(key)
+            or join.run_id
+            or _run_in_root(project, join)
+            or (_run_that_lacks(project, join) if orphans else None)
+        )
 
     def run_ids(self) -> dict[str, str]:
         """Return the run ids of this launch, by run key."""
@@ -224,10 +233,41 @@ def _run_in_root(project: Path, join: Join) -> str | None:
     """Return the run of this launch among the live ones of a project: the note of its id may be gone."""
     markers = project / ".live"
     for marker in sorted(markers.iterdir()) if markers.is_dir() else []:
-        for path in segment_paths(project / marker.name / "log")[:1]:
-            first = next(read_frames(path), None)
-            if isinstance(first, Frame) and first.kind == FrameKind.HEADER:
-                header = first.value(RunHeader)
-                if (header.launch_key, header.ordinal) == (join.launch_key, join.ordinal):
-                    return header.run_id
+        header = _header(project / marker.name / "log")
+        if header is not None and (header.launch_key, header.ordinal) == (join.launch_key, join.ordinal):
+            return header.run_id
     return None
+
+
+def _run_that_lacks(project: Path, join: Join) -> str | None:
+    """Return the run that a rank belongs to whose node never reached the others.
+
+    It knows where they were to meet, but one launch after another may meet there: its run is the one that was opened
+    about when the rank began, and has no such rank.
+    """
+    found: list[tuple[int, str]] = []
+    for directory in sorted(project.iterdir()) if join.meeting and project.is_dir() else []:
+        header = _header(directory / "log")
+        if header is not None and header.ordinal == join.ordinal:
+            apart_us = abs(header.time_us - join.time_us)
+            if apart_us < MEETING_US and _lacks(directory / "log", join):
+                found.append((apart_us, header.run_id))
+    return min(found)[1] if found else None
+
+
+def _header(log: Path) -> RunHeader | None:
+    for path in segment_paths(log)[:1]:
+        first = next(read_frames(path), None)
+        if isinstance(first, Frame) and first.kind == FrameKind.HEADER:
+            return first.value(RunHeader)
+    return None
+
+
+def _lacks(log: Path, join: Join) -> bool:
+    """Say whether the ranks of a log met where this one would have, and its newest attempt has no such rank."""
+    admissions = read_history(log).admissions
+    newest = max((admission.attempt for admission in admissions), default=0)
+    ranks = {admission.join.rank.rank for admission in admissions if admission.attempt == newest}
+    return join.rank.rank not in ranks and any(
+        admission.join.meeting == join.meeting and admission.join.given_id == join.given_id for admission in admissions
+    )

@@ -46,6 +46,7 @@ __all__ = ["Relay"]
 
 BEAT_S = 2.0
 SILENT_S = 10.0  # without an answer of the writer: it is gone, or its node, or the way there
+CONNECT_S = 6.0  # ... without a first one: the next endpoint is tried
 FRAME_BYTES = 256 << 10
 WINDOW_BYTES = 4 << 20  # of a dead rank's journal, sent and not acknowledged
 ADOPT_S = 5.0
@@ -137,6 +138,8 @@ class Relay:
             return False
         if all(member.over for member in self._members.values()):
             return True
+        if not self._linked and self._node.claim.is_wanted():
+            return True  # a reader on this node can reach the root, and brings home what we cannot
         gone_s = now - self._linked_at
         buried = all(member.over or member.buried for member in self._members.values())
         return gone_s > (SUCCEED_S + SILENT_S if buried else GIVE_UP_S)
@@ -261,7 +264,8 @@ class Relay:
         if self._linked:
             self._linked_at = now
         moved = address is not None and self._address is not None and address.nonce != self._address.nonce
-        if self._uplink is not None and (moved or now - self._heard > SILENT_S):
+        patience_s = SILENT_S if self._linked else CONNECT_S
+        if self._uplink is not None and (moved or now - self._heard > patience_s):
             self._unlink()
         if self._uplink is None and address is not None:
             self._link(address, now)
