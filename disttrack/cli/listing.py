@@ -11,9 +11,10 @@ from pathlib import Path
 
 import click
 
+from disttrack.cli.attempts import state_colour
 from disttrack.cli.output import count, day_time, duration, figure, printable, say_json
 from disttrack.cli.reading import as_json, in_directory, opened_root
-from disttrack.cli.reports import comparison_report, damage_sentence, run_report, runs_report, state_colour
+from disttrack.cli.reports import comparison_report, damage_sentence, run_report, runs_report
 from disttrack.cli.shapes import comparison_shape, detail_shape, run_shape, runs_shape
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import compare_runs

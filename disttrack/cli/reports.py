@@ -7,32 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 from rich.cells import cell_len
 
+from disttrack.cli.attempts import attempt_lines, failure_sentence, rank_ending, state_colour
 from disttrack.cli.output import age, count, day_time, duration, exact, figure, printable
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import RunsCompared, leaves
 from disttrack.query.ranks import RankComparison, RankPace
 from disttrack.query.runs import RankRow, RunDetail, RunReceipt
 
-__all__ = ["comparison_report", "damage_sentence", "run_report", "runs_report", "state_colour"]
+__all__ = ["comparison_report", "damage_sentence", "run_report", "runs_report"]
 
 NOTABLE_SKEW = 1.1  # 10 % above the median rank: below that, ranks of a healthy job differ too (facts/ui.md)
 _NAMED_RANKS = 8  # more are counted, not named
-_COLOURS = {
-    "finished": "green",
-    "running": "cyan",
-    "failed": "red",
-    "crashed": "red",
-    "lost": "red",
-    "preempted": "yellow",
-    "silent": "yellow",
-    "pending": "yellow",
-    "stopped": "yellow",
-}
-
-
-def state_colour(state: str) -> str | None:
-    """Return the colour of a run's or rank's state."""
-    return _COLOURS.get(state)
 
 
 def run_report(run: RunDetail, terminal: Terminal) -> Iterator[str]:
@@ -45,6 +30,8 @@ def run_report(run: RunDetail, terminal: Terminal) -> Iterator[str]:
         body = list(lines)
         if body:
             yield from ("", _bold(title, terminal), *body)
+    if len(run.attempts) > 1:
+        yield from ("", _bold("Attempts", terminal), *attempt_lines(run.attempts, terminal))
     if run.ranks:
         yield from ("", _bold("Ranks", terminal), *_ranks(run.ranks, terminal))
 
@@ -110,6 +97,8 @@ def _labels(run: RunDetail) -> Iterator[str]:
             yield f"  {label:<9} {printable(first)}".rstrip()
             yield from (f"  {'':<9} {printable(line)}".rstrip() for line in more)
     yield f"  records   {receipt_sentence(run.receipt)}"
+    if run.first_failure is not None and run.ranks_joined > 1:
+        yield f"  failed    first of all {failure_sentence(run.first_failure)}"
     if run.damage:
         yield f"  damage    {damage_sentence(run.damage)}"
 
@@ -156,7 +145,7 @@ def _ranks(ranks: Sequence[RankRow], terminal: Terminal) -> Iterator[str]:
             figure(rank.local_rank),
             printable(rank.node or "-"),
             printable(rank.job_type or "-"),
-            rank.state,
+            rank_ending(rank.state, rank.exit_code, rank.signal),
             str(rank.attempt),
             figure(rank.rows),
             figure(rank.last_step),
@@ -196,7 +185,7 @@ def comparison_report(comparison: RankComparison, terminal: Terminal) -> Iterato
             str(pace.rank),
             printable(pace.node or "-"),
             printable(pace.job_type or "-"),
-            pace.state,
+            rank_ending(pace.state, pace.exit_code, pace.signal),
             figure(pace.last_step),
             figure(pace.steps_behind),
             age(pace.last_seen_s),

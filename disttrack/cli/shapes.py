@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from disttrack.cli.output import iso
+from disttrack.query.attempts import AttemptRow, Failure
 from disttrack.query.comparing import RunsCompared
 from disttrack.query.ranks import RankComparison
 from disttrack.query.runs import RunDetail, RunRow
@@ -44,7 +45,22 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
         "receipt": asdict(run.receipt),
+        "attempts": [_attempt_shape(attempt) for attempt in run.attempts],
+        "first_failure": _failure_shape(run.first_failure),
     }
+
+
+def _attempt_shape(attempt: AttemptRow) -> dict[str, object]:
+    return {
+        **asdict(attempt),
+        "started_at": iso(attempt.started_at),
+        "ended_at": iso(attempt.ended_at),
+        "first_failure": _failure_shape(attempt.first_failure),
+    }
+
+
+def _failure_shape(failure: Failure | None) -> dict[str, object] | None:
+    return None if failure is None else {**asdict(failure), "at": iso(failure.at)}
 
 
 def runs_shape(compared: RunsCompared) -> dict[str, object]:

@@ -200,7 +200,10 @@ class RunDecoder:
             sighting = frame.value(Sighting)
             if sighting.seen != "ended":
                 segment.over_us = None
-            self._sight(self._stream(sighting.incarnation).facts, sighting, (segment.number, frame.start))
+            seen = Sighted(
+                sighting.seen, sighting.exit_code, sighting.signal, sighting.time_us, segment.number, frame.start
+            )
+            self._stream(sighting.incarnation).facts.saw(seen)
         elif frame.kind == FrameKind.EDIT:
             facts.edits.append((segment.number, frame.value(Edit)))
             return
@@ -209,11 +212,6 @@ class RunDecoder:
         elif frame.kind == FrameKind.END:
             segment.over_us = frame.value(RunEnd).time_us
         segment.by_writer |= frame.kind != FrameKind.HEADER
-
-    def _sight(self, facts: SourceFacts, sighting: Sighting, place: tuple[int, int]) -> None:
-        facts.saw_time(sighting.time_us)
-        if facts.sighted is None or place > (facts.sighted.segment, facts.sighted.position):
-            facts.sighted = Sighted(sighting.seen, sighting.exit_code, sighting.time_us, *place)
 
 
 def _check_head(path: str, segment: SegmentFacts, content: bytes | None) -> None:

@@ -84,13 +84,24 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Sighted(msgspec.Struct):
-    """The newest sighting of a source, by its place in the log."""
+    """A sighting of a source, and its place in the log."""
 
     seen: Literal["ended", "silent", "running", "crashed", "lost", "moved"]
-    exit_code: int | None  # of "ended"
+    exit_code: int | None
+    signal: int | None
     time_us: int
     segment: int
     position: int
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where in the log it stands."""
+        return self.segment, self.position
+
+    @property
+    def fell(self) -> bool:
+        """Whether it says that the rank or its process did not end well."""
+        return self.seen in ("crashed", "lost") or self.signal is not None or bool(self.exit_code)
 
 
 class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -109,6 +120,8 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     rows: int = 0
     min_step: int | None = None
     max_step: int | None = None
+    first_step: int | None = None  # of its first row, in the order of its calls
+    first_at: int = -1
     last_time_us: int | None = None  # the greatest of its records and sightings
     last: dict[str, object] = {}  # summary keys to their last values
     last_at: dict[str, int] = {}  # also of keys that were removed
@@ -117,7 +130,8 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     config_at: dict[str, int] = {}
     ended: End | None = None
     ended_at: int = -1
-    sighted: Sighted | None = None
+    sighted: Sighted | None = None  # the newest
+    fell: Sighted | None = None  # the first that says that it did not end well
     damage: int = 0  # ranges of its bytes that are no record, and records that say nothing
     damaged: list[DamagedRange] = []  # where the first MAX_NAMED of them lie
 
@@ -126,14 +140,24 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
         if self.last_time_us is None or time_us > self.last_time_us:
             self.last_time_us = time_us
 
+    def saw(self, sighted: Sighted) -> None:
+        """Note what was seen of this source."""
+        self.saw_time(sighted.time_us)
+        if self.sighted is None or sighted.place > self.sighted.place:
+            self.sighted = sighted
+        if sighted.fell and (self.fell is None or sighted.place < self.fell.place):
+            self.fell = sighted
+
     def saw_damage(self, start: int, end: int, why: str) -> None:
         """Note that bytes [start, end) of the journal say nothing."""
         self.damage += 1
         if len(self.damaged) < MAX_NAMED:
             self.damaged.append(DamagedRange(start, end, why[:MAX_WHY]))
 
-    def saw_steps(self, low: int, high: int) -> None:
-        """Note that steps from low to high were logged."""
+    def saw_steps(self, low: int, high: int, first: int, first_at: int) -> None:
+        """Note that steps from low to high were logged, the first of them at offset first_at."""
+        if self.first_step is None or first_at < self.first_at:
+            self.first_step, self.first_at = first, first_at
         self.min_step = low if self.min_step is None else min(low, self.min_step)
         self.max_step = high if self.max_step is None else max(high, self.max_step)
 
@@ -190,6 +214,8 @@ _FAMILIAR = msgspec.msgpack.encode(
         "rows": 0,
         "min_step": 0,
         "max_step": 0,
+        "first_step": 0,
+        "first_at": 0,
         "last_time_us": 0,
         "last": {},
         "last_at": {},
@@ -198,7 +224,8 @@ _FAMILIAR = msgspec.msgpack.encode(
         "config_at": {},
         "ended": {"exit_code": 0, "logged": 0, "dropped": 0, "time_us": 0, "exception": None},
         "ended_at": 0,
-        "sighted": {"seen": "ended", "exit_code": 0, "time_us": 0, "segment": 1, "position": 0},
+        "sighted": {"seen": "ended", "exit_code": 0, "signal": None, "time_us": 0, "segment": 1, "position": 0},
+        "fell": {"seen": "crashed", "exit_code": None, "signal": 9, "time_us": 0, "segment": 1, "position": 0},
         "damage": 1,
     }
 )

@@ -230,7 +230,8 @@ class Stream:
     def _finish(self, sid: int, piece: Piece) -> None:
         """Hand a piece on, and note what its rows say about the source."""
         facts = self.facts
-        facts.saw_steps(int(piece.step.min()), int(piece.step.max()))
+        first = int(piece.at.argmin())
+        facts.saw_steps(int(piece.step.min()), int(piece.step.max()), int(piece.step[first]), int(piece.at[first]))
         facts.saw_time(int(piece.time_us.max()))
         if not piece.others:  # mixed rows were remembered one by one
             keys, kinds = self._schemas.all[sid]

@@ -96,7 +96,7 @@ def values_of(
     """Yield the values of a snapshot as long_form does, reading its blocks once for every pass_values of them."""
     blocks = blocks_with(snapshot, keys)
     slices = _slices(blocks)
-    ends = {} if superseded else cuts(snapshot)
+    ends = {} if superseded else cuts(snapshot.record)
     units = [
         unit
         for member in chosen(snapshot, ranks)

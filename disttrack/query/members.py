@@ -25,6 +25,7 @@ __all__ = [
     "newest_team",
     "rank_state",
     "run_state",
+    "team_of",
 ]
 
 RankState = Literal[
@@ -109,7 +110,7 @@ def _seniority(source: SourceFacts) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Team:
-    """The newest attempt of a run: the newest source of each rank that joined, and everybody who speaks for it."""
+    """One attempt of a run: the newest source of each rank that joined, and everybody who speaks for it."""
 
     attempt: int
     world_size: int
@@ -128,8 +129,14 @@ class Team:
 def newest_team(everybody: list[Member]) -> Team:
     """Return the newest attempt among members (in their order)."""
     ranks = [member for member in everybody if member.source.role == "rank"]
-    attempt = max((member.attempt for member in ranks or everybody), default=0)
-    joined = {member.rank: member.source for member in ranks if member.attempt == attempt}
+    return team_of(everybody, max((member.attempt for member in ranks or everybody), default=0))
+
+
+def team_of(everybody: list[Member], attempt: int) -> Team:
+    """Return an attempt among members (in their order)."""
+    joined = {
+        member.rank: member.source for member in everybody if member.source.role == "rank" and member.attempt == attempt
+    }
     voices: dict[int, list[SourceFacts]] = {}
     for member in everybody:
         if member.attempt == attempt:
@@ -147,7 +154,7 @@ def rank_state(source: SourceFacts, record: RunRecord, observer: Observer) -> Ra
     if source.sighted is not None:
         match source.sighted.seen:
             case "ended":  # and its End was lost to damage
-                return "failed" if source.sighted.exit_code else "finished"
+                return "failed" if source.sighted.fell else "finished"
             case "crashed" | "lost" | "silent" as seen:
                 return seen
             case _:

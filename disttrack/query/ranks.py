@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,8 @@ class RankPace:
     median: float | None
     p95: float | None
     skew: float | None  # median / median of the ranks' medians
+    exit_code: int | None = field(default=None, kw_only=True)  # this and the next as in RankRow
+    signal: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ def comparison_of(snapshot: Snapshot, metric: str | None, observer: Observer) ->
             None if row.last_step is None else furthest - row.last_step,
             row.last_seen_s,
             *(skews.get(row.rank) or (None, None, None)),
+            exit_code=row.exit_code,
+            signal=row.signal,
         )
         for row in rows
     ]

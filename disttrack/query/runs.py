@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from disttrack.index.queries import RunRecord
+from disttrack.query.attempts import (
+    AttemptRow,
+    Failure,
+    attempt_rows,
+    ending_of,
+    first_failure,
+    last_s,
+    may_go_on,
+)
 from disttrack.query.labels import edited
 from disttrack.query.members import (
     Member,
@@ -24,6 +32,8 @@ from disttrack.query.receipts import RunReceipt, receipt_of
 from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
 
 __all__ = [
+    "AttemptRow",
+    "Failure",
     "RankRow",
     "RunDetail",
     "RunReceipt",
@@ -51,6 +61,8 @@ class RankRow:
     rows: int
     last_step: int | None
     last_seen_s: float | None  # ago
+    exit_code: int | None = None  # its own, or its process's where that is another than 0
+    signal: str | None = None  # the name of the signal that its process died of
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,8 @@ class RunDetail(RunRow):
     summary_ranks: dict[str, Spread]
     ranks: list[RankRow]
     receipt: RunReceipt
+    attempts: list[AttemptRow]
+    first_failure: Failure | None  # of the newest attempt
 
 
 def show_run(root: Path, run_id: str) -> RunDetail:
@@ -118,12 +132,15 @@ def detail_of(record: RunRecord, observer: Observer) -> RunDetail:
     everybody = members(record)
     team = newest_team(everybody)
     sources = [member.source for member in everybody]
+    row = _row(record, everybody, team, observer)
     return RunDetail(
-        **vars(_row(record, everybody, team, observer)),
+        **vars(row),
         config=merged_config(by_precedence(everybody)),
         summary_ranks=spreads(team.voices),
         ranks=rank_rows(record, team, observer),
         receipt=receipt_of(sources, observer, observer.sees_marker(record)),
+        attempts=attempt_rows(record, everybody, observer, row.ended_at),
+        first_failure=first_failure(record, team, observer),
     )
 
 
@@ -135,7 +152,7 @@ def _row(record: RunRecord, everybody: list[Member], team: Team, observer: Obser
     state = run_state(states, record, observer)
     begun_s = created_s(record)
     ended_s = _ended_s(record, team, states)
-    last_known_s = ended_s if ended_s is not None else _last_s(team) if state == "unknown" else observer.now_s
+    last_known_s = ended_s if ended_s is not None else last_s(team) if state == "unknown" else observer.now_s
     given = (first.name if first else None) or (header.name if header else None)
     tags = [*next((join.tags for join in joins if join.tags), ())]
     if any(member.source.orphan for member in everybody) and "orphan" not in tags:
@@ -163,19 +180,13 @@ def _row(record: RunRecord, everybody: list[Member], team: Team, observer: Obser
     )
 
 
-def _ended_s(record: RunRecord, team: Team, states: Sequence[RankState]) -> float | None:
+def _ended_s(record: RunRecord, team: Team, states: list[RankState]) -> float | None:
     """Return when a run ended: None while one of its ranks may still go on."""
-    if {"running", "pending", "silent"} & set(states):
+    if may_go_on(states):
         return None
     if record.facts.over_us is not None:
         return record.facts.over_us / 1e6
-    return _last_s(team)
-
-
-def _last_s(team: Team) -> float | None:
-    """Return the newest time known of any of the joined ranks."""
-    times_us = [source.last_time_us for source in team.joined.values() if source.last_time_us is not None]
-    return max(times_us) / 1e6 if times_us else None
+    return last_s(team)
 
 
 def rank_rows(record: RunRecord, team: Team, observer: Observer) -> list[RankRow]:
@@ -192,6 +203,7 @@ def rank_rows(record: RunRecord, team: Team, observer: Observer) -> list[RankRow
 def _rank_row(rank: int, record: RunRecord, team: Team, observer: Observer) -> RankRow:
     source, voices = team.joined[rank], team.voices[rank]
     times_us = [voice.last_time_us for voice in voices if voice.last_time_us is not None]
+    exit_code, signal = ending_of(source)
     return RankRow(
         rank=rank,
         local_rank=team.local_rank(rank),
@@ -202,4 +214,6 @@ def _rank_row(rank: int, record: RunRecord, team: Team, observer: Observer) -> R
         rows=sum(voice.rows for voice in voices),
         last_step=max((voice.max_step for voice in voices if voice.max_step is not None), default=None),
         last_seen_s=max(0.0, observer.now_s - max(times_us) / 1e6) if times_us else None,
+        exit_code=exit_code,
+        signal=signal,
     )

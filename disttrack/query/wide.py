@@ -81,7 +81,7 @@ def as_columns(first: Mapping[str, Array], keys: Mapping[str, Array]) -> dict[st
 
 def wide_rows(snapshot: Snapshot, keys: Collection[str] | None, ranks: RankChoice, *, superseded: bool = False) -> Wide:
     """Return what wide_form does, with the owner of each row, and keys under their own names."""
-    owner, axes, found = _find(snapshot, keys, chosen(snapshot, ranks), {} if superseded else cuts(snapshot))
+    owner, axes, found = _find(snapshot, keys, chosen(snapshot, ranks), {} if superseded else cuts(snapshot.record))
     names = _in_order(found) if keys is None else list(dict.fromkeys(keys))
     n = len(owner)
     column = _column if sum(some.n for some in found) > n else _lone_column

@@ -176,7 +176,8 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: Incarnation
     seen: Literal["ended", "silent", "running", "crashed", "lost", "moved"]
     time_us: int
-    exit_code: int | None = None  # of "ended"
+    exit_code: int | None = None  # as the rank said; of "crashed", and where it says more than the rank: of its process
+    signal: int | None = None  # that its process died of, also after it ended
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):

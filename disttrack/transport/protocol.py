@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from disttrack.records.types import Incarnation, Join, Offset, Role, RunId, Sighting
+from disttrack.records.types import End, Incarnation, Join, Offset, Role, RunId
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -94,10 +94,15 @@ class NodeWelcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gone(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent to the writer: this process is gone, you have its whole journal, and this is how it ended."""
+    """An agent to the writer: this process is gone, and you have its whole journal.
+
+    said: its last record, if that is an End. exit_code, signal: how the process ended, where the node could tell.
+    """
 
     incarnation: Incarnation
-    sighting: Sighting
+    said: End | None
+    exit_code: int | None
+    signal: int | None
 
 
 class Data(NamedTuple):

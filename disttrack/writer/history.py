@@ -5,21 +5,34 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from disttrack.environments.endings import Ending
 from disttrack.journal.segment import Damage, FrameKind, check_version, entries, read_frames, segment_paths
 from disttrack.records.types import Admission, Incarnation, RunHeader, Sighting
 
-__all__ = ["History", "read_history"]
+__all__ = ["OVER", "History", "is_clean", "read_history"]
+
+OVER = frozenset({"ended", "crashed", "lost", "moved"})
+"""Sightings after which nothing more is expected of an incarnation."""
+
+
+def is_clean(sighting: Sighting) -> bool:
+    """Say whether a rank ended by itself, with exit code 0."""
+    return sighting.seen == "ended" and not sighting.exit_code and sighting.signal is None
 
 
 @dataclasses.dataclass
 class History:
-    """header: of the first segment. over: incarnations that ended or were seen to be gone; clean: with exit code 0."""
+    """header: of the first segment. over: incarnations that ended or were seen to be gone; clean: with exit code 0.
+
+    endings: what was last said of how they ended.
+    """
 
     header: RunHeader | None = None
     admissions: list[Admission] = dataclasses.field(default_factory=list[Admission])
     over: set[Incarnation] = dataclasses.field(default_factory=set[Incarnation])
     ended: bool = False  # its last frame says that every rank that joined has ended
     clean: set[Incarnation] = dataclasses.field(default_factory=set[Incarnation])
+    endings: dict[Incarnation, Ending] = dataclasses.field(default_factory=dict[Incarnation, Ending])
     covered: dict[Incarnation, list[tuple[int, int]]] = dataclasses.field(
         default_factory=dict[Incarnation, list[tuple[int, int]]]
     )
@@ -56,9 +69,10 @@ def read_history(log: Path) -> History:
             elif frame.kind == FrameKind.SIGHTING:
                 sighting = frame.value(Sighting)
                 history.ended &= sighting.seen == "ended"  # said once more; anything else opens the run again
-                if sighting.seen in ("ended", "crashed", "lost", "moved"):
+                if sighting.seen in OVER:
                     history.over.add(sighting.incarnation)
-                if sighting.seen == "ended" and not sighting.exit_code:
+                    history.endings[sighting.incarnation] = Ending(sighting.exit_code, sighting.signal)
+                if is_clean(sighting):
                     history.clean.add(sighting.incarnation)
             elif frame.kind == FrameKind.DATA:
                 for entry in entries(frame):

@@ -14,7 +14,7 @@ from disttrack.records.types import USER_KINDS
 from disttrack.settings import load
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.launch import Launch
-from disttrack.writer.liveness import lives
+from disttrack.writer.liveness import how_ended, lives
 
 __all__ = ["Homecoming", "bring_home"]
 
@@ -81,7 +81,7 @@ def _bring_launch_home(runtime: Path, key: str, claim: Claim) -> list[Homecoming
         for run in launch.runs.values():
             for source in run.sources.values():
                 if not source.over and not lives(source.join):
-                    launch.bury(run, source)
+                    launch.bury(run, source, how_ended(source.join))
             if all(source.over for source in run.sources.values()):
                 launch.end_run(run)
     finally:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.journal.outbox import StoredOutbox
 from disttrack.journal.segment import FORMAT_VERSION, MAX_RAW_BYTES, Entry, FrameKind, Segment
 from disttrack.records.codec import decode, records
@@ -26,7 +27,7 @@ from disttrack.records.types import (
     Sighting,
     changed,
 )
-from disttrack.writer.history import read_history
+from disttrack.writer.history import OVER, is_clean, read_history
 
 __all__ = ["RunIngest", "Source", "end_record", "now_us", "run_header"]
 
@@ -52,7 +53,8 @@ class Source:
         self.committed = end  # ... and are on disk
         self.admitted = False  # in this segment
         self.over = False  # it ended, or its process did
-        self.clean = False  # it ended with exit code 0
+        self.clean = False  # it ended with exit code 0, whatever became of its process
+        self.ending = UNKNOWN  # what was last stored of how it ended
         self.silent = False
         self.died = False  # on another node: its agent says that the process is gone
 
@@ -82,6 +84,7 @@ class RunIngest:
             source = Source(admission, history.end_of(admission.join.incarnation))
             source.over = admission.join.incarnation in history.over
             source.clean = admission.join.incarnation in history.clean
+            source.ending = history.endings.get(admission.join.incarnation, UNKNOWN)
             self.sources[admission.join.incarnation] = source
 
     @property
@@ -215,8 +218,9 @@ class RunIngest:
         segment.append(FrameKind.SIGHTING, seen)
         segment.sync()
         source.silent = seen.seen == "silent"
-        source.over |= seen.seen in ("ended", "crashed", "lost", "moved")
-        source.clean = seen.seen == "ended" and not seen.exit_code
+        if seen.seen in OVER:
+            source.over, source.ending = True, Ending(seen.exit_code, seen.signal)
+            source.clean |= is_clean(seen)
         self.changed_at = self._clock()
         self._rest()
 

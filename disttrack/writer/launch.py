@@ -6,18 +6,20 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
+from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
 from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
 from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
 from disttrack.records.names import directory_name, generated_name, generated_words, new_run_id
-from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
+from disttrack.records.types import End, Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.history import read_history
 from disttrack.writer.ingest import RunIngest, Source, end_record, now_us, run_header
-from disttrack.writer.liveness import lives
+from disttrack.writer.liveness import how_ended, lives
 
 __all__ = ["Launch"]
 
@@ -133,31 +135,57 @@ class Launch:
     def bury_again(self, run: RunIngest, source: Source) -> None:
         """Store all of a source that was over, once more."""
         source.over = False
-        self.bury(run, source)
+        self.bury(run, source, source.ending)
 
-    def bury(self, run: RunIngest, source: Source) -> None:
+    def bury(self, run: RunIngest, source: Source, ending: Ending = UNKNOWN) -> None:
         """Store the rest of a rank whose process is gone, and how it ended; raise OSError if the disk is full."""
-        if source.over:
-            return
-        end = run.drain_journal(source)
-        if end is not None:
-            seen = Sighting(
-                incarnation=source.join.incarnation, seen="ended", time_us=end.time_us, exit_code=end.exit_code
-            )
+        if not source.over:
+            self.gone(run, source, run.drain_journal(source), ending)
+            mark_home(Path(source.join.journal))
+
+    def gone(self, run: RunIngest, source: Source, said: End | None, ending: Ending) -> None:
+        """Note how a rank ended whose process is gone and whose journal is stored: as it said, and as its node saw."""
+        if source.over or said is not None:
+            if not source.over:
+                self._see_end(run, source, said)
+            self.outlived(run, source, ending)
         else:
             # Helpers go without a word (multiprocessing children run no exit hooks): that is how they end.
             helper = source.admission.role == "helper"
-            seen = Sighting(
-                incarnation=source.join.incarnation, seen="ended" if helper else "crashed", time_us=now_us()
-            )
-        run.see(source, seen)
-        mark_home(Path(source.join.journal))
+            self._see(run, source, "ended" if helper else "crashed", now_us(), ending)
 
     def ended(self, run: RunIngest, source: Source, data: bytes) -> None:
         """Note that a rank said its last record, which data ends with."""
-        end = end_record(data)
-        time_us, code = (end.time_us, end.exit_code) if end is not None else (now_us(), 0)
-        run.see(source, Sighting(incarnation=source.join.incarnation, seen="ended", time_us=time_us, exit_code=code))
+        self._see_end(run, source, end_record(data))
+
+    def outlived(self, run: RunIngest, source: Source, ending: Ending) -> None:
+        """Note how the process of a rank ended after it, where it failed and the rank did not say so.
+
+        Only of the last rank that a process was, and only while its run is open: what becomes of a process long after
+        is nothing of that run.
+        """
+        if not run.ended and ending.failed and ending != source.ending and source is self._last_of(source.join):
+            self._see(run, source, "ended", now_us(), ending)
+
+    def _last_of(self, join: Join) -> Source | None:
+        """Return the source that the process of an incarnation became last."""
+        mine = [
+            source
+            for incarnation, run in self._run_of.items()
+            if (source := run.sources[incarnation]).join.pid == join.pid
+            and (source.join.boot_id, source.join.start_time) == (join.boot_id, join.start_time)
+        ]
+        return mine[-1] if mine else None
+
+    def _see_end(self, run: RunIngest, source: Source, said: End | None) -> None:
+        time_us, exit_code = (said.time_us, said.exit_code) if said is not None else (now_us(), 0)
+        self._see(run, source, "ended", time_us, Ending(exit_code))
+
+    def _see(
+        self, run: RunIngest, source: Source, seen: Literal["ended", "crashed"], time_us: int, ending: Ending
+    ) -> None:
+        incarnation = source.join.incarnation
+        run.see(source, Sighting(incarnation=incarnation, seen=seen, time_us=time_us, **ending._asdict()))
 
     def adopt(self, *, orphans: bool = False) -> list[tuple[RunIngest, Source, int]]:
         """Bring home the journals of this launch whose process is dead, whether it ever met a writer or not.
@@ -181,7 +209,7 @@ class Launch:
                     self._looked_at.add(name)
                     continue
                 offset = source.committed
-                self.bury(run, source)
+                self.bury(run, source, how_ended(join))
                 adopted.append((run, source, offset))
         return adopted
 

@@ -6,11 +6,12 @@ import os
 import sys
 from pathlib import Path
 
+from disttrack.environments.endings import UNKNOWN, Ending, ending_of
 from disttrack.environments.host import boot_id, is_alive
 from disttrack.journal.outbox import is_held
 from disttrack.records.types import Join
 
-__all__ = ["Watch", "lives"]
+__all__ = ["Watch", "how_ended", "lives"]
 
 
 def lives(join: Join) -> bool:
@@ -23,6 +24,11 @@ def lives(join: Join) -> bool:
     return is_held(Path(join.journal))
 
 
+def how_ended(join: Join) -> Ending:
+    """Return how the process of an incarnation ended, as far as it can be known without having watched it."""
+    return ending_of(join.pid, join.start_time) if join.boot_id == boot_id() else UNKNOWN
+
+
 class Watch:
     """Watches the process of one incarnation. fd becomes readable when it ends; -1 where only asking helps.
 
@@ -32,6 +38,7 @@ class Watch:
     def __init__(self, join: Join) -> None:
         self.local = join.boot_id == boot_id()
         self._join = join
+        self._ending = UNKNOWN
         self.fd = -1
         if sys.platform == "linux" and lives(join):
             try:
@@ -43,8 +50,15 @@ class Watch:
         """Say whether the process has ended (False where it runs on another host: its agent will tell)."""
         return self.local and not lives(self._join)
 
+    def ending(self) -> Ending:
+        """Return how the process ended, as far as the kernel tells or told; unknown while it lives."""
+        if self.local and self._ending == UNKNOWN:
+            self._ending = ending_of(self._join.pid, self._join.start_time, self.fd)
+        return self._ending
+
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching; what is known of its end is remembered."""
         if self.fd >= 0:
+            self.ending()
             os.close(self.fd)
             self.fd = -1

@@ -6,6 +6,7 @@ its ranks are told to wait, so that nothing is sent in vain.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from disttrack.environments.host import hostname
 from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
 from disttrack.records.names import directory_name
-from disttrack.records.types import Incarnation, Join, RunId, Sighting, changed
+from disttrack.records.types import Incarnation, Join, RunId, changed
 from disttrack.transport.meeting import Address
 from disttrack.transport.protocol import (
     PROTOCOL_VERSION,
@@ -36,9 +37,9 @@ from disttrack.transport.protocol import (
 )
 from disttrack.transport.receiver import Peer
 from disttrack.transport.uplink import Uplink
-from disttrack.writer.ingest import end_record, now_us
+from disttrack.writer.ingest import end_record
 from disttrack.writer.launch import Launch
-from disttrack.writer.liveness import lives
+from disttrack.writer.liveness import how_ended, lives
 from disttrack.writer.node import Node, Part
 from disttrack.writer.watches import process_of
 
@@ -120,9 +121,10 @@ class Relay:
     def keep_house(self, now: float) -> None:
         """Notice the dead, and find those that died before they met anybody."""
         gone = self._node.watches.gone()
-        for member in self._members.values():
-            if not member.died and process_of(member.join) in gone:
-                self._died(member)
+        dead = [member for member in self._members.values() if not member.died and process_of(member.join) in gone]
+        # Of those that are seen dead at one look, whoever was told to go comes last: the others may be why.
+        for member in sorted(dead, key=lambda member: gone[process_of(member.join)].signal == signal.SIGTERM):
+            self._died(member)
         if now - self._adopted >= ADOPT_S:
             self._adopted = now
             self._node.guard(self._adopt)
@@ -349,20 +351,21 @@ class Relay:
             member.mark = member.sent
             member.sent += len(data)
         if member.acked == member.sent and not member.told and not member.journal.read(member.sent, FRAME_BYTES):
-            member.told = self._uplink.send(Gone(incarnation=incarnation, sighting=self._sighting(member)))
+            member.told = self._uplink.send(self._gone(member))
 
-    def _sighting(self, member: _Member) -> Sighting:
-        """Return how a rank whose process is gone ended: as it said itself, else it crashed."""
+    def _gone(self, member: _Member) -> Gone:
+        """Return how a rank whose journal is home ended: as it said itself, and as we saw its process end."""
         assert member.journal is not None
-        join, offset, last = member.join, member.mark, b""
+        offset, last = member.mark, b""
         while data := member.journal.read(offset, FRAME_BYTES):
             offset, last = offset + len(data), data
-        end = end_record(last)
-        if end is not None:
-            return Sighting(incarnation=join.incarnation, seen="ended", time_us=end.time_us, exit_code=end.exit_code)
-        # Helpers go without a word (multiprocessing children run no exit hooks): that is how they end.
-        helper = join.role == "helper"
-        return Sighting(incarnation=join.incarnation, seen="ended" if helper else "crashed", time_us=now_us())
+        ending = self._node.watches.gone().get(process_of(member.join)) or how_ended(member.join)
+        return Gone(
+            incarnation=member.join.incarnation,
+            said=end_record(last),
+            exit_code=ending.exit_code,
+            signal=ending.signal,
+        )
 
     def _forget(self, member: _Member) -> None:
         """Remove a journal that its run's log holds whole, now that the run has ended."""

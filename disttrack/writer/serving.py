@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 
+from disttrack.environments.endings import Ending
 from disttrack.environments.launch import launcher_lives
 from disttrack.errors import DisttrackError
 from disttrack.records.types import Incarnation, Offset, Sighting
@@ -167,8 +169,7 @@ class Writer:
         if isinstance(message, Died):
             source.died = True
         elif isinstance(message, Gone):
-            if not source.over:
-                run.see(source, message.sighting)
+            self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal))
             self._receiver.send(peer, Buried(message.incarnation))
         elif isinstance(message, Moved):
             run.see(source, Sighting(incarnation=message.incarnation, seen="moved", time_us=now_us()))
@@ -265,13 +266,21 @@ class Writer:
 
     def _bury_the_dead(self) -> None:
         gone = self._node.watches.gone()
-        for run in list(self._launch.runs.values()):
-            for source in run.sources.values():
-                if not source.over and process_of(source.join) in gone and self._node.is_local(source.join):
-                    self._node.guard(self._bury, run, source)
+        dead = [
+            (run, source, gone[process_of(source.join)])
+            for run in self._launch.runs.values()
+            for source in run.sources.values()
+            if process_of(source.join) in gone and self._node.is_local(source.join)
+        ]
+        # Of those that are seen dead at one look, whoever was told to go comes last: the others may be why.
+        for run, source, ending in sorted(dead, key=lambda death: death[2].signal == signal.SIGTERM):
+            if not source.over:
+                self._node.guard(self._bury, run, source, ending)
+            else:
+                self._node.guard(self._launch.outlived, run, source, ending)
 
-    def _bury(self, run: RunIngest, source: Source) -> None:
-        self._launch.bury(run, source)
+    def _bury(self, run: RunIngest, source: Source, ending: Ending) -> None:
+        self._launch.bury(run, source, ending)
         self._progressed = time.monotonic()
 
     # Now and then

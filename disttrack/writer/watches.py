@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from disttrack.environments.endings import Ending
 from disttrack.records.types import Join
 from disttrack.transport.receiver import Receiver
 from disttrack.writer.liveness import Watch
@@ -38,9 +39,9 @@ class Watches:
                 self._receiver.unwatch(fd)
                 watch.close()
 
-    def gone(self) -> set[Process]:
-        """Return the watched processes that have ended."""
-        return {process for process, watch in self._watches.items() if watch.fd < 0 and watch.gone()}
+    def gone(self) -> dict[Process, Ending]:
+        """Return the watched processes that have ended, and how."""
+        return {process: watch.ending() for process, watch in self._watches.items() if watch.fd < 0 and watch.gone()}
 
     def lives(self, join: Join) -> bool:
         """Say whether the process of an incarnation is watched and has not ended."""

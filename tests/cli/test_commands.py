@@ -178,7 +178,8 @@ def test_show_prints_what_other_tools_rely_on(root: Path) -> None:
     assert run["summary_ranks"]["loss"]["max"] == "NaN"
     assert [(rank["rank"], rank["state"]) for rank in run["ranks"]] == [(0, "finished"), (1, "crashed"), (2, "absent")]
     assert list(run["ranks"][0]) == [
-        *("rank", "local_rank", "node", "job_type", "state", "attempt", "rows", "last_step", "last_seen_s")
+        *("rank", "local_rank", "node", "job_type", "state", "attempt", "rows", "last_step", "last_seen_s"),
+        *("exit_code", "signal"),
     ]
     receipt = run["receipt"]
     assert receipt["logged"] == receipt["stored"] + receipt["pending"] + receipt["dropped"] == 8

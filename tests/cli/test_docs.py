@@ -14,7 +14,7 @@ from disttrack.cli.exporting import COLUMNS
 from disttrack.cli.program import VERBS, program
 from disttrack.query.comparing import RunsCompared
 from disttrack.query.ranks import RankComparison, RankPace
-from disttrack.query.runs import RankRow, RunDetail, RunReceipt, RunRow, Spread
+from disttrack.query.runs import AttemptRow, Failure, RankRow, RunDetail, RunReceipt, RunRow, Spread
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 
@@ -70,6 +70,8 @@ def test_every_option_says_what_it_is_for(verb: str) -> None:
         ("ls", RunRow),
         ("show", RankRow),
         ("show", RunReceipt),
+        ("show", AttemptRow),
+        ("show", Failure),
         ("show", Spread),
         ("ranks", RankPace),
         ("ranks", RankComparison),

@@ -7,10 +7,12 @@ import dataclasses
 import pytest
 from rich.cells import cell_len
 
+from disttrack.cli.attempts import failure_sentence, rank_ending, state_colour
 from disttrack.cli.listing import run_table
 from disttrack.cli.reading import sentences
 from disttrack.cli.reports import comparison_report, receipt_sentence, run_report, run_sentence
 from disttrack.cli.tables import Terminal
+from disttrack.query.attempts import AttemptRow, Failure
 from disttrack.query.members import RankState
 from disttrack.query.ranks import RankComparison, RankPace
 from disttrack.query.runs import RankRow, RunDetail, RunReceipt, Spread
@@ -47,6 +49,8 @@ RUN = RunDetail(
     summary_ranks={"loss": Spread(0.1, 0.12, 0.2, 3)},
     ranks=[rank(number) for number in range(4)],
     receipt=RunReceipt(8_000, 8_000, 0, 0, 0),
+    attempts=[AttemptRow(0, "finished", 4, 4, 1_700_000_000.0, 1_700_000_185.0, 0, 1_999, 0, None)],
+    first_failure=None,
 )
 
 
@@ -206,3 +210,48 @@ def test_homecomings_are_told_once_a_run() -> None:
         "Brought home 1,234 records of 2 dead ranks into demo/ab12cd34.",
         "Brought home 1 record of 1 dead rank into de\\x1bmo/zz. No writer ever met them: tagged orphan.",
     ]
+
+
+KILLED = Failure(2, "node-b", "crashed", None, "SIGKILL", None, 1_700_000_100.0, 3)
+
+
+def test_show_names_the_rank_that_failed_first_and_what_each_attempt_lost() -> None:
+    attempts = [
+        AttemptRow(0, "crashed", 4, 4, 1_700_000_000.0, 1_700_000_100.0, 0, 999, 500, KILLED),
+        AttemptRow(1, "running", 4, 4, 1_700_000_100.0, None, 500, 700, 0, None),
+    ]
+    ranks = [dataclasses.replace(rank(number, attempt=1), exit_code=0) for number in range(4)]
+    lines = list(run_report(dataclasses.replace(RUN, attempts=attempts, ranks=ranks), ANYWHERE))
+    first, second = lines[lines.index("Attempts") + 2 : lines.index("Attempts") + 4]
+    assert words(first)[:3] == ["0", "crashed", "4/4"]
+    assert words(first)[-14:-11] == ["0", "999", "500"]
+    assert first.endswith("rank 2 on node-b crashed (SIGKILL); 3 other ranks after it")
+    assert words(second)[-4:] == ["500", "700", "0", "-"]
+    assert not any("first of all" in line for line in lines)
+    lines = list(run_report(dataclasses.replace(RUN, first_failure=dataclasses.replace(KILLED, others=0)), ANYWHERE))
+    assert "  failed    first of all rank 2 on node-b crashed (SIGKILL)" in lines
+    assert "Attempts" not in lines
+
+
+@pytest.mark.parametrize(
+    ("state", "exit_code", "signal", "text", "colour"),
+    [
+        ("finished", 0, None, "finished", "green"),
+        ("finished", 3, None, "finished, then exit 3", "red"),
+        ("finished", 0, "SIGSEGV", "finished, then SIGSEGV", "red"),
+        ("failed", 1, None, "failed (exit 1)", "red"),
+        ("failed", 1, "SIGABRT", "failed (SIGABRT)", "red"),
+        ("crashed", None, None, "crashed", "red"),
+        ("running", None, None, "running", "cyan"),
+    ],
+)
+def test_a_state_says_how_the_rank_came_to_it(
+    state: str, exit_code: int | None, signal: str | None, text: str, colour: str
+) -> None:
+    assert rank_ending(state, exit_code, signal) == text
+    assert state_colour(text) == colour
+
+
+def test_an_exception_is_told_by_its_first_line() -> None:
+    told = Failure(2, "node-b", "failed", 1, None, "ValueError: no\nmore", 1_700_000_100.0, 1)
+    assert failure_sentence(told) == "rank 2 on node-b failed (exit 1): ValueError: no; 1 other rank after it"

@@ -141,8 +141,17 @@ class RunLog:
         """Appends one frame with all that these processes said."""
         self.commit(*[(process, 0, None) for process in processes])
 
-    def see(self, process: Process, seen: Any, time_us: int = START_US, exit_code: int | None = None) -> None:
-        sighting = Sighting(incarnation=process.join.incarnation, seen=seen, time_us=time_us, exit_code=exit_code)
+    def see(
+        self,
+        process: Process,
+        seen: Any,
+        time_us: int = START_US,
+        exit_code: int | None = None,
+        signal: int | None = None,
+    ) -> None:
+        sighting = Sighting(
+            incarnation=process.join.incarnation, seen=seen, time_us=time_us, exit_code=exit_code, signal=signal
+        )
         self.admit(process)
         self.open().append(FrameKind.SIGHTING, sighting)
 

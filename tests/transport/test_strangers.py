@@ -79,7 +79,7 @@ def is_heard(writer: Writer, uplink: Uplink, message: Message = HELLO, looks: in
 
 
 def stranger(writer: Writer, key: ClientKey | None, server_key: str | None) -> zmq.Socket[bytes]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     dealer = context.socket(zmq.DEALER)
     dealer.setsockopt(zmq.LINGER, 0)
     if key is not None and server_key is not None:

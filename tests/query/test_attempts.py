@@ -1,0 +1,159 @@
+"""The attempts of a run: how each went, who failed first, how it ended, and how many steps were lost with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from disttrack.query.attempts import AttemptRow
+from disttrack.query.members import Observer
+from disttrack.query.reader import Reader
+from disttrack.query.runs import RunDetail, detail_of
+from tests.index.logs import START_US, Process, RunLog, process_of
+from tests.query.observers import observer
+
+
+def detail(root: Path, looking: Observer | None = None) -> RunDetail:
+    """Returns the one run of a root, the same from the live tail, from a sealed index and from a rebuilt one."""
+    found: list[RunDetail] = []
+    for _ in range(2):
+        with Reader(root, {}) as reader:
+            (record,) = reader.runs()
+            found.append(detail_of(record, looking or observer()))
+        for path in root.glob("index*"):
+            path.unlink()
+    assert found[0] == found[1]
+    return found[0]
+
+
+def attempt(log: RunLog, number: int, *steps: range, **joins: object) -> list[Process]:
+    """Has a rank for each of the ranges log them in an attempt."""
+    processes = [process_of(rank, len(steps), **joins) for rank in range(len(steps))]
+    for process, mine in zip(processes, steps, strict=True):
+        process.attempt = number
+        for step in mine:
+            process.row({"loss": 1.0}, step)
+    log.commit_all(*processes)
+    return processes
+
+
+def test_each_attempt_tells_its_steps_and_those_that_were_gone_over_again(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    for process in attempt(log, 0, range(10), range(8)):
+        log.see(process, "crashed", START_US + 5_000_000)
+    for process in attempt(log, 1, range(6, 20), range(6, 20), time_us=START_US + 6_000_000):
+        log.see(process, "crashed", START_US + 9_000_000)
+    for process in attempt(log, 2, range(12, 30), time_us=START_US + 9_500_000):
+        process.end()
+        log.commit_all(process)
+    log.end(START_US + 11_000_000)
+    log.close()
+    run = detail(tmp_path)
+    begun_s = START_US / 1e6
+    assert [
+        (row.attempt, row.state, row.world_size, row.ranks_joined, row.first_step, row.last_step, row.lost_steps)
+        for row in run.attempts
+    ] == [
+        (0, "crashed", 2, 2, 0, 9, 4),
+        (1, "crashed", 2, 2, 6, 19, 8),
+        (2, "finished", 1, 1, 12, 29, 0),
+    ]
+    assert [(row.started_at, row.ended_at) for row in run.attempts] == [
+        (begun_s, begun_s + 5),
+        (begun_s + 6, begun_s + 9),
+        (begun_s + 9.5, begun_s + 11),
+    ]
+    assert (run.state, run.first_failure) == ("finished", None)
+    assert run.attempts[0].first_failure is not None
+
+
+def test_an_attempt_that_was_begun_anew_lost_all_its_steps_and_one_that_was_gone_on_with_none(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    attempt(log, 0, range(5, 10))
+    attempt(log, 1, range(10, 20))
+    attempt(log, 2, range(4))
+    attempt(log, 3, range(0))
+    log.close()
+    rows = detail(tmp_path).attempts
+    assert [row.lost_steps for row in rows] == [5, 10, 0, 0]
+    assert [(row.first_step, row.last_step) for row in rows[2:]] == [(0, 3), (None, None)]
+
+
+def test_a_run_of_which_nobody_joined_has_no_attempt(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    log.open()
+    log.close()
+    assert (detail(tmp_path).attempts, detail(tmp_path).first_failure) == ([], None)
+
+
+def test_an_attempt_whose_ranks_may_go_on_has_not_ended(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    attempt(log, 0, range(3))
+    attempt(log, 1, range(3))
+    log.close()
+    assert [(row.state, row.ended_at) for row in detail(tmp_path).attempts] == [("unknown", None)] * 2
+
+
+def test_the_first_failure_is_the_first_in_the_log_whatever_the_clocks_say(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    processes = [process_of(rank, 4, host=f"node{rank}") for rank in range(4)]
+    log.commit_all(*processes)
+    log.see(processes[1], "silent")
+    log.see(processes[2], "crashed", START_US + 9_000_000, signal=9)
+    log.see(processes[0], "crashed", START_US + 1_000_000, signal=15)
+    log.see(processes[3], "ended", START_US + 1_000_000, exit_code=0)
+    log.close()
+    log.see(processes[1], "lost", START_US)
+    log.see(processes[2], "crashed", START_US + 9_000_000)  # another writer, which could not tell how
+    log.close()
+    run = detail(tmp_path)
+    assert run.first_failure is not None
+    assert (run.first_failure.rank, run.first_failure.node, run.first_failure.state) == (2, "node2", "crashed")
+    assert (run.first_failure.signal, run.first_failure.exit_code, run.first_failure.others) == ("SIGKILL", None, 2)
+    assert run.first_failure.at == START_US / 1e6 + 9
+    assert [(row.state, row.exit_code, row.signal) for row in run.ranks] == [
+        ("crashed", None, "SIGTERM"),
+        ("lost", None, None),
+        ("crashed", None, "SIGKILL"),
+        ("finished", 0, None),
+    ]
+
+
+def test_what_only_the_observer_sees_is_no_failure_before_what_the_log_tells(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    gone, failed = process_of(0, 2), process_of(1, 2)
+    failed.end(exit_code=1)
+    log.commit_all(gone, failed)
+    log.see(failed, "ended", exit_code=1)
+    log.close()
+    run = detail(tmp_path, observer(hostname="node0", boot_id="boot0"))
+    assert [row.state for row in run.ranks] == ["crashed", "failed"]
+    assert run.first_failure is not None
+    assert (run.first_failure.rank, run.first_failure.exit_code, run.first_failure.others) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "later", "expected"),
+    [
+        (0, {}, ("finished", 0, None)),
+        (0, {"signal": 11}, ("finished", 0, "SIGSEGV")),
+        (0, {"exit_code": 3}, ("finished", 3, None)),
+        (2, {"signal": 6}, ("failed", 2, "SIGABRT")),
+    ],
+)
+def test_a_rank_that_ended_stays_so_and_the_end_of_its_process_is_told_too(
+    tmp_path: Path, said: int, later: dict[str, int], expected: tuple[str, int | None, str | None]
+) -> None:
+    log, process = RunLog(tmp_path), process_of()
+    process.end(said)
+    log.commit_all(process)
+    log.see(process, "ended", exit_code=said)
+    log.end()
+    if later:
+        log.see(process, "ended", **later)
+    log.close()
+    run = detail(tmp_path)
+    assert [(row.state, row.exit_code, row.signal) for row in run.ranks] == [expected]
+    assert (run.first_failure is None) == (said == 0)
+    assert isinstance(run.attempts[0], AttemptRow)
