@@ -13,6 +13,7 @@ from disttrack.environments.host import (
     boot_id,
     hostname,
     journal_places,
+    node_id,
     process_start_time,
     runtime_directory,
 )
@@ -68,6 +69,8 @@ def make_join(settings: Settings, identity: Identity, ordinal: int, group: str |
         notes=settings.notes,
         rank=rank,
         hints=identity.hints,
+        meeting=identity.meeting,
+        nodes=identity.nodes,
         host=hostname(),
         boot_id=boot_id(),
         pid=pid,
@@ -95,7 +98,7 @@ def make_recorder(settings: Settings, join: Join, parent: Path | None = None) ->
         if not is_good_place(place):
             continue
         directory = outbox_directory(place, join)
-        placed = changed(join, journal=str(directory))
+        placed = changed(join, journal=str(directory), node=node_id(runtime))
         try:
             note_place(runtime, place)
             outbox = Outbox(directory, placed)
@@ -128,6 +131,7 @@ def helper_recorder(parent_journal: Path, settings: Settings) -> tuple[Recorder,
         role="helper",
         parent=parent.parent if parent.role == "helper" else parent.incarnation,
         name=None,
+        run_id=None,
         host=hostname(),
         boot_id=boot_id(),
         pid=pid,

@@ -39,7 +39,7 @@ def _in_group(environ: Mapping[str, str], modules: Mapping[str, Any]) -> Identit
     if group is None or launcher is None:
         return group
     same = (group.rank.rank, group.rank.world_size) == (launcher.rank.rank, launcher.rank.world_size)
-    return launcher if same else group._replace(launch_key=launcher.launch_key, hints=launcher.hints)
+    return launcher if same else launcher._replace(rank=group.rank)
 
 
 def _explicit(environ: Mapping[str, str], modules: Mapping[str, Any], settings: Settings) -> Identity | None:
@@ -59,4 +59,4 @@ def _explicit(environ: Mapping[str, str], modules: Mapping[str, Any], settings: 
         )
     place = Rank(rank=settings.rank, world_size=settings.world_size, local_rank=settings.local_rank, source="settings")
     around = _in_group(environ, modules) or torchrun.identity(environ)
-    return Identity(place, around.launch_key if around else parent_key(), around.hints if around else ())
+    return around._replace(rank=place) if around else Identity(place, parent_key())

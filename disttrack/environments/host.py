@@ -19,13 +19,16 @@ from pathlib import Path
 from disttrack.errors import UnsafeDirectory
 
 __all__ = [
+    "address_towards",
     "boot_id",
     "hostname",
     "is_alive",
     "is_network_filesystem",
     "journal_places",
+    "node_id",
     "own_name",
     "parent_of",
+    "pid_namespace",
     "private_directory",
     "process_environ",
     "process_start_time",
@@ -39,6 +42,9 @@ NETWORK_FILESYSTEMS = frozenset(
 )
 
 
+HOST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of the kernel: no container
+
+
 @functools.cache
 def hostname() -> str:
     """Return this host's name as its users know it."""
@@ -47,11 +53,33 @@ def hostname() -> str:
 
 @functools.cache
 def boot_id() -> str:
-    """Return what tells this boot of this host from every other. Fallback: the network card's address."""
+    """Return what tells this boot of this host, and this container on it, from every other.
+
+    Fallback: the network card's address.
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return f"{hostname()}-{uuid.getnode():x}"
+    namespace = pid_namespace()
+    return boot if namespace in (0, HOST_PID_NAMESPACE) else f"{boot}.{namespace}"
+
+
+def pid_namespace() -> int:
+    """Return the number of the namespace that pids mean something in; 0 where it cannot be known."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def node_id(runtime: Path) -> str:
+    """Return what processes have in common that can watch each other and meet in this runtime directory.
+
+    Two containers on one host are two nodes, unless they share both.
+    """
+    found = os.stat(runtime)
+    return f"{boot_id()}/{found.st_dev:x}.{found.st_ino:x}"
 
 
 def _stat_fields(pid: int) -> list[str] | None:
@@ -141,6 +169,21 @@ def private_directory(path: Path) -> Path:
     if stat.S_IMODE(found.st_mode) & 0o077:
         os.chmod(path, 0o700)
     return path
+
+
+def address_towards(host: str, port: int) -> str | None:
+    """Return this host's address on the way to another (nothing is sent); None where there is no way."""
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.connect(address)
+                except OSError:
+                    continue
+                return str(probe.getsockname()[0])
+    except (OSError, UnicodeError):
+        pass  # a name that nobody knows
+    return None
 
 
 def try_lock(fd: int) -> bool:

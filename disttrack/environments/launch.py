@@ -12,18 +12,22 @@ from typing import NamedTuple
 from disttrack.environments.host import boot_id, is_alive, process_start_time
 from disttrack.records.types import Rank
 
-__all__ = ["Identity", "own_key", "owner_is_gone", "parent_key"]
+__all__ = ["Identity", "launcher_lives", "own_key", "owner_is_gone", "parent_key"]
 
 
 class Identity(NamedTuple):
     """A rank, its launch, and what tells one attempt of that launch from the next.
 
-    launch_key is None where only the process group's store can tell (environments.process_group).
+    launch_key is None where only the process group's store can tell (environments.process_group). It is the same in
+    all ranks of a node; how nodes find each other is meeting: "tcp://host:port/name", a TCPStore and the launch's
+    name in it, or "file:name", a file in the runs' root; "" where there is one node only. nodes: None if unknown.
     """
 
     rank: Rank
     launch_key: str | None
     hints: tuple[tuple[str, str], ...] = ()
+    meeting: str = ""
+    nodes: int | None = None
 
 
 def own_key() -> str:
@@ -39,6 +43,11 @@ def owner_is_gone(launch_key: str) -> bool:
         return False
     boot, pid, start_time = owner.rsplit(":", 2)
     return boot == boot_id() and not is_alive(int(pid), int(start_time))
+
+
+def launcher_lives(launch_key: str) -> bool:
+    """Say whether the process that starts this launch's ranks on this host is known, and runs."""
+    return launch_key.startswith("parent:") and not owner_is_gone(launch_key)
 
 
 def parent_key(pid: int | None = None) -> str:

@@ -5,6 +5,7 @@ torch is never imported for this: if nobody loaded it, there is no group.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +36,27 @@ def identity(modules: Mapping[str, Any]) -> Identity | None:
     if not 0 <= rank < world_size:
         return None
     place = Rank(rank=rank, world_size=world_size, source=SOURCE)
-    return Identity(place, parent_key() if has_multiprocessing_parent(modules) else None)
+    key = parent_key() if has_multiprocessing_parent(modules) else None
+    return Identity(place, key, meeting=_meeting(modules) if world_size > 1 else "")
+
+
+def _meeting(modules: Mapping[str, Any]) -> str:
+    """Return the group's own TCPStore as a place for its nodes to meet; "" where it has none, or one of this host."""
+    try:
+        store = modules["torch.distributed.distributed_c10d"]._get_default_store()
+        while hasattr(store, "underlying_store"):
+            store = store.underlying_store
+        host, port = str(store.host), int(store.port)
+    except Exception:  # a FileStore or HashStore, or the group is gone: then its nodes meet in the root, if anywhere
+        return ""
+    return "" if _is_loopback(host) else f"tcp://{host}:{port}/group"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def may_appear(modules: Mapping[str, Any]) -> bool:

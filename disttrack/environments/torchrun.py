@@ -27,7 +27,23 @@ def identity(environ: Mapping[str, str]) -> Identity | None:
     place = Rank(rank=rank, world_size=world_size, local_rank=local_rank, source=SOURCE)
     # The count is a hint, not an attempt's number: it stays 0 on an elastic scale-up (facts/launchers.md §0.1).
     hints = (("TORCHELASTIC_RESTART_COUNT", environ.get("TORCHELASTIC_RESTART_COUNT", "0")),)
-    return Identity(place, parent_key(_agent(run_id, environ["RANK"])), hints)
+    key = parent_key(_agent(run_id, environ["RANK"]))
+    return Identity(place, key, hints, _meeting(environ, run_id), _nodes(environ))
+
+
+def _nodes(environ: Mapping[str, str]) -> int | None:
+    count = environ.get("GROUP_WORLD_SIZE", "")
+    return int(count) if count.isdecimal() and count != "0" else None
+
+
+def _meeting(environ: Mapping[str, str], run_id: str) -> str:
+    """Return where the agents' ranks can meet: in the agent's store, else in a file named after it."""
+    store = agent_store(environ)
+    if store is not None:
+        host, port = store
+        return f"tcp://{host}:{port}/{run_id}"
+    master = f"{environ.get('MASTER_ADDR', '')}:{environ.get('MASTER_PORT', '')}"
+    return f"file:{run_id}@{master}" if (_nodes(environ) or 1) > 1 and master != ":" else ""
 
 
 def _agent(run_id: str, rank: str) -> int:

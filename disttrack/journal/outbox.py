@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from disttrack.environments.host import is_network_filesystem, private_directory
+from disttrack.environments.host import is_network_filesystem, private_directory, try_lock
 from disttrack.errors import UnsupportedFormat
 from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, pack, records
 from disttrack.records.types import USER_KINDS, Join
@@ -25,6 +25,7 @@ __all__ = [
     "Outbox",
     "StoredOutbox",
     "is_good_place",
+    "is_held",
     "is_home",
     "mark_home",
     "newest_join",
@@ -65,6 +66,7 @@ class Outbox:
             self.close()
             remove(directory)
             raise
+        try_lock(self._fd)  # as long as this process lives: who cannot see its pid can see that (is_held)
         self._base = len(head)
         self.end = 0
         self.count = 0  # records of USER_KINDS up to end
@@ -197,6 +199,18 @@ def mark_home(directory: Path) -> None:
         (directory / HOME_NAME).touch(mode=0o600)
     except OSError:
         pass  # removed meanwhile, or a full disk: whoever looks next finds nothing new in it
+
+
+def is_held(directory: Path) -> bool:
+    """Say whether a process has a journal open for writing: its own, or a child that inherited it."""
+    try:
+        fd = os.open(directory / FILE_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not try_lock(fd)
+    finally:
+        os.close(fd)
 
 
 def is_home(directory: Path) -> bool:

@@ -109,6 +109,9 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     boot_id: str
     node: str = ""  # environments.host.node_id: processes of one node can watch each other
+    nodes: int | None = None  # of the launch; None where the launcher does not say
+    meeting: str = ""  # where the nodes of the launch meet (environments.launch.Identity)
+    run_id: RunId | None = None  # the run that welcomed it
     pid: int
     start_time: int  # of the process, in clock ticks since boot
     journal: str  # the directory of this incarnation's journal

@@ -9,7 +9,7 @@ from pathlib import Path
 from disttrack.environments import process_group
 from disttrack.environments.launch import Identity, own_key
 from disttrack.journal.outbox import newest_join, write_join
-from disttrack.records.types import Join, Rank, changed, new_incarnation
+from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
 
 __all__ = ["Membership"]
 
@@ -37,7 +37,7 @@ class Membership:
             parent = newest_join(self._parent)
             if parent is None or not parent.rank.settled:
                 return False
-            self._become(Identity(parent.rank, parent.launch_key, parent.hints))
+            self._become(Identity(parent.rank, parent.launch_key, parent.hints, parent.meeting, parent.nodes))
             return True
         found = process_group.identity(sys.modules)
         if found is None:
@@ -55,10 +55,18 @@ class Membership:
                 rank=rank,
                 launch_key=identity.launch_key or own_key(),
                 hints=identity.hints,
+                meeting=identity.meeting,
+                nodes=identity.nodes,
+                run_id=None,
                 rank_job_type=self._job_type_of(rank),
             )
         )
         self.key_known = True
+
+    def belong_to(self, run_id: RunId) -> None:
+        """Note which run welcomed this incarnation, for whoever brings its journal home."""
+        if self.join.run_id != run_id:
+            self._replace(changed(self.join, run_id=run_id))
 
     def go_alone(self) -> None:
         """Be a process by itself, as far as anyone can tell now; a later process group may still move it."""

@@ -1,7 +1,8 @@
-"""The messages between sender and writer, as pure functions from values to frames and back.
+"""The messages between ranks, node agents and the writer, as pure functions from values to frames and back.
 
 A message is one ZeroMQ frame: a kind byte and its body. A second frame would be one more hand-over of the
-interpreter in the sender's thread, which training pays for.
+interpreter in the sender's thread, which training pays for. Every message of a rank and every answer to it names the
+incarnation, so a node's agent passes both on as they are.
 """
 
 from __future__ import annotations
@@ -12,18 +13,25 @@ from typing import NamedTuple
 
 import msgspec
 
-from disttrack.records.types import Incarnation, Join, Offset, Role, RunId
+from disttrack.records.types import End, Incarnation, Join, Offset, Role, RunId
 
 __all__ = [
     "PROTOCOL_VERSION",
     "Ack",
+    "Buried",
     "Data",
+    "Died",
+    "Gone",
     "Hello",
     "Message",
     "Moved",
+    "NodeHello",
+    "NodeWelcome",
+    "Over",
     "Ping",
     "Refusal",
     "Unknown",
+    "Wait",
     "Welcome",
     "pack",
     "unpack",
@@ -60,6 +68,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """The writer's answer to a Hello it cannot accept."""
 
+    incarnation: Incarnation = Incarnation(0)  # 0: a node's Hello
     reason: str
 
 
@@ -68,6 +77,33 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
 
     incarnation: Incarnation
     to: RunId
+
+
+class NodeHello(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's agent to the writer, first and then every few seconds: this node is here."""
+
+    version: int
+    nonce: str
+    node: str
+    host: str
+
+
+class NodeWelcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The writer's answer to each of them."""
+
+    nonce: str
+
+
+class Gone(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent to the writer: this process is gone, and you have its whole journal.
+
+    said: its last record, if that is an End. exit_code, signal: how the process ended, where the node could tell.
+    """
+
+    incarnation: Incarnation
+    said: End | None
+    exit_code: int | None
+    signal: int | None
 
 
 class Data(NamedTuple):
@@ -99,15 +135,52 @@ class Unknown(NamedTuple):
     incarnation: Incarnation
 
 
-Message = Hello | Welcome | Refusal | Moved | Data | Ack | Ping | Unknown
+class Wait(NamedTuple):
+    """The node's process to a rank: it has not found the writer yet; say nothing until it has."""
 
-_STRUCTS: dict[int, type[Hello] | type[Welcome] | type[Refusal] | type[Moved]] = {
+    incarnation: Incarnation
+
+
+class Died(NamedTuple):
+    """An agent to the writer, at once: this process is gone; what its journal holds follows."""
+
+    incarnation: Incarnation
+
+
+class Buried(NamedTuple):
+    """The writer to an agent: how this process ended is stored."""
+
+    incarnation: Incarnation
+
+
+class Over(NamedTuple):
+    """The writer to an agent: the run has ended, and its log holds all of this journal."""
+
+    incarnation: Incarnation
+
+
+_Struct = Hello | Welcome | Refusal | Moved | NodeHello | NodeWelcome | Gone
+_Word = Ping | Unknown | Wait | Died | Buried | Over
+Message = _Struct | _Word | Data | Ack
+
+_STRUCTS: dict[int, type[_Struct]] = {
     ord("H"): Hello,
     ord("W"): Welcome,
     ord("R"): Refusal,
     ord("M"): Moved,
+    ord("N"): NodeHello,
+    ord("n"): NodeWelcome,
+    ord("G"): Gone,
 }
-_KINDS = {struct_type: bytes([kind]) for kind, struct_type in _STRUCTS.items()}
+_WORDS: dict[int, type[_Word]] = {
+    ord("P"): Ping,
+    ord("U"): Unknown,
+    ord("w"): Wait,
+    ord("d"): Died,
+    ord("b"): Buried,
+    ord("o"): Over,
+}
+_KINDS = {kind_type: kind for kinds in (_STRUCTS, _WORDS) for kind, kind_type in kinds.items()}
 
 
 def pack(message: Message) -> list[bytes]:
@@ -117,11 +190,10 @@ def pack(message: Message) -> list[bytes]:
         return [_DATA.pack(ord("D"), message.incarnation, message.offset, flags) + message.data]
     if isinstance(message, Ack):
         return [_ACK.pack(ord("A"), *message)]
-    if isinstance(message, Ping):
-        return [_WHO.pack(ord("P"), message.incarnation)]
-    if isinstance(message, Unknown):
-        return [_WHO.pack(ord("U"), message.incarnation)]
-    return [_KINDS[type(message)] + msgspec.msgpack.encode(message)]
+    kind = _KINDS[type(message)]
+    if isinstance(message, msgspec.Struct):
+        return [bytes([kind]) + msgspec.msgpack.encode(message)]
+    return [_WHO.pack(kind, message.incarnation)]
 
 
 def unpack(frames: Sequence[bytes]) -> Message:
@@ -135,9 +207,10 @@ def unpack(frames: Sequence[bytes]) -> Message:
         if kind == ord("A"):
             _, incarnation, offset = _ACK.unpack(head)
             return Ack(Incarnation(incarnation), offset)
-        if kind in b"PU":
+        word = _WORDS.get(kind)
+        if word is not None:
             _, incarnation = _WHO.unpack(head)
-            return Ping(Incarnation(incarnation)) if kind == ord("P") else Unknown(Incarnation(incarnation))
+            return word(Incarnation(incarnation))
         return msgspec.msgpack.decode(memoryview(head)[1:], type=_STRUCTS[kind])
     except (IndexError, KeyError, struct.error, msgspec.MsgspecError) as error:
         raise ValueError(f"not a message: {error}") from error

@@ -2,7 +2,7 @@
 
 Per launch, in the runtime directory's `claims/`:  <hash>.lock, held (flock) by the writer for life;
 <hash>.json, the writer's Record, replaced by atomic rename; <hash>.runs, the run ids it gave, which
-outlive it. Ranks that do not share that directory have transport.agent_store.
+outlive it; <hash>.wanted, a reader's wish to have the claim. Nodes find each other by transport.meeting.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ class Claim:
                 return False
             try:
                 if os.path.samestat(os.fstat(fd), os.stat(path)):
+                    (self._directory / f"{self._stem}.wanted").unlink(missing_ok=True)
                     os.truncate(fd, 0)
                     os.pwrite(fd, self._key.encode(), 0)  # for whoever sweeps; also makes it young again
                     self._fd = fd
@@ -126,6 +127,14 @@ class Claim:
     def withdraw(self) -> None:
         """Stop telling; ranks that come from now on start another writer once the claim is free."""
         (self._directory / f"{self._stem}.json").unlink(missing_ok=True)
+
+    def want(self) -> None:
+        """Ask whoever holds the claim to give it back once its ranks are gone and it cannot store what they left."""
+        (self._directory / f"{self._stem}.wanted").touch(mode=0o600)
+
+    def is_wanted(self) -> bool:
+        """Say whether somebody asks for the claim."""
+        return (self._directory / f"{self._stem}.wanted").exists()
 
     def runs(self) -> dict[str, str]:
         """Return the run ids this launch was given, by run key; they outlive every writer."""
@@ -146,7 +155,7 @@ class Claim:
 
     def forget(self) -> None:
         """Remove everything about this launch (none of its processes will come again), then give the claim back."""
-        for suffix in ("json", "runs", "lock"):
+        for suffix in ("json", "runs", "wanted", "lock"):
             (self._directory / f"{self._stem}.{suffix}").unlink(missing_ok=True)
         self.release()
 

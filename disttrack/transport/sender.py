@@ -8,7 +8,6 @@ with log(); it reads two ints that the logging threads advance.
 from __future__ import annotations
 
 import logging
-import os
 import select
 import socket
 import threading
@@ -17,13 +16,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from disttrack.environments import torchrun
 from disttrack.journal.outbox import Outbox
 from disttrack.records.types import Join
 from disttrack.transport import rendezvous
-from disttrack.transport.agent_store import AgentStore
 from disttrack.transport.membership import Membership
-from disttrack.transport.protocol import PROTOCOL_VERSION, Ack, Data, Hello, Moved, Ping, Refusal, Unknown, Welcome
+from disttrack.transport.protocol import (
+    PROTOCOL_VERSION,
+    Ack,
+    Data,
+    Hello,
+    Message,
+    Moved,
+    Ping,
+    Refusal,
+    Unknown,
+    Wait,
+    Welcome,
+)
 
 if TYPE_CHECKING:
     from disttrack.transport.dealer import Dealer
@@ -36,16 +45,15 @@ FRAME_BYTES = 256 << 10
 WINDOW_BYTES = 4 << 20  # sent and not acknowledged; the rest waits in the journal
 LOOK_BYTES = WINDOW_BYTES // 4  # where so much comes in less than WAKE_S: look when it is there
 WATCH_BYTES = WINDOW_BYTES // 2  # ... from here on each acknowledgement is read when it comes
-RESEND_S = 1.0
+RESEND_S, RESEND_AT_MOST_S = 1.0, 8.0
 ANSWER_S = 8.0  # without an answer to anything: look for a writer again
 PING_S = 5.0
 SYNC_S = 0.5  # twice, and a WAKE_S, is how long bytes may be in memory only: P3 grants 1.5 s
 LOOK_S = 0.02  # for a process group: a short script must not end before it was seen
 PENDING_S = 5.0  # how long a process that may join a process group waits for one
-CLAIM_AFTER_S = 2.0  # how long a rank other than 0 waits for the writer of a lower one
+START_AFTER_S = 2.0  # how long a rank that is not its node's first leaves it to that one to start its process
 START_AGAIN_S = 2.0
 HANDSHAKE_S = 1.0
-STORE_AFTER_S, STORE_EVERY_S = 1.0, 0.5  # ranks of one host meet without the store
 
 _log = logging.getLogger("disttrack")
 _abandoned: list[dict[str, Any]] = []  # what belongs to a parent process: never closed in its child, never collected
@@ -78,7 +86,6 @@ class Sender:
         self._bell.setblocking(False)
         self._bell_push.setblocking(False)
         self._first_run: tuple[rendezvous.Record, Welcome] | None = None
-        self._store: AgentStore | None = None
         self._bell_poll = select.poll()  # not select(): it cannot watch descriptors beyond 1,023
         self._bell_poll.register(self._bell, select.POLLIN)
         self._pause_s = FIRST_WAKE_S
@@ -131,8 +138,6 @@ class Sender:
                 self._complain(f"disttrack's sender failed and starts again; nothing is lost ({error!r})")
                 self._sleep(delay_s)
                 delay_s = min(2 * delay_s, 5.0)
-        if self._store is not None:
-            self._store.close()
         self._bell.close()
         self._bell_push.close()
 
@@ -175,27 +180,20 @@ class Sender:
     # Which writer?
 
     def _find_writer(self) -> _Writer | None:
-        """Return a writer that welcomed us, started by us if need be; None when asked to stop."""
+        """Return our writer, or its agent on this node, once it welcomed us, started by us if need be; None to stop."""
         lost = time.monotonic()
         rank = self.join.rank
-        patience_s = 0.0 if rank.rank == 0 and self.join.role == "rank" else CLAIM_AFTER_S
-        start_at = lost + patience_s + 0.05 * min(rank.rank, 20)  # lower ranks first
-        look_into_store_at = lost + STORE_AFTER_S
-        store = self._agent_store()
+        place = rank.rank if rank.local_rank is None else rank.local_rank
+        patience_s = 0.0 if place == 0 and self.join.role == "rank" else START_AFTER_S
+        start_at = lost + patience_s + 0.05 * min(place, 20)  # lower ranks first
         while not self._stop:
             if not self._membership.key_known and self._membership.upgrade():
                 return self._find_writer()
             key = self.join.launch_key
             record = rendezvous.read_record(self._runtime, key)
-            here = record is not None
-            if record is None and store is not None and time.monotonic() >= look_into_store_at:
-                record = store.read(key)
-                look_into_store_at = time.monotonic() + STORE_EVERY_S
             if record is not None:
                 writer = self._shake_hands(record)
                 if writer is not None:
-                    if here and store is not None and rank.rank == 0:
-                        store.publish(key, record)
                     return writer
             elif time.monotonic() >= start_at:
                 start_at = time.monotonic() + START_AGAIN_S
@@ -204,13 +202,6 @@ class Sender:
             self._sleep(0.01 if time.monotonic() - lost < 1.0 else WAKE_S)
         return None
 
-    def _agent_store(self) -> AgentStore | None:
-        """Return the store of torchrun's agent, connected when it is first needed; None under other launchers."""
-        if self._store is None and self.join.rank.source == torchrun.SOURCE:
-            address = torchrun.agent_store(os.environ)
-            self._store = AgentStore(address) if address is not None else None
-        return self._store
-
     def _shake_hands(self, record: rendezvous.Record) -> _Writer | None:
         from disttrack.transport.dealer import Dealer  # with zmq: in this thread, not in init
 
@@ -218,6 +209,8 @@ class Sender:
         try:
             hello = Hello(version=PROTOCOL_VERSION, nonce=record.nonce, join=self.join)
             answer = dealer.ask(hello, HANDSHAKE_S)
+            if isinstance(answer, Wait):
+                answer = self._be_patient(record, dealer, hello)
             if isinstance(answer, Welcome) and answer.nonce == record.nonce:
                 self._be_welcome(record, answer)
                 return _Writer(record, dealer, answer)
@@ -230,10 +223,28 @@ class Sender:
             self._sleep(START_AGAIN_S)
         return None
 
+    def _be_patient(self, record: rendezvous.Record, dealer: Dealer, hello: Hello) -> Message | None:
+        """Return what our node's process answers once it has found the writer; None where that is not to be had."""
+        asked = time.monotonic()
+        while not self._stop and record.may_answer():
+            if dealer.wait(self._bell.fileno(), WAKE_S):
+                self._drain_bell()
+            for answer in dealer.answers():
+                if isinstance(answer, Welcome | Refusal):
+                    return answer
+            if not self._membership.key_known and self._membership.upgrade():
+                return None
+            now = time.monotonic()
+            self._sync(now)
+            if now - asked > PING_S and dealer.send(hello):
+                asked = now
+        return None
+
     def _be_welcome(self, record: rendezvous.Record, welcome: Welcome) -> None:
         if self._first_run is not None and self._first_run[1].run_id != welcome.run_id:
             self._tell_first_run(*self._first_run, welcome)
         self._first_run = None if self._membership.key_known else (record, welcome)
+        self._membership.belong_to(welcome.run_id)
         self.acked = welcome.offset
         self.welcome = welcome
         self.welcomed.set()
@@ -255,6 +266,7 @@ class Sender:
         dealer, said_final = writer.dealer, False
         sent = self.acked
         heard = spoke = progressed = checked = time.monotonic()
+        resend_s = RESEND_S
         while not self._stop:
             for data in self._next_messages(sent, said_final):
                 if not dealer.send(data):
@@ -269,7 +281,7 @@ class Sender:
                 if isinstance(answer, Unknown):
                     return
                 if isinstance(answer, Ack) and answer.offset > self.acked:
-                    self.acked, progressed = answer.offset, now
+                    self.acked, progressed, resend_s = answer.offset, now, RESEND_S
             if not self._membership.key_known and self._membership.upgrade():
                 return  # before it is finished: these records belong to another run
             if self._end is not None and self.acked >= self._end[1]:
@@ -277,8 +289,9 @@ class Sender:
                 self.finished.set()
                 return
             self._sync(now)
-            if self._outbox.end > self.acked and now - max(progressed, spoke) > RESEND_S:
+            if self._outbox.end > self.acked and now - max(progressed, spoke) > resend_s:
                 sent, said_final = self.acked, False
+                resend_s = min(2 * resend_s, RESEND_AT_MOST_S)  # a slow way to another node is no lost message
             if now - spoke > PING_S and dealer.send(Ping(self.join.incarnation)):
                 spoke = now
             if now - checked > RESEND_S:

@@ -18,7 +18,7 @@ from disttrack.writer.liveness import how_ended, lives
 
 __all__ = ["Homecoming", "bring_home"]
 
-WAIT_S = 3.0
+WAIT_S = 6.0
 LOOK_S = 0.02
 
 
@@ -35,7 +35,8 @@ class Homecoming(NamedTuple):
 def bring_home(root: Path) -> list[Homecoming]:
     """Store what dead processes' journals on this host hold for runs in root; idempotent, safe beside live ranks.
 
-    A launch that has a writer is left to it, and waited for a moment: it may have been started to do just this.
+    A launch that has a process is left to it, and waited for a moment: it may have been started to do just this. One
+    that cannot reach its writer gives its claim to us.
     Raises OSError where the root cannot be written.
     """
     runtime = runtime_directory(load().runtime_dir)
@@ -49,6 +50,7 @@ def bring_home(root: Path) -> list[Homecoming]:
                 home += _bring_launch_home(runtime, key, claim)
             elif not all(is_home(journal) for journal in journals):
                 left_to_writer = True
+                claim.want()
         if not left_to_writer or time.monotonic() > deadline:
             return home
         time.sleep(LOOK_S)

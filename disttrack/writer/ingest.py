@@ -58,6 +58,7 @@ class Source:
         self.clean = False  # it ended with exit code 0, whatever became of its process
         self.ending = UNKNOWN  # what was last stored of how it ended
         self.silent = False
+        self.died = False  # on another node: its agent says that the process is gone
 
 
 class RunIngest:
@@ -244,6 +245,20 @@ class RunIngest:
                 raise OSError(f"{self.directory} took nothing a moment ago")
             self.commit()
         return ended
+
+    def is_lost(self) -> bool:
+        """Say whether somebody removed the log that is being written."""
+        return self._segment is not None and not self._segment.path.exists()
+
+    def begin_again(self) -> None:
+        """Forget what was stored: the log is gone, and everybody says everything again."""
+        self.close()
+        self._pending.clear()
+        self._pending_bytes = 0
+        self.ended = False
+        for source in self.sources.values():
+            source.end = source.committed = 0
+            source.admitted = source.over = False
 
     def become_alias(self, of: RunId) -> None:
         """Note that this run is part of another; it is hidden from then on."""

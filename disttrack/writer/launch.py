@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from disttrack.environments.endings import UNKNOWN, Ending
+from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
 from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
@@ -16,19 +17,31 @@ from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_pat
 from disttrack.records.names import DELETED, LIVE, directory_name, generated_name, generated_words, new_run_id
 from disttrack.records.types import End, Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
+from disttrack.writer.history import read_history
 from disttrack.writer.ingest import RunIngest, Source, end_record, now_us, run_header
 from disttrack.writer.liveness import how_ended, lives
 
 __all__ = ["Launch"]
+
+MEETING_US = 10 * 60 * 1_000_000  # between the clocks of two nodes, and the starts of their ranks
 
 
 class Launch:
     """The runs of one launch, held by whoever holds its claim."""
 
     def __init__(
-        self, runtime: Path, launch_key: str, claim: Claim, nonce: str, clock: Callable[[], float] = time.monotonic
+        self,
+        runtime: Path,
+        launch_key: str,
+        claim: Claim,
+        nonce: str,
+        known_runs: Callable[[], dict[str, str]] = dict,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """known_runs: the run ids that writers on other nodes gave, by run key."""
         self.runs: dict[str, RunIngest] = {}  # by run key
+        self._known_runs = known_runs
+        self._node = node_id(runtime)
         self._runtime = runtime
         self._key = launch_key
         self._claim = claim
@@ -49,12 +62,16 @@ class Launch:
         """
         run = self._run_of.get(join.incarnation) or self._find(join)
         orphan = orphans and run is None
-        run = run or self._open(join)
+        run = run or self._open(join, orphans=orphans)
         known = join.incarnation in run.sources
-        source = run.admit(join, _alive, orphan=orphan or (orphans and not known and _only_orphans(run)))
+        source = run.admit(join, self._may_live, orphan=orphan or (orphans and not known and _only_orphans(run)))
         run.open(source)
         self._run_of[join.incarnation] = run
         return run, source
+
+    def _may_live(self, source: Source) -> bool:
+        """Say whether the process of a source lives, as far as we or its node's agent can tell."""
+        return lives(source.join) if source.join.node in ("", self._node) else not source.died
 
     def _find(self, join: Join) -> RunIngest | None:
         if join.role == "helper" and join.parent is not None and join.parent in self._run_of:
@@ -64,12 +81,12 @@ class Launch:
             return None
         return run
 
-    def _open(self, join: Join) -> RunIngest:
+    def _open(self, join: Join, *, orphans: bool = False) -> RunIngest:
         key = _run_key(join)
         project = Path(join.root) / directory_name(join.project)
         given = join.given_id
         again = self.runs.get(key)  # finished, and begun once more by the same parent
-        known = None if again is not None else self._claim.runs().get(key) or _run_in_root(project, join)
+        known = None if again is not None else self._known(key, project, join, orphans)
         run_id = RunId(given or known or join.own_id)
         while not given and not known and (project / directory_name(run_id)).exists():
             run_id = RunId(new_run_id())
@@ -93,19 +110,52 @@ class Launch:
             self._run_of[incarnation] = run
         return run
 
+    def _known(self, key: str, project: Path, join: Join, orphans: bool) -> str | None:
+        """Return the run that this launch has for a rank: as an earlier writer said, the rank, or the root."""
+        return (
+            self._claim.runs().get(key)
+            or self._known_runs().get(key)
+            or join.run_id
+            or _run_in_root(project, join)
+            or (_run_that_lacks(project, join) if orphans else None)
+        )
+
+    def run_ids(self) -> dict[str, str]:
+        """Return the run ids of this launch, by run key."""
+        return {key: run.header.run_id for key, run in self.runs.items()}
+
+    def leave(self, incarnation: Incarnation, to: RunId) -> None:
+        """Note that another writer has admitted an incarnation of ours: its run is ours no longer, or never was."""
+        run = self._run_of.pop(incarnation, None)
+        if run is None or run.header.run_id == to:
+            return
+        run.see(run.sources[incarnation], Sighting(incarnation=incarnation, seen="moved", time_us=now_us()))
+        if not run.moved:
+            run.become_alias(to)
+        if all(source.over for source in run.sources.values()):
+            run.end()
+
+    def bury_again(self, run: RunIngest, source: Source) -> None:
+        """Store all of a source that was over, once more."""
+        source.over = False
+        self.bury(run, source, source.ending)
+
     def bury(self, run: RunIngest, source: Source, ending: Ending = UNKNOWN) -> None:
         """Store the rest of a rank whose process is gone, and how it ended; raise OSError if the disk is full."""
-        if source.over:
-            return
-        said = run.drain_journal(source)
-        if said is not None:
-            self._see_end(run, source, said)
+        if not source.over:
+            self.gone(run, source, run.drain_journal(source), ending)
+            mark_home(Path(source.join.journal))
+
+    def gone(self, run: RunIngest, source: Source, said: End | None, ending: Ending) -> None:
+        """Note how a rank ended whose process is gone and whose journal is stored: as it said, and as its node saw."""
+        if source.over or said is not None:
+            if not source.over:
+                self._see_end(run, source, said)
             self.outlived(run, source, ending)
         else:
             # Helpers go without a word (multiprocessing children run no exit hooks): that is how they end.
             helper = source.admission.role == "helper"
             self._see(run, source, "ended" if helper else "crashed", now_us(), ending)
-        mark_home(Path(source.join.journal))
 
     def ended(self, run: RunIngest, source: Source, data: bytes) -> None:
         """Note that a rank said its last record, which data ends with."""
@@ -151,7 +201,7 @@ class Launch:
             run = self._run_of.get(join.incarnation)
             if name in self._looked_at or (run is not None and run.sources[join.incarnation].over):
                 continue
-            if join.launch_key != self._key:
+            if join.launch_key != self._key or join.node not in ("", self._node):
                 if join.rank.settled:
                     self._looked_at.add(name)
                 continue
@@ -193,16 +243,13 @@ class Launch:
             self._claim.release()
 
 
-def _alive(source: Source) -> bool:
-    return lives(source.join)
-
-
 def _only_orphans(run: RunIngest) -> bool:
     return all(source.admission.orphan for source in run.sources.values())
 
 
 def _run_key(join: Join) -> str:
-    return json.dumps([join.root, join.project, join.group, join.given_id, join.ordinal])
+    """Return what tells the runs of a launch apart. Not the root: each node may see it at another path."""
+    return json.dumps([join.project, join.group, join.given_id, join.ordinal])
 
 
 def _count(project: Path) -> int:
@@ -217,10 +264,41 @@ def _run_in_root(project: Path, join: Join) -> str | None:
     """Return the run of this launch among the live ones of a project: the note of its id may be gone."""
     markers = project / LIVE
     for marker in sorted(markers.iterdir()) if markers.is_dir() else []:
-        for path in segment_paths(project / marker.name / "log")[:1]:
-            first = next(read_frames(path), None)
-            if isinstance(first, Frame) and first.kind == FrameKind.HEADER:
-                header = first.value(RunHeader)
-                if (header.launch_key, header.ordinal) == (join.launch_key, join.ordinal):
-                    return header.run_id
+        header = _header(project / marker.name / "log")
+        if header is not None and (header.launch_key, header.ordinal) == (join.launch_key, join.ordinal):
+            return header.run_id
     return None
+
+
+def _run_that_lacks(project: Path, join: Join) -> str | None:
+    """Return the run that a rank belongs to whose node never reached the others.
+
+    It knows where they were to meet, but one launch after another may meet there: its run is the one that was opened
+    about when the rank began, and has no such rank.
+    """
+    found: list[tuple[int, str]] = []
+    for directory in sorted(project.iterdir()) if join.meeting and project.is_dir() else []:
+        header = _header(directory / "log")
+        if header is not None and header.ordinal == join.ordinal:
+            apart_us = abs(header.time_us - join.time_us)
+            if apart_us < MEETING_US and _lacks(directory / "log", join):
+                found.append((apart_us, header.run_id))
+    return min(found)[1] if found else None
+
+
+def _header(log: Path) -> RunHeader | None:
+    for path in segment_paths(log)[:1]:
+        first = next(read_frames(path), None)
+        if isinstance(first, Frame) and first.kind == FrameKind.HEADER:
+            return first.value(RunHeader)
+    return None
+
+
+def _lacks(log: Path, join: Join) -> bool:
+    """Say whether the ranks of a log met where this one would have, and its newest attempt has no such rank."""
+    admissions = read_history(log).admissions
+    newest = max((admission.attempt for admission in admissions), default=0)
+    ranks = {admission.join.rank.rank for admission in admissions if admission.attempt == newest}
+    return join.rank.rank not in ranks and any(
+        admission.join.meeting == join.meeting and admission.join.given_id == join.given_id for admission in admissions
+    )

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from disttrack.environments.endings import UNKNOWN, Ending, ending_of
 from disttrack.environments.host import boot_id, is_alive
+from disttrack.journal.outbox import is_held
 from disttrack.records.types import Join
 
 __all__ = ["Watch", "how_ended", "lives"]
 
 
 def lives(join: Join) -> bool:
-    """Say whether the process of an incarnation runs on this host now."""
-    return join.boot_id == boot_id() and is_alive(join.pid, join.start_time)
+    """Say whether the process of an incarnation runs on this host now.
+
+    A pid of another container says nothing here; that somebody holds its journal does.
+    """
+    if join.boot_id == boot_id():
+        return is_alive(join.pid, join.start_time)
+    return is_held(Path(join.journal))
 
 
 def how_ended(join: Join) -> Ending:

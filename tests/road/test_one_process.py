@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from disttrack.writer.process import LINGER_S
+from disttrack.writer.serving import LINGER_S
 from tests.conftest import writers
 from tests.road.site import Site, wait_until
 

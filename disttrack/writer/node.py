@@ -1,0 +1,118 @@
+"""What the node's process has whatever it is, writer or agent: its claim, its ears, its processes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, Protocol
+
+from disttrack.environments.host import boot_id, node_id, process_start_time
+from disttrack.records.types import Join
+from disttrack.transport.meeting import Meeting
+from disttrack.transport.protocol import Message
+from disttrack.transport.receiver import Peer, Receiver
+from disttrack.transport.rendezvous import Claim, Record, socket_path
+from disttrack.writer.watches import Watches
+
+__all__ = ["Node", "Part"]
+
+P = ParamSpec("P")
+
+
+class Part(Protocol):
+    """What a node's process is now: it waits for the writer to be known, is it, or is its agent."""
+
+    def take(self, peer: Peer, message: Message) -> None:
+        """Take one message."""
+        ...
+
+    def due_s(self) -> float:
+        """Return the seconds until work is due."""
+        ...
+
+    def work(self) -> None:
+        """Do what is due now; called after every wait."""
+        ...
+
+    def keep_house(self, now: float) -> None:
+        """Look after what changes slowly, and after processes that ended; called every second, and at each end."""
+        ...
+
+    def next_part(self) -> Part:
+        """Return what the process is from now on: most often this."""
+        ...
+
+    def may_go(self, now: float) -> bool:
+        """Say whether nobody needs the process any more."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything, for good."""
+        ...
+
+
+class Node:
+    """The claim on a launch on this node, where its ranks find us, and the processes watched."""
+
+    def __init__(self, runtime: Path, launch_key: str, claim: Claim) -> None:
+        self.runtime = runtime
+        self.launch_key = launch_key
+        self.claim = claim
+        self.id = node_id(runtime)
+        self.nonce = secrets.token_hex(16)
+        self.receiver = Receiver(socket_path(runtime, launch_key, self.nonce))
+        self.watches = Watches(self.receiver)
+        self.meeting: Meeting | None = None
+        self.rounds = 0
+        self._complaints: set[str] = set()
+
+    def is_local(self, join: Join) -> bool:
+        """Say whether an incarnation is of this node, so that its process and journal are ours to look after."""
+        return join.node == self.id or (not join.node and join.boot_id == boot_id())
+
+    def meet(self, join: Join) -> None:
+        """Meet the other nodes where a rank of ours says: elastic launches move on to another store."""
+        if join.meeting and (self.meeting is None or self.meeting.name != join.meeting):
+            if self.meeting is not None:
+                self.meeting.close()
+            self.meeting = Meeting(join.meeting, Path(join.root))
+            self.rounds += 1
+
+    def publish(self) -> None:
+        """Tell the ranks of this node where we listen."""
+        pid = os.getpid()
+        self.claim.publish(
+            Record(
+                address=self.receiver.address,
+                nonce=self.nonce,
+                pid=pid,
+                start_time=process_start_time(pid),
+                boot_id=boot_id(),
+            )
+        )
+
+    def guard(self, action: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> None:
+        """Do one thing; what goes wrong with it must not cost the other ranks their writer."""
+        try:
+            action(*arguments, **named)
+        except Exception as error:  # crash-only is for us; a poisoned message would crash each next writer, too
+            self.complain(f"{type(error).__name__}: {error}", trace=True)
+
+    def complain(self, text: str, *, trace: bool = False) -> None:
+        """Say once, in the launch's log, what goes wrong."""
+        if text not in self._complaints:
+            self._complaints.add(text)
+            print(time.strftime("%Y-%m-%d %H:%M:%S"), text, file=sys.stderr, flush=True)
+            if trace:
+                traceback.print_exc(file=sys.stderr)
+
+    def close(self) -> None:
+        """Stop listening and meeting."""
+        if self.meeting is not None:
+            self.meeting.close(timeout_s=4.0)
+        self.receiver.close()

@@ -1,0 +1,399 @@
+"""A node's agent: carries its ranks' messages to the writer on another node, and brings home what its dead ranks left.
+
+It stores nothing: a rank's journal keeps what the writer has not acknowledged. While the writer cannot be reached,
+its ranks are told to wait, so that nothing is sent in vain.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from disttrack.environments.host import hostname
+from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
+from disttrack.records.names import directory_name
+from disttrack.records.types import Incarnation, Join, RunId, changed
+from disttrack.transport.meeting import Address
+from disttrack.transport.protocol import (
+    PROTOCOL_VERSION,
+    Ack,
+    Buried,
+    Data,
+    Died,
+    Gone,
+    Hello,
+    Message,
+    Moved,
+    NodeHello,
+    NodeWelcome,
+    Over,
+    Ping,
+    Refusal,
+    Unknown,
+    Wait,
+    Welcome,
+)
+from disttrack.transport.receiver import Peer
+from disttrack.transport.uplink import Uplink
+from disttrack.writer.ingest import end_record
+from disttrack.writer.launch import Launch
+from disttrack.writer.liveness import how_ended, lives
+from disttrack.writer.node import Node, Part
+from disttrack.writer.watches import process_of
+
+__all__ = ["Relay"]
+
+BEAT_S = 2.0
+SILENT_S = 10.0  # without an answer of the writer: it is gone, or its node, or the way there
+CONNECT_S = 6.0  # ... without a first one: the next endpoint is tried
+FRAME_BYTES = 256 << 10
+WINDOW_BYTES = 4 << 20  # of a dead rank's journal, sent and not acknowledged
+ADOPT_S = 5.0
+LINGER_S = 5.0
+SUCCEED_S = 60.0  # without the writer: the lowest node that has the run's directory takes over
+SUCCEED_STEP_S = 2.0  # ... the next one so much later
+GIVE_UP_S = 30 * 60.0  # with nobody alive here and no writer: the journals stay, for `ls` or the next process
+
+
+class _Member:
+    """One incarnation of this node, as its agent knows it."""
+
+    def __init__(self, join: Join) -> None:
+        self.join = join
+        self.peer: Peer | None = None
+        self.hello = False  # it waits for a Welcome
+        self.welcomed = False  # on this link
+        self.sent = self.acked = 0
+        self.mark = 0  # a record boundary of its journal, close to the last
+        self.final = False  # its last record was passed on
+        self.died = False
+        self.journal: StoredOutbox | None = None  # once it died: we speak for it
+        self.told = False  # the writer was told how it ended, on this link
+        self.buried = False
+        self.over = False  # its run has ended
+
+
+class Relay:
+    """The agent of one node."""
+
+    def __init__(self, node: Node, become_writer: Callable[[bool], Part], former: Launch | None = None) -> None:
+        """become_writer: in place of one whose node is gone (True), or before us on this one.
+
+        former: the runs of a writer that this process was until now.
+        """
+        self._node = node
+        self._become_writer = become_writer
+        self._former = former
+        self._members: dict[Incarnation, _Member] = {}
+        self._runs: dict[RunId, Path] = {}  # where those lie that our ranks were welcomed to
+        self._uplink: Uplink | None = None
+        self._address: Address | None = None
+        self._attempts = 0
+        now = time.monotonic()
+        self._linked = False
+        self._heard = self._tried = self._linked_at = now  # linked_at: the last moment of a link
+        self._beat = 0.0
+        self._adopted = 0.0
+        self._busy_until = now + LINGER_S
+        self._next: Part = self
+
+    # What a part of a node's process does
+
+    def due_s(self) -> float:
+        """Return the seconds until the next beat, or look for the writer."""
+        return BEAT_S / 2 if self._linked else 0.1
+
+    def work(self) -> None:
+        """Take what the writer said, and keep the link."""
+        now = time.monotonic()
+        if self._uplink is not None:
+            for message in self._uplink.messages():
+                self._heard = now
+                self._node.guard(self._take_answer, message)
+        self._keep_link(now)
+
+    def next_part(self) -> Part:
+        """Return this, or the writer that we became."""
+        return self._next
+
+    def keep_house(self, now: float) -> None:
+        """Notice the dead, and find those that died before they met anybody."""
+        gone = self._node.watches.gone()
+        dead = [member for member in self._members.values() if not member.died and process_of(member.join) in gone]
+        # Of those that are seen dead at one look, whoever was told to go comes last: the others may be why.
+        for member in sorted(dead, key=lambda member: gone[process_of(member.join)].signal == signal.SIGTERM):
+            self._died(member)
+        if now - self._adopted >= ADOPT_S:
+            self._adopted = now
+            self._node.guard(self._adopt)
+        for member in self._members.values():
+            if member.journal is not None:
+                self._node.guard(self._bring_home, member)
+        if not self._linked and now - self._linked_at > self._patience_s():
+            self._node.guard(self._succeed)
+
+    def may_go(self, now: float) -> bool:
+        """Say whether no rank of ours lives, and the writer has all they left (or cannot be had)."""
+        if now < self._busy_until or any(self._lives(member) for member in self._members.values()):
+            return False
+        if all(member.over for member in self._members.values()):
+            return True
+        if not self._linked and self._node.claim.is_wanted():
+            return True  # a reader on this node can reach the root, and brings home what we cannot
+        gone_s = now - self._linked_at
+        buried = all(member.over or member.buried for member in self._members.values())
+        return gone_s > (SUCCEED_S + SILENT_S if buried else GIVE_UP_S)
+
+    def close(self) -> None:
+        """Leave the writer."""
+        self._unlink()
+
+    # Ranks
+
+    def take(self, peer: Peer, message: Message) -> None:
+        """Take one message of a rank."""
+        if peer.remote:
+            return  # of the time when we were the writer
+        if isinstance(message, Hello):
+            self._take_hello(peer, message)
+        elif isinstance(message, Data | Ping | Moved):
+            member = self._members.get(message.incarnation)
+            if member is None or not member.welcomed or self._uplink is None:
+                self._node.receiver.send(peer, Unknown(message.incarnation))
+                return
+            member.peer = peer
+            if isinstance(message, Data):
+                self._pass_on(member, message, self._uplink)
+            else:
+                self._uplink.send(message)
+                if isinstance(message, Ping):
+                    self._node.receiver.send(peer, Ack(message.incarnation, member.acked))
+
+    def _take_hello(self, peer: Peer, hello: Hello) -> None:
+        join = hello.join
+        if hello.nonce != self._node.nonce:
+            reason = "this is not the process your record named"
+            self._node.receiver.send(peer, Refusal(incarnation=join.incarnation, reason=reason))
+            return
+        self._node.meet(join)
+        self._node.watches.add(join)
+        self._busy_until = time.monotonic() + LINGER_S
+        member = self._members.setdefault(join.incarnation, _Member(join))
+        member.join, member.peer, member.hello, member.welcomed = join, peer, True, False
+        if self._linked:
+            self._say_hello(member)
+        else:
+            self._node.receiver.send(peer, Wait(join.incarnation))
+
+    def _pass_on(self, member: _Member, data: Data, uplink: Uplink) -> None:
+        """Send what was not sent on this link yet: what goes over tcp arrives, or the link breaks."""
+        end = data.offset + len(data.data)
+        if data.offset <= member.sent and (end > member.sent or data.urgent or data.final) and uplink.send(data):
+            member.sent = max(member.sent, end)
+            member.mark, member.final = data.offset, member.final or data.final
+        elif member.peer is not None:
+            self._node.receiver.send(member.peer, Ack(data.incarnation, member.acked))
+
+    # The writer
+
+    def _take_answer(self, message: Message) -> None:
+        if isinstance(message, NodeWelcome):
+            self._take_welcome_of_node(message)
+            return
+        if isinstance(message, Refusal) and not message.incarnation:
+            self._node.complain(f"the writer refused this node: {message.reason}")
+            self._unlink()
+            return
+        incarnation = getattr(message, "incarnation", None)
+        member = self._members.get(incarnation) if incarnation is not None else None
+        if member is None:
+            return
+        if isinstance(message, Welcome):
+            self._welcome(member, message)
+        elif isinstance(message, Unknown):
+            member.welcomed = member.told = False
+            if member.died or member.final:
+                self._speak_for(member)
+                return
+        elif isinstance(message, Ack):
+            member.acked = max(member.acked, message.offset)
+        elif isinstance(message, Buried):
+            member.buried = True
+            mark_home(Path(member.join.journal))
+            return
+        elif isinstance(message, Over):
+            self._forget(member)
+            return
+        if member.journal is not None:
+            self._bring_home(member)
+        elif member.peer is not None:
+            self._node.receiver.send(member.peer, message)
+
+    def _take_welcome_of_node(self, message: NodeWelcome) -> None:
+        if self._linked or self._address is None or message.nonce != self._address.nonce:
+            return
+        self._linked, self._attempts = True, 0
+        for member in self._members.values():
+            if member.died:
+                self._send(Died(member.join.incarnation))
+            if member.died or member.hello:
+                self._say_hello(member)  # who lives and was told so says it anew
+
+    def _say_hello(self, member: _Member) -> None:
+        assert self._address is not None
+        self._send(Hello(version=PROTOCOL_VERSION, nonce=self._address.nonce, join=member.join))
+
+    def _welcome(self, member: _Member, welcome: Welcome) -> None:
+        member.welcomed, member.hello = True, False
+        member.sent = member.acked = welcome.offset
+        join = member.join
+        self._runs[welcome.run_id] = Path(join.root) / directory_name(join.project) / directory_name(welcome.run_id)
+        if self._former is not None:
+            self._former.leave(join.incarnation, welcome.run_id)
+        if member.journal is None and member.peer is not None:
+            self._node.receiver.send(member.peer, changed(welcome, nonce=self._node.nonce))
+
+    def _send(self, message: Message) -> bool:
+        return self._uplink is not None and self._uplink.send(message)
+
+    # The link
+
+    def _keep_link(self, now: float) -> None:
+        found = self._node.meeting.found if self._node.meeting is not None else None
+        address = found.writer if found is not None else None
+        if self._linked:
+            self._linked_at = now
+        moved = address is not None and self._address is not None and address.nonce != self._address.nonce
+        patience_s = SILENT_S if self._linked else CONNECT_S
+        if self._uplink is not None and (moved or now - self._heard > patience_s):
+            self._unlink()
+        if self._uplink is None and address is not None:
+            self._link(address, now)
+        if self._uplink is not None and now - self._beat >= BEAT_S:
+            self._beat = now
+            assert self._address is not None
+            self._send(
+                NodeHello(version=PROTOCOL_VERSION, nonce=self._address.nonce, node=self._node.id, host=hostname())
+            )
+
+    def _link(self, address: Address, now: float) -> None:
+        if address.node == self._node.id:
+            self._take_over()  # a writer before us on this node: its claim is ours
+            return
+        if not address.endpoints:
+            if self._node.meeting is not None:
+                self._node.meeting.knock()
+            return
+        endpoint = address.endpoints[self._attempts % len(address.endpoints)]
+        self._attempts += 1
+        try:
+            self._uplink = Uplink(address, endpoint)
+        except PermissionError as error:
+            self._node.complain(str(error))
+            return
+        self._node.receiver.listen_to(self._uplink.socket)
+        self._address, self._heard, self._beat = address, now, 0.0
+
+    def _unlink(self) -> None:
+        if self._uplink is None:
+            return
+        self._node.receiver.forget(self._uplink.socket)
+        self._uplink.close()
+        self._uplink, self._address = None, None
+        was_linked, self._linked = self._linked, False
+        for member in self._members.values():
+            member.welcomed = member.told = False
+            if was_linked and member.peer is not None and not member.died:
+                self._node.receiver.send(member.peer, Unknown(member.join.incarnation))
+
+    # The dead
+
+    def _lives(self, member: _Member) -> bool:
+        return not member.died and self._node.watches.lives(member.join)
+
+    def _died(self, member: _Member) -> None:
+        member.died = True
+        self._send(Died(member.join.incarnation))
+        self._speak_for(member)
+
+    def _speak_for(self, member: _Member) -> None:
+        """Take over from a rank that has said its last word: its journal holds it all."""
+        if member.journal is None:
+            try:
+                member.journal = StoredOutbox(Path(member.join.journal))
+            except (OSError, ValueError):
+                member.over = True  # removed: its run is over
+                return
+            member.join = member.journal.join
+        if self._linked and not member.welcomed:
+            self._say_hello(member)
+
+    def _adopt(self) -> None:
+        """Find the journals of this launch whose process died before it met us."""
+        for stored in stored_outboxes(self._node.runtime):
+            join = stored.join
+            mine = join.launch_key == self._node.launch_key and self._node.is_local(join)
+            if mine and join.incarnation not in self._members and not lives(join):
+                member = self._members[join.incarnation] = _Member(join)
+                self._died(member)
+
+    def _bring_home(self, member: _Member) -> None:
+        """Send the rest of a dead rank's journal, then how it ended."""
+        if member.over or member.journal is None or not member.welcomed or self._uplink is None:
+            return
+        incarnation = member.join.incarnation
+        while member.sent - member.acked < WINDOW_BYTES:
+            data = member.journal.read(member.sent, FRAME_BYTES)
+            if not data or not self._uplink.send(Data(incarnation, member.sent, False, False, data)):
+                break
+            member.mark = member.sent
+            member.sent += len(data)
+        if member.acked == member.sent and not member.told and not member.journal.read(member.sent, FRAME_BYTES):
+            member.told = self._uplink.send(self._gone(member))
+
+    def _gone(self, member: _Member) -> Gone:
+        """Return how a rank whose journal is home ended: as it said itself, and as we saw its process end."""
+        assert member.journal is not None
+        offset, last = member.mark, b""
+        while data := member.journal.read(offset, FRAME_BYTES):
+            offset, last = offset + len(data), data
+        ending = self._node.watches.gone().get(process_of(member.join)) or how_ended(member.join)
+        return Gone(
+            incarnation=member.join.incarnation,
+            said=end_record(last),
+            exit_code=ending.exit_code,
+            signal=ending.signal,
+        )
+
+    def _forget(self, member: _Member) -> None:
+        """Remove a journal that its run's log holds whole, now that the run has ended."""
+        member.over = True
+        directory = Path(member.join.journal)
+        try:
+            rest = StoredOutbox(directory).read(member.acked, FRAME_BYTES)
+        except (OSError, ValueError):
+            return
+        if not rest:
+            remove(directory)
+
+    # Succession
+
+    def _patience_s(self) -> float:
+        lowest = min((member.join.rank.rank for member in self._members.values()), default=0)
+        return SUCCEED_S + SUCCEED_STEP_S * min(lowest, 30)
+
+    def _succeed(self) -> None:
+        """Become the writer, where the directories of the runs can be reached: their log says what is stored."""
+        runs = self._runs.values()
+        if runs and all(any((directory / "log").glob("*.dtl")) for directory in runs):
+            self._node.complain("the writer's node has been gone for a minute; this node's process takes over")
+            self._take_over(succeed=True)
+
+    def _take_over(self, *, succeed: bool = False) -> None:
+        self._unlink()
+        self._next = self._become_writer(succeed)
+        for member in self._members.values():
+            if member.peer is not None and not member.died:
+                self._node.receiver.send(member.peer, Unknown(member.join.incarnation))

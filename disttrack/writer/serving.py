@@ -1,0 +1,343 @@
+"""The writer of a launch: takes records of ranks and agents, commits them, and knows when a run is over."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from disttrack.environments.endings import Ending
+from disttrack.environments.launch import launcher_lives
+from disttrack.errors import DisttrackError
+from disttrack.records.types import Incarnation, Offset, Sighting
+from disttrack.transport.protocol import (
+    PROTOCOL_VERSION,
+    Ack,
+    Buried,
+    Data,
+    Died,
+    Gone,
+    Hello,
+    Message,
+    Moved,
+    NodeHello,
+    NodeWelcome,
+    Over,
+    Ping,
+    Refusal,
+    Unknown,
+    Welcome,
+)
+from disttrack.transport.receiver import Peer
+from disttrack.writer.announcing import Announcement
+from disttrack.writer.ingest import RunIngest, Source, now_us
+from disttrack.writer.launch import Launch
+from disttrack.writer.node import Node, Part
+from disttrack.writer.watches import process_of
+
+__all__ = ["Writer"]
+
+SILENT_S = 15.0
+MARKER_S = 15.0
+ADOPT_S = 5.0
+LATE_S = 2.0  # after the last rank of a run ended; whoever joins later opens it again
+LINGER_S = 5.0  # after somebody said Hello, for the next run of the same processes
+GIVE_UP_S = 300.0  # with records of the dead that the disk does not take
+STOPPED_S = 5.0  # a gap in our own loop: we were stopped, not the ranks
+LOST_S = 30 * 60.0  # without a word of another node: its ranks are lost
+
+
+class Writer:
+    """The one process that appends to the logs of a launch's runs."""
+
+    def __init__(self, node: Node, announcement: Announcement | None, become_agent: Callable[[Launch], Part]) -> None:
+        """announcement: ours, where the launch has a place for its nodes to meet. become_agent: of another writer."""
+        self._node = node
+        self._announcement = announcement
+        self._become_agent = become_agent
+        self._launch = Launch(node.runtime, node.launch_key, node.claim, node.nonce, self._known_runs)
+        self._receiver = node.receiver
+        self._peers: dict[Incarnation, Peer] = {}
+        self._heard: dict[Incarnation, float] = {}
+        self._heard_node: dict[str, float] = {}
+        self._last_words: list[tuple[RunIngest, Source, int, bytes]] = []  # ... that end at this offset
+        now = time.monotonic()
+        self._busy_until = now + LINGER_S
+        self._looked = self._progressed = now
+        self._marked = self._adopted = 0.0
+        self._next: Part = self
+
+    # What a part of a node's process does
+
+    def due_s(self) -> float:
+        """Return the seconds until the next commit."""
+        return min((due for run in self._launch.runs.values() if (due := run.due_in()) is not None), default=60.0)
+
+    def work(self) -> None:
+        """Commit what is due, and store ends after the last words before them."""
+        for run in list(self._launch.runs.values()):
+            if run.due_in() == 0.0:
+                self._node.guard(self._commit, run)
+        self._say_ends()
+
+    def next_part(self) -> Part:
+        """Return this, or the agent of another node's writer that we became."""
+        return self._next
+
+    def keep_house(self, now: float) -> None:
+        """Bury the dead, adopt what they left, notice silence, end what is over."""
+        if now - self._looked > STOPPED_S:
+            self._heard = dict.fromkeys(self._heard, now)
+            self._heard_node = dict.fromkeys(self._heard_node, now)
+        self._looked = now
+        self._bury_the_dead()
+        if now - self._adopted >= ADOPT_S:
+            self._adopted = now
+            self._node.guard(self._launch.adopt)
+        mark = now - self._marked >= MARKER_S
+        if mark:
+            self._marked = now
+        for run in list(self._launch.runs.values()):
+            if not run.ended:
+                self._node.guard(self._look_after, run, now, mark)
+        self._announce()
+
+    def may_go(self, now: float) -> bool:
+        """Say whether nobody needs us: all runs ended, or what is left cannot be stored and nobody lives to say more.
+
+        In the second case the journals keep it, and the next reader on this host brings it home.
+        """
+        runs = self._launch.runs.values()
+        alone = not any(self._any_process(run, now) for run in runs)
+        if any(not run.ended for run in runs):
+            return alone and now - self._progressed > GIVE_UP_S
+        if self._announcement is not None and self._announcement.listens and launcher_lives(self._node.launch_key):
+            return False  # it may start its ranks again, on any node
+        return now >= self._busy_until or (bool(runs) and alone)
+
+    def close(self) -> None:
+        """Close all runs, and say that this writer has gone."""
+        self._launch.close()
+        if self._announcement is not None:
+            self._announcement.withdraw()
+
+    # Other nodes
+
+    def _known_runs(self) -> dict[str, str]:
+        return self._announcement.runs if self._announcement is not None else {}
+
+    def _announce(self) -> None:
+        if self._announcement is None and self._node.meeting is not None:
+            self._announcement = Announcement(self._node, listen=False)
+        if self._announcement is not None:
+            self._announcement.remember(self._launch.run_ids())
+            if self._announcement.deposed():
+                self._step_down(self._announcement)
+
+    def _step_down(self, announcement: Announcement) -> None:
+        """Leave the launch to its other writer, and become its agent."""
+        self._node.complain("another node's process is this launch's writer; this one becomes its agent")
+        for run in self._launch.runs.values():
+            if run.due_in() is not None:
+                self._node.guard(self._commit, run)
+        announcement.retract()
+        self._next = self._become_agent(self._launch)
+        for incarnation, peer in self._peers.items():
+            if not peer.remote:
+                self._receiver.send(peer, Unknown(incarnation))
+
+    # Messages
+
+    def take(self, peer: Peer, message: Message) -> None:
+        """Take one message of a rank or an agent."""
+        if isinstance(message, Hello):
+            self._welcome(peer, message)
+        elif isinstance(message, NodeHello):
+            self._welcome_node(peer, message)
+        elif isinstance(message, Data | Ping | Moved | Died | Gone):
+            run = self._launch.run_of(message.incarnation)
+            if run is None or self._peers.get(message.incarnation) is None:
+                self._receiver.send(peer, Unknown(message.incarnation))
+                return
+            self._peers[message.incarnation] = peer
+            self._progressed = time.monotonic()
+            self._take_known(peer, message, run, run.sources[message.incarnation])
+
+    def _take_known(
+        self, peer: Peer, message: Data | Ping | Moved | Died | Gone, run: RunIngest, source: Source
+    ) -> None:
+        if isinstance(message, Died):
+            source.died = True
+        elif isinstance(message, Gone):
+            self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal))
+            self._receiver.send(peer, Buried(message.incarnation))
+        elif isinstance(message, Moved):
+            run.see(source, Sighting(incarnation=message.incarnation, seen="moved", time_us=now_us()))
+            run.become_alias(message.to)
+            self._receiver.send(peer, Ack(message.incarnation, source.committed))
+        else:
+            self._hear(run, message.incarnation)
+            before = source.end
+            if isinstance(message, Data):
+                run.receive(source, message.offset, message.data, urgent=message.urgent)
+                if message.final:
+                    self._last_words.append((run, source, message.offset + len(message.data), message.data))
+            if source.end == before:
+                self._receiver.send(peer, Ack(message.incarnation, source.committed))
+
+    def _welcome_node(self, peer: Peer, hello: NodeHello) -> None:
+        reason = self._objection(hello.nonce, hello.version)
+        if reason is not None:
+            self._receiver.send(peer, Refusal(reason=reason))
+            return
+        self._heard_node[hello.node] = time.monotonic()
+        self._receiver.send(peer, NodeWelcome(nonce=self._node.nonce))
+
+    def _objection(self, nonce: str, version: int) -> str | None:
+        if nonce != self._node.nonce:
+            return "this is not the writer your record named"
+        if version != PROTOCOL_VERSION:
+            return f"it speaks protocol {version}, this writer {PROTOCOL_VERSION}: use one version of disttrack"
+        return None
+
+    def _welcome(self, peer: Peer, hello: Hello) -> None:
+        join = hello.join
+        reason = self._objection(hello.nonce, hello.version)
+        if reason is not None:
+            self._receiver.send(peer, Refusal(incarnation=join.incarnation, reason=reason))
+            return
+        local = self._node.is_local(join)
+        if local:
+            self._node.meet(join)
+            if self._announcement is not None:
+                self._announcement.expect(join)
+        try:
+            run, source = self._launch.admit(join)
+        except (DisttrackError, OSError) as error:  # a newer format, a full or unwritable disk: the rank asks again
+            self._receiver.send(peer, Refusal(incarnation=join.incarnation, reason=str(error)))
+            raise
+        self._peers[join.incarnation] = peer
+        for other in run.sources.values():  # those an earlier writer admitted are ours to watch, too
+            if self._node.is_local(other.join):
+                self._node.watches.add(other.join)
+                self._heard.setdefault(other.join.incarnation, time.monotonic())
+        if not local:
+            self._heard_node.setdefault(join.node, time.monotonic())
+        self._hear(run, join.incarnation)
+        self._busy_until = time.monotonic() + LINGER_S
+        self._receiver.send(
+            peer,
+            Welcome(
+                incarnation=join.incarnation,
+                nonce=self._node.nonce,
+                run_id=run.header.run_id,
+                name=run.header.name,
+                group=run.header.group,
+                attempt=source.admission.attempt,
+                role=source.admission.role,
+                offset=Offset(source.committed),
+            ),
+        )
+
+    def _hear(self, run: RunIngest, incarnation: Incarnation) -> None:
+        self._heard[incarnation] = time.monotonic()
+        source = run.sources[incarnation]
+        if source.silent:
+            run.see(source, Sighting(incarnation=incarnation, seen="running", time_us=now_us()))
+
+    def _commit(self, run: RunIngest) -> None:
+        for source in run.commit():
+            peer = self._peers.get(source.join.incarnation)
+            if peer is not None:
+                self._receiver.send(peer, Ack(source.join.incarnation, source.committed))
+
+    def _say_ends(self) -> None:
+        """Store that ranks ended, after their last records were stored and acknowledged."""
+        waiting, self._last_words = self._last_words, []
+        for run, source, end, data in waiting:
+            if source.over or source.end < end:
+                continue  # said twice; or the disk took nothing, and the rank says it again
+            if source.committed < end:
+                self._last_words.append((run, source, end, data))
+            else:
+                self._node.guard(self._launch.ended, run, source, data)
+
+    # Processes
+
+    def _bury_the_dead(self) -> None:
+        gone = self._node.watches.gone()
+        dead = [
+            (run, source, gone[process_of(source.join)])
+            for run in self._launch.runs.values()
+            for source in run.sources.values()
+            if process_of(source.join) in gone and self._node.is_local(source.join)
+        ]
+        # Of those that are seen dead at one look, whoever was told to go comes last: the others may be why.
+        for run, source, ending in sorted(dead, key=lambda death: death[2].signal == signal.SIGTERM):
+            if not source.over:
+                self._node.guard(self._bury, run, source, ending)
+            else:
+                self._node.guard(self._launch.outlived, run, source, ending)
+
+    def _bury(self, run: RunIngest, source: Source, ending: Ending) -> None:
+        self._launch.bury(run, source, ending)
+        self._progressed = time.monotonic()
+
+    # Now and then
+
+    def _look_after(self, run: RunIngest, now: float, mark: bool) -> None:
+        if run.is_lost():
+            self._refill(run)
+        self._notice_silence(run, now)
+        if self._is_over(run, now):
+            self._launch.adopt()
+            if self._is_over(run, now):
+                self._launch.end_run(run)
+                self._progressed = now
+                self._send_over(run)
+        elif mark:
+            run.marker.touch()
+
+    def _refill(self, run: RunIngest) -> None:
+        """Have everybody say everything again: the run's directory is gone, and the journals hold it all."""
+        self._node.complain(f"the log of run {run.header.run_id} is gone from {run.directory}; it is written again")
+        run.begin_again()
+        for incarnation, source in run.sources.items():
+            peer = self._peers.pop(incarnation, None)
+            if peer is not None:
+                self._receiver.send(peer, Unknown(incarnation))
+            if source.over and self._node.is_local(source.join):
+                self._node.guard(self._launch.bury_again, run, source)
+
+    def _send_over(self, run: RunIngest) -> None:
+        """Tell the agents that the journals of a run may go."""
+        for incarnation, source in run.sources.items():
+            peer = self._peers.get(incarnation)
+            if peer is not None and peer.remote and not self._node.is_local(source.join):
+                self._receiver.send(peer, Over(incarnation))
+
+    def _notice_silence(self, run: RunIngest, now: float) -> None:
+        for incarnation, source in run.sources.items():
+            heard = self._heard.setdefault(incarnation, now)
+            if source.over or source.admission.role == "helper":
+                continue
+            if not self._node.is_local(source.join) and now - heard > LOST_S and not self._may_live(source, now):
+                run.see(source, Sighting(incarnation=incarnation, seen="lost", time_us=now_us()))
+            elif not source.silent and now - heard > SILENT_S:
+                run.see(source, Sighting(incarnation=incarnation, seen="silent", time_us=now_us()))
+
+    def _is_over(self, run: RunIngest, now: float) -> bool:
+        """Say whether every source of a run ended; while their processes live, a late rank is given a moment."""
+        if not all(source.over for source in run.sources.values()):
+            return False
+        return now - run.changed_at >= LATE_S or not self._any_process(run, now)
+
+    def _any_process(self, run: RunIngest, now: float) -> bool:
+        return any(self._may_live(source, now) for source in run.sources.values() if source.admission.role != "helper")
+
+    def _may_live(self, source: Source, now: float) -> bool:
+        """Say whether a source's process lives, as far as we or its node's agent can tell."""
+        if self._node.is_local(source.join):
+            return self._node.watches.lives(source.join)
+        heard = self._heard_node.setdefault(source.join.node, now)
+        return not source.died and not source.over and now - heard < LOST_S
