@@ -95,6 +95,7 @@ def says_in_vain(writer: Writer, dealer: zmq.Socket[bytes]) -> bool:
     for _ in range(5):
         writer.listen()
     dealer.close()
+    dealer.context.term()
     return len(writer.heard) == before
 
 
