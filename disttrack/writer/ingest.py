@@ -71,6 +71,7 @@ class RunIngest:
         self.sources: dict[Incarnation, Source] = {}
         self.ended = False  # the last frame is an END
         self.moved = False
+        self.given_up: list[Source] = []  # by the last commit that failed: what waited of them is to be said again
         self.changed_at = clock()  # when somebody joined or ended last
         self._clock = clock
         self._segment: Segment | None = None
@@ -177,6 +178,7 @@ class RunIngest:
             segment.sync()
         except OSError:
             self._blocked_until = self._clock() + RETRY_S
+            self.given_up = touched
             for source in touched:
                 source.end = source.committed
             raise

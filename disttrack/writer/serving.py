@@ -182,7 +182,9 @@ class Writer:
                 run.receive(source, message.offset, message.data, urgent=message.urgent)
                 if message.final:
                     self._last_words.append((run, source, message.offset + len(message.data), message.data))
-            if source.end == before:
+            if isinstance(message, Data) and message.offset + len(message.data) > source.end:
+                self._receiver.send(peer, Unknown(message.incarnation))  # not taken: an agent says nothing twice
+            elif source.end == before:
                 self._receiver.send(peer, Ack(message.incarnation, source.committed))
 
     def _welcome_node(self, peer: Peer, hello: NodeHello) -> None:
@@ -246,7 +248,15 @@ class Writer:
             run.see(source, Sighting(incarnation=incarnation, seen="running", time_us=now_us()))
 
     def _commit(self, run: RunIngest) -> None:
-        for source in run.commit():
+        try:
+            stored = run.commit()
+        except OSError:
+            for source in run.given_up:  # else what an agent has passed on already would not be said again
+                peer = self._peers.get(source.join.incarnation)
+                if peer is not None:
+                    self._receiver.send(peer, Unknown(source.join.incarnation))
+            raise
+        for source in stored:
             peer = self._peers.get(source.join.incarnation)
             if peer is not None:
                 self._receiver.send(peer, Ack(source.join.incarnation, source.committed))
