@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,9 +33,9 @@ def check_access(around: Surroundings) -> Iterator[Finding]:
         found = os.lstat(around.runtime)
         yield good(
             "access.runtime",
-            f"{around.runtime} is open to {_user(found.st_uid)} alone (mode {stat.S_IMODE(found.st_mode):04o})",
+            f"{around.runtime} is open to {_owner(around.runtime)} alone (mode {stat.S_IMODE(found.st_mode):04o})",
             path=str(around.runtime),
-            owner=_user(found.st_uid),
+            owner=_owner(around.runtime),
             mode=f"{stat.S_IMODE(found.st_mode):04o}",
         )
     yield _job_key((around.identity.nodes or 1) > 1)
@@ -46,7 +44,7 @@ def check_access(around: Surroundings) -> Iterator[Finding]:
 def _root(root: Path) -> Iterator[Finding]:
     found = root.stat()
     mode = stat.S_IMODE(found.st_mode)
-    owner, group = _user(found.st_uid), _group(found.st_gid)
+    owner, group = _owner(root), _group(root)
     facts: dict[str, object] = {"path": str(root), "owner": owner, "group": group, "mode": f"{mode:04o}"}
     told = f"{root} belongs to {owner}, group {group}, mode {mode:04o}"
     shut = _shut_above(root)
@@ -114,15 +112,15 @@ def _job_key(nodes: bool) -> Finding:
     return good("access.job_key", "no job key; one node needs none", **facts)
 
 
-def _user(uid: int) -> str:
+def _owner(path: Path) -> str:
     try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+        return path.owner()
+    except (KeyError, NotImplementedError):  # a user of another host; Windows
+        return str(path.stat().st_uid)
 
 
-def _group(gid: int) -> str:
+def _group(path: Path) -> str:
     try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
+        return path.group()
+    except (KeyError, NotImplementedError):
+        return str(path.stat().st_gid)

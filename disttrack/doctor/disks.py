@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,10 +218,16 @@ def _probe(directory: Path) -> _Probe:
     return _Probe(time.monotonic() - began, changed - (before + after) / 2, locks)
 
 
-def _room(check: str, where: Path) -> Iterator[Finding]:
+def _free(where: Path) -> tuple[int, int | None]:
+    """Return how many bytes and files this user may still store; some file systems, and Windows, count no files."""
+    if not hasattr(os, "statvfs"):
+        return shutil.disk_usage(where).free, None
     found = os.statvfs(where)
-    free_bytes = found.f_bavail * found.f_frsize
-    free_files = found.f_favail if found.f_files else None  # some file systems count none
+    return found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None
+
+
+def _room(check: str, where: Path) -> Iterator[Finding]:
+    free_bytes, free_files = _free(where)
     facts: dict[str, object] = {"path": str(where), "free_bytes": free_bytes, "free_files": free_files}
     files = "" if free_files is None else f", {free_files:,} files"
     text = f"{free_bytes / 1e9:,.1f} GB{files} free for this user in {where}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,7 +57,6 @@ class Report:
 
     host: str
     time: float
-    python: str
     root: Path
     rank: int | None
     partial: bool
@@ -81,7 +79,6 @@ def examine(environ: Mapping[str, str], modules: Mapping[str, Any], directory: s
     return Report(
         host=hostname(),
         time=time.time(),
-        python=platform.python_version(),
         root=around.root,
         rank=rank.rank if rank.world_size > 1 else None,
         partial=partial_,

@@ -12,6 +12,7 @@ from disttrack.doctor.findings import Finding, Surroundings, failed, good, warni
 from disttrack.errors import UnsupportedFormat
 from disttrack.journal.outbox import StoredOutbox, is_home, journal_directories
 from disttrack.records.codec import records
+from disttrack.records.names import DELETED, directory_name
 from disttrack.records.types import USER_KINDS, Join
 from disttrack.transport.rendezvous import read_record
 from disttrack.writer.liveness import lives
@@ -107,10 +108,27 @@ def _waiting(runtime: Path, root: Path, key: str, journals: list[_Waiting]) -> F
     )
     if read_record(runtime, key) is not None:
         return warning("journals.waiting", f"{text}; the process of their launch brings them home", **facts)
+    deleted = _deleted(root, journals)
+    if deleted:
+        restore = "; ".join(
+            f"disttrack restore {shlex.quote(name)} --dir {shlex.quote(str(root.parent))}" for name in deleted
+        )
+        return warning("journals.waiting", f"{text}; its run was deleted", f"{restore} brings it back", **facts)
     command = f"disttrack ls --dir {shlex.quote(str(root.parent))}"
     if not root.parent.is_dir():
         return failed("journals.waiting", text, f"{command}, once {root.parent} can be reached from this node", **facts)
     return failed("journals.waiting", text, f"{command} on this node brings them home", **facts)
+
+
+def _deleted(root: Path, journals: list[_Waiting]) -> list[str]:
+    """Return project/id of the runs of these journals, where each of them was deleted: nothing goes there then."""
+    runs = {(journal.join.project, journal.join.run_id or journal.join.given_id) for journal in journals}
+    deleted = [
+        f"{project}/{run_id}"
+        for project, run_id in runs
+        if run_id is not None and (root / directory_name(project) / DELETED / directory_name(run_id)).exists()
+    ]
+    return sorted(deleted) if len(deleted) == len(runs) else []
 
 
 def _ago(age_s: float) -> str:

@@ -65,8 +65,8 @@ def _asked(launch: Launch) -> Iterator[Finding]:
     status = answer.status
     yield good(
         "processes.answers",
-        f"{_named(status)} (pid {status.pid}) of {launch.title} answers in {1000 * answer.took_s:.0f} ms; "
-        f"{_heard(status.members)}",
+        f"{_named(status)} (pid {status.pid}) of {launch.title} answers in {1000 * answer.took_s:.0f} ms"
+        f"{_serves(status)}; {_heard(status.members)}",
         **facts,
         took_s=answer.took_s,
         **_told(status),
@@ -98,6 +98,12 @@ def _silent(launch: Launch, record: Record, facts: dict[str, object]) -> Finding
 
 def _named(status: Status) -> str:
     return {"writer": "the writer", "agent": "the agent", "undecided": "the process"}[status.part]
+
+
+def _serves(status: Status) -> str:
+    """Return the runs that are written now."""
+    runs = sorted({member.run_id for member in status.members if member.run_id is not None and not member.over})
+    return f"; run{'' if len(runs) == 1 else 's'} {', '.join(runs)}" if runs else ""
 
 
 def _heard(members: tuple[MemberStatus, ...]) -> str:

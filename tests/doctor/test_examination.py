@@ -17,7 +17,7 @@ from disttrack.doctor.findings import GROUPS, Check, Finding, Surroundings, good
 from disttrack.environments.host import boot_id, runtime_directory
 from disttrack.environments.launch import Identity, own_key
 from disttrack.journal.outbox import Outbox, note_place, outbox_directory
-from disttrack.records.types import Rank
+from disttrack.records.types import Rank, RunId
 from disttrack.settings import Settings
 from disttrack.transport.rendezvous import Claim, Record
 from tests.journal.joins import make_join
@@ -261,6 +261,15 @@ def test_what_a_dead_rank_left_is_wrong_until_it_is_home(tmp_path: Path) -> None
     assert f"disttrack ls --dir {tmp_path}" in str(finding.fix)
     (directory / "home").touch()
     assert examined().ok
+
+
+def test_what_belongs_to_a_deleted_run_says_how_to_restore_it(tmp_path: Path) -> None:
+    journal_of_the_dead(tmp_path, run_id=RunId("gone1234"))
+    tombstone = tmp_path / "disttrack-runs" / "demo" / ".deleted" / "gone1234"
+    tombstone.parent.mkdir(parents=True)
+    tombstone.touch()
+    finding = the(examined(), "journals.waiting")
+    assert (finding.level, "disttrack restore demo/gone1234 --dir" in str(finding.fix)) == ("warning", True)
 
 
 def test_what_cannot_be_brought_home_from_here_says_where_it_belongs(tmp_path: Path) -> None:

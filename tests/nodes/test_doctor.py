@@ -1,6 +1,7 @@
 """The doctor on the nodes of a job: an agent is linked to the writer on another node, or it is said why not."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -22,6 +23,11 @@ def examined(node: Node, code: int) -> dict[str, list[dict[str, Any]]] | None:
     return found
 
 
+def notices(cluster: Cluster) -> list[str]:
+    """Return what the nodes' processes left for each other below the root."""
+    return [path.read_text() for path in (cluster.shared / "disttrack-runs" / ".launches").glob("*.json")]
+
+
 @pytest.mark.real(timeout_s=150)
 def test_an_agent_that_is_cut_off_from_its_writer_is_told_and_so_is_its_silence(cluster: Cluster) -> None:
     job = Job(cluster, "static")
@@ -40,6 +46,11 @@ def test_an_agent_that_is_cut_off_from_its_writer_is_told_and_so_is_its_silence(
     assert link["facts"]["endpoint"] == writer["facts"]["endpoint"]
     assert writer["facts"]["took_s"] < 2
     assert found["clocks.writer"][0]["level"] == "ok"
+    keys = [re.findall(r'"(?:server_key|client_secret|nonce)":"([^"]+)"', text) for text in notices(cluster)]
+    assert keys
+    for words in keys:
+        assert len(words) >= 3
+        assert not [word for word in words if word in json.dumps(found) or word in away.cli("doctor")]
     found = examined(home, 0)
     assert found is not None
     assert found["processes.answers"][0]["facts"]["part"] == "writer"
