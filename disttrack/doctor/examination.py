@@ -72,7 +72,7 @@ def examine(environ: Mapping[str, str], modules: Mapping[str, Any], directory: s
     """Examine this process, this node and the job around it; directory: that of the runs, where not the settings'."""
     around, found = _look_around(environ, modules, directory)
     rank = around.identity.rank
-    partial_ = rank.world_size > 1 and (rank.rank if rank.local_rank is None else rank.local_rank) != 0
+    partial_ = rank.world_size > 1 and (rank.local_rank or 0) != 0  # where that is unknown, each examines the node
     checks = OF_PROCESS if partial_ else (*OF_PROCESS, *OF_NODE)
     found += run_checks(checks, around)
     order = list(GROUPS)

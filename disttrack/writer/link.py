@@ -87,8 +87,9 @@ class Link:
         if self._uplink is None and (found := self.found) is not None:
             self._connect(found, now)
         if self._uplink is not None and now - self._beat >= BEAT_S:
-            self._beat = now
-            self.send(NodeHello(version=PROTOCOL_VERSION, nonce=self.nonce, node=self._node.id, host=hostname()))
+            hello = NodeHello(version=PROTOCOL_VERSION, nonce=self.nonce, node=self._node.id, host=hostname())
+            if self.send(hello):  # not before the connection stands: then at once, not a beat later
+                self._beat = now
 
     def _connect(self, address: Address, now: float) -> None:
         if not address.endpoints:
