@@ -91,6 +91,11 @@ class RunIngest:
             self.sources[admission.join.incarnation] = source
 
     @property
+    def pending_bytes(self) -> int:
+        """How much has arrived and waits for the next commit."""
+        return self._pending_bytes
+
+    @property
     def marker(self) -> Path:
         """The file that says this run is live."""
         return self.directory.parent / LIVE / self.directory.name

@@ -29,6 +29,7 @@ from disttrack.transport.protocol import (
     Welcome,
 )
 from disttrack.transport.receiver import Peer
+from disttrack.transport.status import MemberStatus, NodeStatus, Status
 from disttrack.writer.announcing import Announcement
 from disttrack.writer.ingest import RunIngest, Source, now_us
 from disttrack.writer.launch import Launch
@@ -60,6 +61,7 @@ class Writer:
         self._peers: dict[Incarnation, Peer] = {}
         self._heard: dict[Incarnation, float] = {}
         self._heard_node: dict[str, float] = {}
+        self._host_of: dict[str, str] = {}  # by node
         self._last_words: list[tuple[RunIngest, Source, int, bytes]] = []  # ... that end at this offset
         now = time.monotonic()
         self._busy_until = now + LINGER_S
@@ -114,6 +116,39 @@ class Writer:
         if self._announcement is not None and self._announcement.listens and launcher_lives(self._node.launch_key):
             return False  # it may start its ranks again, on any node
         return now >= self._busy_until or (bool(runs) and alone)
+
+    def status(self) -> Status:
+        """Return which ranks and nodes we hear, and what waits to be stored."""
+        now = time.monotonic()
+        runs = list(self._launch.runs.values())
+        members = [
+            MemberStatus(
+                rank=source.join.rank.rank,
+                role=source.admission.role,
+                run_id=run.header.run_id,
+                host=source.join.host,
+                pid=source.join.pid,
+                over=source.over,
+                heard_s=now - self._heard[incarnation] if incarnation in self._heard else None,
+                stored=source.committed,
+            )
+            for run in runs
+            for incarnation, source in run.sources.items()
+        ]
+        waited_for = {source.join.node for run in runs for source in run.sources.values() if not source.over}
+        said = self._announcement
+        return self._node.status(
+            "writer",
+            members=members,
+            term=said.term if said is not None else None,
+            nodes=[
+                NodeStatus(host=self._host_of.get(node, ""), heard_s=now - heard)
+                for node, heard in self._heard_node.items()
+                if node in waited_for
+            ],
+            endpoints=said.endpoints if said is not None else (),
+            pending_bytes=sum(run.pending_bytes for run in runs),
+        )
 
     def close(self) -> None:
         """Close all runs, and say that this writer has gone."""
@@ -193,6 +228,7 @@ class Writer:
             self._receiver.send(peer, Refusal(reason=reason))
             return
         self._heard_node[hello.node] = time.monotonic()
+        self._host_of[hello.node] = hello.host
         self._receiver.send(peer, NodeWelcome(nonce=self._node.nonce))
 
     def _objection(self, nonce: str, version: int) -> str | None:
@@ -225,6 +261,7 @@ class Writer:
                 self._heard.setdefault(other.join.incarnation, time.monotonic())
         if not local:
             self._heard_node.setdefault(join.node, time.monotonic())
+            self._host_of[join.node] = join.host
         self._hear(run, join.incarnation)
         self._busy_until = time.monotonic() + LINGER_S
         self._receiver.send(
