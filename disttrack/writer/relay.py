@@ -46,6 +46,7 @@ from disttrack.writer.watches import process_of
 __all__ = ["Relay"]
 
 BEAT_S = 2.0
+SOON_S = 0.01  # a connection takes some milliseconds
 SILENT_S = 10.0  # without an answer of the writer: it is gone, or its node, or the way there
 CONNECT_S = 6.0  # ... without a first one: the next endpoint is tried
 FRAME_BYTES = 256 << 10
@@ -103,7 +104,9 @@ class Relay:
 
     def due_s(self) -> float:
         """Return the seconds until the next beat, or look for the writer."""
-        return BEAT_S / 2 if self._linked else 0.1
+        if self._linked:
+            return BEAT_S / 2
+        return SOON_S if self._uplink is not None and time.monotonic() - self._heard < 1.0 else 0.1
 
     def work(self) -> None:
         """Take what the writer said, and keep the link."""
@@ -272,11 +275,10 @@ class Relay:
         if self._uplink is None and address is not None:
             self._link(address, now)
         if self._uplink is not None and now - self._beat >= BEAT_S:
-            self._beat = now
             assert self._address is not None
-            self._send(
-                NodeHello(version=PROTOCOL_VERSION, nonce=self._address.nonce, node=self._node.id, host=hostname())
-            )
+            nonce = self._address.nonce
+            if self._send(NodeHello(version=PROTOCOL_VERSION, nonce=nonce, node=self._node.id, host=hostname())):
+                self._beat = now  # before the connection stands nothing is taken
 
     def _link(self, address: Address, now: float) -> None:
         if address.node == self._node.id:
