@@ -15,6 +15,7 @@ from disttrack.writer.node import Node
 __all__ = ["SILENT_S", "Link"]
 
 BEAT_S = 2.0
+SOON_S = 0.01  # a connection takes some milliseconds
 SILENT_S = 10.0  # without an answer of the writer: it is gone, or its node, or the way there
 CONNECT_S = 6.0  # ... without a first one: the next endpoint is tried
 
@@ -55,7 +56,9 @@ class Link:
     @property
     def due_s(self) -> float:
         """The seconds until the next beat, or look for the writer."""
-        return BEAT_S / 2 if self.linked else 0.1
+        if self.linked:
+            return BEAT_S / 2
+        return SOON_S if self.connected and time.monotonic() - self._heard < 1.0 else 0.1
 
     def gone_s(self, now: float) -> float:
         """Return how long there has been no link."""
