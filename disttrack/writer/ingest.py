@@ -28,6 +28,7 @@ from disttrack.records.types import (
     Sighting,
     changed,
 )
+from disttrack.transport.streams import Incoming
 from disttrack.writer.attempts import Member, place, restarted
 from disttrack.writer.history import OVER, is_clean, read_history
 from disttrack.writer.team import Team
@@ -46,14 +47,13 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-class Source:
+class Source(Incoming):
     """One incarnation as its writer knows it."""
 
     def __init__(self, admission: Admission, end: int) -> None:
+        super().__init__(end)
         self.join = admission.join
         self.admission = admission
-        self.end = end  # offset up to which its bytes have arrived
-        self.committed = end  # ... and are on disk
         self.admitted = False  # in this segment
         self.over = False  # it ended, or its process did
         self.clean = False  # it ended with exit code 0, whatever became of its process
@@ -155,13 +155,12 @@ class RunIngest:
 
     def receive(self, source: Source, offset: int, data: bytes, *, urgent: bool = False) -> None:
         """Take whole records from offset on, less what is known already; after a gap nothing (it is sent again)."""
-        if self._clock() < self._blocked_until or offset > source.end or offset + len(data) < source.end:
-            return
-        fresh = data[source.end - offset :]
-        if fresh:
+        known = source.fresh(offset, len(data)) if self._clock() >= self._blocked_until else None
+        if known is not None:
+            fresh = data[known:]
             if not self._pending:
                 self._oldest = self._clock()
-            source.end += len(fresh)
+            source.take(len(fresh))
             self._pending.append((source, fresh))
             self._pending_bytes += len(fresh)
         self._urgent |= urgent
@@ -215,11 +214,11 @@ class RunIngest:
             except OSError:
                 self._blocked_until = self._clock() + RETRY_S
                 for source in touched:
-                    source.end = source.committed
+                    source.give_up()
                 self._given_up |= touched
                 raise
             for source in touched:
-                source.committed = source.end
+                source.commit()
             self._durable |= touched
         self.sync()
 
