@@ -47,7 +47,8 @@ __all__ = ["Relay"]
 
 BEAT_S = 2.0
 SILENT_S = 10.0  # without an answer of the writer: it is gone, or its node, or the way there
-CONNECT_S = 6.0  # ... without a first one: the next endpoint is tried
+CONNECT_S = 6.0  # ... without a first one: the next endpoint is tried, and each next one given as much longer
+CONNECT_AT_MOST_S = 60.0
 FRAME_BYTES = 256 << 10
 WINDOW_BYTES = 4 << 20  # of a dead rank's journal, sent and not acknowledged
 ADOPT_S = 5.0
@@ -78,13 +79,21 @@ class _Member:
 class Relay:
     """The agent of one node."""
 
-    def __init__(self, node: Node, become_writer: Callable[[bool], Part], former: Launch | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        become_writer: Callable[[bool], Part],
+        choose_again: Callable[[], Part],
+        former: Launch | None = None,
+    ) -> None:
         """become_writer: in place of one whose node is gone (True), or before us on this one.
 
+        choose_again: whether we are the writer, now that the last one has gone without our ranks' records.
         former: the runs of a writer that this process was until now.
         """
         self._node = node
         self._become_writer = become_writer
+        self._choose_again = choose_again
         self._former = former
         self._members: dict[Incarnation, _Member] = {}
         self._runs: dict[RunId, Path] = {}  # where those lie that our ranks were welcomed to
@@ -143,8 +152,18 @@ class Relay:
         if not self._linked and self._node.claim.is_wanted():
             return True  # a reader on this node can reach the root, and brings home what we cannot
         gone_s = now - self._linked_at
-        buried = all(member.over or member.buried for member in self._members.values())
+        buried = self._all_home()
+        if buried and self._withdrawn():
+            return True
         return gone_s > (SUCCEED_S + SILENT_S if buried else GIVE_UP_S)
+
+    def _withdrawn(self) -> bool:
+        """Say whether the writer went in order, and no other has come."""
+        found = self._node.meeting.found if self._node.meeting is not None else None
+        return found is not None and found.writer is None
+
+    def _all_home(self) -> bool:
+        return all(member.over or member.buried for member in self._members.values())
 
     def close(self) -> None:
         """Leave the writer."""
@@ -266,17 +285,18 @@ class Relay:
         if self._linked:
             self._linked_at = now
         moved = address is not None and self._address is not None and address.nonce != self._address.nonce
-        patience_s = SILENT_S if self._linked else CONNECT_S
+        patience_s = SILENT_S if self._linked else min(CONNECT_S * self._attempts, CONNECT_AT_MOST_S)
         if self._uplink is not None and (moved or now - self._heard > patience_s):
             self._unlink()
         if self._uplink is None and address is not None:
             self._link(address, now)
+        if self._withdrawn() and not self._linked and not self._all_home():
+            self._leave_for(self._choose_again())  # the writer went in order, and never knew of these ranks
         if self._uplink is not None and now - self._beat >= BEAT_S:
-            self._beat = now
             assert self._address is not None
-            self._send(
-                NodeHello(version=PROTOCOL_VERSION, nonce=self._address.nonce, node=self._node.id, host=hostname())
-            )
+            hello = NodeHello(version=PROTOCOL_VERSION, nonce=self._address.nonce, node=self._node.id, host=hostname())
+            if self._send(hello):
+                self._beat = now
 
     def _link(self, address: Address, now: float) -> None:
         if address.node == self._node.id:
@@ -392,8 +412,12 @@ class Relay:
             self._take_over(succeed=True)
 
     def _take_over(self, *, succeed: bool = False) -> None:
+        self._leave_for(self._become_writer(succeed))
+
+    def _leave_for(self, part: Part) -> None:
+        """Be something else from now on, and have our ranks say Hello to it."""
         self._unlink()
-        self._next = self._become_writer(succeed)
+        self._next = part
         for member in self._members.values():
             if member.peer is not None and not member.died:
                 self._node.receiver.send(member.peer, Unknown(member.join.incarnation))

@@ -171,6 +171,8 @@ class Writer:
         elif isinstance(message, Gone):
             self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal))
             self._receiver.send(peer, Buried(message.incarnation))
+            if run.ended:  # and its node was not there to hear it
+                self._receiver.send(peer, Over(message.incarnation))
         elif isinstance(message, Moved):
             run.see(source, Sighting(incarnation=message.incarnation, seen="moved", time_us=now_us()))
             run.become_alias(message.to)
