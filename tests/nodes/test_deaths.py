@@ -74,7 +74,7 @@ def test_what_a_node_without_its_writer_logged_comes_home_by_ls_and_what_the_dea
     tmp_path: Path, require_nodes: None
 ) -> None:
     with Cluster(tmp_path) as cluster, serve_stores(cluster):
-        job = PlainJob(cluster, PORT, cluster.nodes)
+        job = PlainJob(cluster, PORT, cluster.nodes, init={"settings": {"finish_timeout_s": 2}})
         job.started()
         job.logs_on(100)
         cluster[0].kill()
