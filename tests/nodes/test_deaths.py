@@ -117,7 +117,6 @@ def test_a_writer_whose_node_is_gone_is_followed_by_the_lowest_nodes_agent_after
         told = job.ended(*cluster.nodes[1:])
         check_log_waited_for_nothing(told)
         assert {one.pending + one.dropped for one in told.values()} == {0}
-        job.gone(limit_s=45)
         assert len(list((run / "log").glob("*.dtl"))) == 2  # once
         rows = job.rows(cluster[2], run.name)
         assert {rank: rows[rank] for rank in told} == {rank: list(range(one.rows)) for rank, one in told.items()}
