@@ -54,6 +54,11 @@ class Passing:
         self.welcomed = False  # on this connection
         self.sent = self.acked = 0
 
+    @property
+    def has_room(self) -> bool:
+        """Say whether more of a dead rank's journal may be passed on before anything is acknowledged."""
+        return self.sent - self.acked < WINDOW_BYTES
+
     def welcome(self, offset: int) -> None:
         """Begin where the writer's log ends."""
         self.welcomed, self.sent, self.acked = True, offset, offset

@@ -37,7 +37,7 @@ def agent_of(node: Node, former: Launch | None = None) -> Relay:
     def become_writer(succeed: bool) -> Writer:
         return writer_of(node, Announcement(node, listen=True, succeed=succeed))
 
-    return Relay(node, become_writer, former)
+    return Relay(node, become_writer, lambda: Choice(node), former)
 
 
 class Choice:

@@ -211,7 +211,9 @@ class Launch:
             run = self._run_of.get(join.incarnation)
             if name in self._looked_at or (run is not None and run.sources[join.incarnation].over):
                 continue
-            if join.launch_key != self._key or join.node not in ("", self._node):
+            # orphans: also those from before this node booted again; that nobody holds them is asked below.
+            mine = orphans or join.node in ("", self._node)
+            if join.launch_key != self._key or not mine:
                 if join.rank.settled:
                     self._looked_at.add(name)
                 continue

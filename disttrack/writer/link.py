@@ -17,7 +17,8 @@ __all__ = ["SILENT_S", "Link"]
 BEAT_S = 2.0
 SOON_S = 0.01  # a connection takes some milliseconds
 SILENT_S = 10.0  # without an answer of the writer: it is gone, or its node, or the way there
-CONNECT_S = 6.0  # ... without a first one: the next endpoint is tried
+CONNECT_S = 6.0  # ... without a first one: the next endpoint is tried, and each next one given as much longer
+CONNECT_AT_MOST_S = 60.0
 
 
 class Link:
@@ -54,6 +55,12 @@ class Link:
         return notice.writer if notice is not None else None
 
     @property
+    def withdrawn(self) -> bool:
+        """Say whether the writer went in order, and no other has come."""
+        notice = self._node.meeting.found if self._node.meeting is not None else None
+        return notice is not None and notice.writer is None
+
+    @property
     def due_s(self) -> float:
         """The seconds until the next beat, or look for the writer."""
         if self.linked:
@@ -83,7 +90,8 @@ class Link:
             self._lasted = now
         found = self.found
         moved = found is not None and self._address is not None and found.nonce != self._address.nonce
-        return self.connected and (moved or now - self._heard > (SILENT_S if self.linked else CONNECT_S))
+        patience_s = SILENT_S if self.linked else min(CONNECT_S * self._attempts, CONNECT_AT_MOST_S)
+        return self.connected and (moved or now - self._heard > patience_s)
 
     def keep(self, now: float) -> None:
         """Connect where a writer is known, and say now and then that this node is here."""

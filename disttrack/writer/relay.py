@@ -34,6 +34,7 @@ from disttrack.transport.protocol import (
 )
 from disttrack.transport.receiver import Peer
 from disttrack.transport.status import MemberStatus, Status
+from disttrack.transport.streams import Passing
 from disttrack.writer.ingest import end_record
 from disttrack.writer.launch import Launch
 from disttrack.writer.link import SILENT_S, Link
@@ -44,7 +45,6 @@ from disttrack.writer.watches import process_of
 __all__ = ["Relay"]
 
 FRAME_BYTES = 256 << 10
-WINDOW_BYTES = 4 << 20  # of a dead rank's journal, sent and not acknowledged
 ADOPT_S = 5.0
 LINGER_S = 5.0
 SUCCEED_S = 60.0  # without the writer: the lowest node that has the run's directory takes over
@@ -52,17 +52,16 @@ SUCCEED_STEP_S = 2.0  # ... the next one so much later
 GIVE_UP_S = 30 * 60.0  # with nobody alive here and no writer: the journals stay, for `ls` or the next process
 
 
-class _Member:
+class _Member(Passing):
     """One incarnation of this node, as its agent knows it."""
 
     def __init__(self, join: Join) -> None:
+        super().__init__()
         self.join = join
         self.peer: Peer | None = None
         self.heard: float | None = None
         self.run_id = join.run_id
         self.hello = False  # it waits for a Welcome
-        self.welcomed = False  # on this link
-        self.sent = self.acked = 0
         self.mark = 0  # a record boundary of its journal, close to the last
         self.final = False  # its last record was passed on
         self.died = False
@@ -75,13 +74,21 @@ class _Member:
 class Relay:
     """The agent of one node."""
 
-    def __init__(self, node: Node, become_writer: Callable[[bool], Part], former: Launch | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        become_writer: Callable[[bool], Part],
+        choose_again: Callable[[], Part],
+        former: Launch | None = None,
+    ) -> None:
         """become_writer: in place of one whose node is gone (True), or before us on this one.
 
+        choose_again: whether we are the writer, now that the last one has gone without our ranks' records.
         former: the runs of a writer that this process was until now.
         """
         self._node = node
         self._become_writer = become_writer
+        self._choose_again = choose_again
         self._former = former
         self._members: dict[Incarnation, _Member] = {}
         self._runs: dict[RunId, Path] = {}  # where those lie that our ranks were welcomed to
@@ -132,7 +139,9 @@ class Relay:
         if not self._link.linked and self._node.claim.is_wanted():
             return True  # a reader on this node can reach the root, and brings home what we cannot
         gone_s = self._link.gone_s(now)
-        buried = all(member.over or member.buried for member in self._members.values())
+        buried = self._all_home()
+        if buried and self._link.withdrawn:
+            return True
         return gone_s > (SUCCEED_S + SILENT_S if buried else GIVE_UP_S)
 
     def status(self) -> Status:
@@ -153,6 +162,9 @@ class Relay:
         ]
         pending_bytes = sum(member.sent - member.acked for member in self._members.values())
         return self._node.status("agent", members=members, link=self._link.status(), pending_bytes=pending_bytes)
+
+    def _all_home(self) -> bool:
+        return all(member.over or member.buried for member in self._members.values())
 
     def close(self) -> None:
         """Leave the writer."""
@@ -189,7 +201,8 @@ class Relay:
         self._node.watches.add(join)
         self._busy_until = time.monotonic() + LINGER_S
         member = self._members.setdefault(join.incarnation, _Member(join))
-        member.join, member.peer, member.hello, member.welcomed = join, peer, True, False
+        member.join, member.peer, member.hello = join, peer, True
+        member.broke()
         member.heard = time.monotonic()
         if self._link.linked:
             self._say_hello(member)
@@ -199,8 +212,9 @@ class Relay:
     def _pass_on(self, member: _Member, data: Data) -> None:
         """Send what was not sent on this link yet: what goes over tcp arrives, or the link breaks."""
         end = data.offset + len(data.data)
-        if data.offset <= member.sent and (end > member.sent or data.urgent or data.final) and self._link.send(data):
-            member.sent = max(member.sent, end)
+        urgent = data.urgent or data.final
+        if member.wants(data.offset, end, urgent=urgent) and self._link.send(data):
+            member.took(end)
             member.mark, member.final = data.offset, member.final or data.final
         elif member.peer is not None:
             self._node.receiver.send(member.peer, Ack(data.incarnation, member.acked))
@@ -222,12 +236,13 @@ class Relay:
         if isinstance(message, Welcome):
             self._welcome(member, message)
         elif isinstance(message, Unknown):
-            member.welcomed = member.told = False
+            member.broke()
+            member.told = False
             if member.died or member.final:
                 self._speak_for(member)
                 return
         elif isinstance(message, Ack):
-            member.acked = max(member.acked, message.offset)
+            member.acknowledged(message.offset)
         elif isinstance(message, Buried):
             member.buried = True
             mark_home(Path(member.join.journal))
@@ -253,8 +268,8 @@ class Relay:
         self._link.send(Hello(version=PROTOCOL_VERSION, nonce=self._link.nonce, join=member.join))
 
     def _welcome(self, member: _Member, welcome: Welcome) -> None:
-        member.welcomed, member.hello = True, False
-        member.sent = member.acked = welcome.offset
+        member.hello = False
+        member.welcome(welcome.offset)
         join = member.join
         member.run_id = welcome.run_id
         self._runs[welcome.run_id] = Path(join.root) / directory_name(join.project) / directory_name(welcome.run_id)
@@ -268,6 +283,9 @@ class Relay:
     def _keep_link(self, now: float) -> None:
         if self._link.is_lost(now):
             self._unlink()
+        if self._link.withdrawn and not self._link.linked and not self._all_home():
+            self._leave_for(self._choose_again())  # the writer went in order, and never knew of these ranks
+            return
         found = self._link.found
         if not self._link.connected and found is not None and found.node == self._node.id:
             self._take_over()  # a writer before us on this node: its claim is ours
@@ -279,7 +297,8 @@ class Relay:
             return
         was_linked = self._link.close()
         for member in self._members.values():
-            member.welcomed = member.told = False
+            member.broke()
+            member.told = False
             if was_linked and member.peer is not None and not member.died:
                 self._node.receiver.send(member.peer, Unknown(member.join.incarnation))
 
@@ -319,12 +338,12 @@ class Relay:
         if member.over or member.journal is None or not member.welcomed or not self._link.connected:
             return
         incarnation = member.join.incarnation
-        while member.sent - member.acked < WINDOW_BYTES:
+        while member.has_room:
             data = member.journal.read(member.sent, FRAME_BYTES)
             if not data or not self._link.send(Data(incarnation, member.sent, False, False, data)):
                 break
             member.mark = member.sent
-            member.sent += len(data)
+            member.took(member.sent + len(data))
         if member.acked == member.sent and not member.told and not member.journal.read(member.sent, FRAME_BYTES):
             member.told = self._link.send(self._gone(member))
 
@@ -367,8 +386,12 @@ class Relay:
             self._take_over(succeed=True)
 
     def _take_over(self, *, succeed: bool = False) -> None:
+        self._leave_for(self._become_writer(succeed))
+
+    def _leave_for(self, part: Part) -> None:
+        """Be something else from now on, and have our ranks say Hello to it."""
         self._unlink()
-        self._next = self._become_writer(succeed)
+        self._next = part
         for member in self._members.values():
             if member.peer is not None and not member.died:
                 self._node.receiver.send(member.peer, Unknown(member.join.incarnation))

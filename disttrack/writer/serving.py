@@ -350,6 +350,8 @@ class Writer:
                 self._buried.append((peer, run, source))
             elif source.over:
                 self._receiver.send(peer, Buried(source.join.incarnation))
+                if run.ended:  # and its node was not there to hear it
+                    self._receiver.send(peer, Over(source.join.incarnation))
 
     # Processes
 

@@ -58,11 +58,14 @@ class Agent:
         self.node = Node(runtime, "parent:b:1:1", claim)
         self.node.meeting = Meeting(PLACE, root)
         stack.callback(self.node.close)
-        self.relay = Relay(self.node, self._become_writer)
+        self.relay = Relay(self.node, self._become_writer, self._choose_again)
         stack.callback(self.relay.close)
 
     def _become_writer(self, succeed: bool) -> Part:
         raise AssertionError("it has no reason to")
+
+    def _choose_again(self) -> Part:
+        raise AssertionError("its writer has not gone")
 
     def link(self) -> LinkStatus:
         """Work once, and return how it stands with the link."""
