@@ -131,7 +131,7 @@ class Store:
     def create(self, project: int, directory: str, inode: int) -> RunRow:
         """Make a run of which nothing is known."""
         if self._runs is None:
-            (self._runs,) = self.connection.execute("SELECT runs FROM counter").fetchone()
+            self._runs = int(self.connection.execute("SELECT runs FROM counter").fetchone()[0])
         self._runs += 1
         self.connection.execute(
             "INSERT INTO run (id, project, directory, inode, log_ns, is_over, is_filed, generation, facts)"
