@@ -26,11 +26,12 @@ from disttrack.query.members import (
     rank_state,
     run_state,
 )
-from disttrack.query.receipts import RunReceipt, receipt_of
+from disttrack.query.receipts import DropRow, RunReceipt, drop_rows, receipt_of
 from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
 
 __all__ = [
     "AttemptRow",
+    "DropRow",
     "Failure",
     "RankRow",
     "RunDetail",
@@ -97,6 +98,7 @@ class RunDetail(RunRow):
     attempts: list[AttemptRow]
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
+    drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
 
 
 def created_s(record: RunRecord) -> float:
@@ -117,17 +119,17 @@ def detail_of(record: RunRecord, observer: Observer) -> RunDetail:
     """Return a run with its ranks. Looks into the journals on this host of those that have not ended."""
     everybody = members(record)
     team = newest_team(everybody)
-    sources = [member.source for member in everybody]
     row = row_of_team(record, everybody, team, observer)
     return RunDetail(
         **vars(row),
         config=merged_config(by_precedence(everybody)),
         summary_ranks=spreads(team.voices),
         ranks=rank_rows(record, team, observer),
-        receipt=receipt_of(sources, observer, lambda: observer.sees_marker(record)),
+        receipt=receipt_of([member.source for member in everybody], observer, lambda: observer.sees_marker(record)),
         attempts=attempt_rows(record, everybody, observer, row.ended_at),
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
+        drops=drop_rows(everybody),
     )
 
 

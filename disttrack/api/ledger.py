@@ -1,0 +1,63 @@
+"""The drop ledger of one incarnation: what could not be journaled, why, and what of that is written down already."""
+
+from __future__ import annotations
+
+import time
+
+from disttrack.records.classes import Dropped, DropReason, RecordClass
+from disttrack.records.types import Drop, changed
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Counts drops. Not for two threads at once."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._counts: dict[tuple[str, str], int] = {}
+        self._untold: dict[tuple[str, str], Drop] = {}
+
+    def add(self, record_class: RecordClass, reason: DropReason, step: int | None = None, count: int = 1) -> None:
+        """Note that records were dropped now; step: of a row."""
+        self.total += count
+        key = record_class.value, reason
+        self._counts[key] = self._counts.get(key, 0) + count
+        self.forget(record_class, reason, count, step)
+
+    def forget(self, record_class: RecordClass, reason: DropReason, count: int, step: int | None = None) -> None:
+        """Have it written down that records are lost which the journal has counted."""
+        key = record_class.value, reason
+        now_us = time.time_ns() // 1000
+        drop = self._untold.get(key)
+        if drop is None:
+            self._untold[key] = Drop(
+                record_class=record_class.value,
+                reason=reason,
+                count=count,
+                first_step=step,
+                last_step=step,
+                first_us=now_us,
+                last_us=now_us,
+            )
+        else:
+            self._untold[key] = changed(
+                drop,
+                count=drop.count + count,
+                first_step=step if drop.first_step is None else drop.first_step,
+                last_step=drop.last_step if step is None else step,
+                last_us=now_us,
+            )
+
+    @property
+    def untold(self) -> list[Drop]:
+        """What was dropped since told was called."""
+        return list(self._untold.values())
+
+    def told(self) -> None:
+        """Note that what was untold is in the journal."""
+        self._untold.clear()
+
+    def counts(self) -> tuple[Dropped, ...]:
+        """Return all that was dropped, by class and reason."""
+        return tuple(Dropped(*key, count) for key, count in self._counts.items())
