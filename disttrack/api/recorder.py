@@ -24,7 +24,7 @@ _log = logging.getLogger("disttrack")
 _now_ns = time.time_ns
 
 MAX_STEP = 2**63 - 1
-LARGE_BYTES = 4096  # what is larger must be asked for: one record may take all the room there is
+LARGE_BYTES = 4096
 RETRY_S = 0.1  # after the disk took nothing
 TELL_S = 1.0  # between two writings of what was dropped
 
@@ -54,7 +54,9 @@ class Recorder:
         self._busy = False
         self._later: deque[Callable[[], None]] = deque()  # calls made from within a call
         self._ledger = Ledger()
-        self._pressed = False  # something was dropped and is not written down, or the journal is filling up
+        # From which size on a record needs leave: all, where something was dropped and is not written down, or the
+        # journal is filling up; else large ones, as one may take all the room there is.
+        self._ask_from_bytes = LARGE_BYTES
         self._failed: DropReason | None = None  # why the journal took nothing at the last try
         self._retry_at = self._tell_at = 0.0
         self._rejected_values = 0
@@ -144,7 +146,7 @@ class Recorder:
         if outbox is None:
             self._ledger.add(record_class, "no journal", step)
             return
-        if self._pressed or len(record) >= LARGE_BYTES:
+        if len(record) >= self._ask_from_bytes:
             refusal = self._refusal(outbox, record_class, len(record))
             if refusal is not None:
                 self._drop(record_class, refusal, step)
@@ -158,7 +160,7 @@ class Recorder:
 
     def _drop(self, record_class: RecordClass, reason: DropReason, step: int | None) -> None:
         self._ledger.add(record_class, reason, step)
-        self._pressed = True
+        self._ask_from_bytes = 0
         self._encoder.announce_again()  # the schema may have been in what was not written
 
     def _look(self, outbox: Outbox) -> None:
@@ -166,7 +168,8 @@ class Recorder:
         if outbox.announcement_due:
             outbox.announcement_due = False
             self._encoder.announce_again()
-        self._pressed |= outbox.filled >= LOWEST_SHARE
+        if outbox.filled >= LOWEST_SHARE:
+            self._ask_from_bytes = 0
 
     def _refusal(self, outbox: Outbox, record_class: RecordClass, size: int) -> DropReason | None:
         """Return why a record is not to be appended; None where it is. What was dropped before is written first."""
@@ -189,7 +192,7 @@ class Recorder:
                 return self._failed
             untold = []
         self._failed = None
-        self._pressed = bool(untold) or outbox.filled >= LOWEST_SHARE
+        self._ask_from_bytes = 0 if untold or outbox.filled >= LOWEST_SHARE else LARGE_BYTES
         return None
 
     def _tell(self, outbox: Outbox) -> None:
@@ -204,7 +207,7 @@ class Recorder:
 
     def _refuse(self, why: str, record_class: RecordClass = _METRICS) -> None:
         self._ledger.add(record_class, "invalid")
-        self._pressed = True
+        self._ask_from_bytes = 0
         if self._strict:
             raise ValueError(why)
         self._say(why)
