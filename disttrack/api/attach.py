@@ -35,7 +35,7 @@ from disttrack.settings import Settings, root_of
 from disttrack.transport.membership import Membership
 from disttrack.transport.sender import Sender
 
-__all__ = ["helper_recorder", "make_join", "make_recorder"]
+__all__ = ["helper_recorder", "job_type_maker", "make_join", "make_recorder"]
 
 MEMORY_QUOTA_BYTES = 256 << 20  # of a node whose journals are in memory: training needs that
 DEFAULT_PROJECT = "uncategorized"
