@@ -316,8 +316,8 @@ class StoredOutbox:
 
     @property
     def size(self) -> int:
-        """How many bytes of records there are, a torn tail and what was removed included."""
-        return self._files[-1].end
+        """How many bytes of records lie here, a torn tail included."""
+        return sum(file.size for file in self._files)
 
     def read(self, offset: int, limit: int) -> bytes:
         """Return whole, checked records from offset on: at most limit bytes, or one larger record; b"" at the end.
