@@ -118,11 +118,13 @@ class Run:
         return self._receipt
 
     def _wait_for_receipt(self, recorder: Recorder) -> Receipt:
-        counts = recorder.counts
         outbox, sender = recorder.outbox, recorder.sender
         if outbox is None or sender is None:
+            counts = recorder.counts
             return Receipt(counts.logged, 0, 0, counts.dropped, drops=recorder.drops)
-        if sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX)):  # inf is for ever
+        whole = sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX))  # inf is for ever
+        counts = recorder.counts  # a writer may have asked meanwhile for what was removed
+        if whole:
             stored = counts.logged - counts.dropped
         else:
             stored = max(0, outbox.counted(sender.acked) - outbox.lost)

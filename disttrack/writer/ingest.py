@@ -223,6 +223,8 @@ class RunIngest:
         self.sync()
 
     def _open_segment(self) -> Segment:
+        if self._segment is not None and self._segment.full:
+            self.close()
         if self._segment is None:
             # The marker comes first: a run whose directory exists is looked into by readers at least until then.
             self.marker.parent.mkdir(parents=True, exist_ok=True)
@@ -293,7 +295,7 @@ class RunIngest:
             return None
         ended = None
         while data := stored.read(source.end, MAX_RAW_BYTES):
-            before, ended = source.end, end_record(data)
+            before, ended = source.end, end_record(data) or ended  # what is damaged may follow
             self.receive(source, before, data)
             if source.end == before:
                 raise OSError(f"{self.directory} took nothing a moment ago")

@@ -98,3 +98,67 @@ def test_a_run_that_is_whole_says_so_in_one_line_unless_it_is_to_be_quiet(site: 
         "disttrack: p/a: 1 record logged: 1 stored, 0 pending, 0 dropped\n"
     )
     assert site.python(script) == ""
+
+
+def test_where_no_file_may_grow_large_more_files_take_it_all(site: Site) -> None:
+    site.root.unlink()
+    script = site.script(
+        """
+        import random, resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        import disttrack
+        run = disttrack.init(project="p")
+        for step in range(2_000):
+            run.log({f"k{number}": random.random() for number in range(10)}, step=step)
+        receipt = run.finish()
+        assert (receipt.logged, receipt.stored) == (2_000, 2_000), receipt
+        """
+    )
+    site.python(script)
+    assert len(list(site.root.glob("p/*/log/*.dtl"))) > 1
+    assert site.only_run()["receipt"]["stored"] == 2_000
+    assert site.only_run()["state"] == "finished"
+
+
+@pytest.mark.real(timeout_s=60)
+def test_what_had_made_room_before_the_runs_log_was_lost_is_named_and_the_rest_comes_again(site: Site) -> None:
+    site.root.unlink()
+    script = site.script(
+        """
+        import json, pathlib, shutil, time
+        import disttrack
+
+        run = disttrack.init(project="p", id="a", settings={"journal_quota_bytes": 1 << 20})
+        for step in range(1_500):
+            run.log({"text": "x" * 1_000}, step=step)
+            time.sleep(0.001)
+        while not [*pathlib.Path("journals").rglob("[1-9]*.dtj")] or (
+            min(int(path.stem) for path in pathlib.Path("journals").rglob("[1-9]*.dtj")) < 900_000
+        ):
+            run.log({"text": "x" * 1_000}, step=1_500)
+            time.sleep(0.001)
+        shutil.rmtree("disttrack-runs/p/a")
+        for _ in range(200):  # long enough for the writer to see it
+            run.log({"text": "again"}, step=2_000)
+            time.sleep(0.01)
+        receipt = run.finish()
+        print(json.dumps([receipt.logged, receipt.stored, receipt.pending, receipt.dropped]))
+        """
+    )
+    output = site.python(script)
+    assert "the oldest part of this rank's journal had made room" in output
+    logged, stored, pending, dropped = receipt_in(output)
+    assert (logged, pending) == (stored + dropped, 0)
+    assert dropped > 800
+    run = site.only_run()
+    assert run["receipt"] == {
+        "logged": logged,
+        "stored": stored,
+        "pending": 0,
+        "dropped": dropped,
+        "unreachable": 0,
+    }
+    assert [(drop["reason"], drop["count"]) for drop in run["drops"]] == [("removed", dropped)]
+    assert [place["start"] for place in run["damaged"]] == [0]
+    assert run["damaged"][0]["why"].startswith("no record is left here")
+    assert run["ranks"][0]["last_step"] == 2_000
