@@ -50,13 +50,18 @@ class Ledger:
             )
 
     @property
-    def untold(self) -> list[Drop]:
-        """What was dropped since told was called."""
-        return list(self._untold.values())
+    def untold(self) -> bool:
+        """Whether something was dropped that take did not return."""
+        return bool(self._untold)
 
-    def told(self) -> None:
-        """Note that what was untold is in the journal."""
-        self._untold.clear()
+    def take(self) -> list[Drop]:
+        """Return what was dropped since the last time, to be written down."""
+        untold, self._untold = self._untold, {}
+        return list(untold.values())
+
+    def put_back(self, drops: list[Drop]) -> None:
+        """Take back what could not be written down."""
+        self._untold |= {(drop.record_class, drop.reason): drop for drop in drops}
 
     def counts(self) -> tuple[Dropped, ...]:
         """Return all that was dropped, by class and reason."""

@@ -190,15 +190,19 @@ class Recorder:
             except OSError as error:
                 self._journal_failed(outbox, error)
                 return self._failed
-            untold = []
+            untold = False
         self._failed = None
         self._ask_from_bytes = 0 if untold or outbox.filled >= LOWEST_SHARE else LARGE_BYTES
         return None
 
     def _tell(self, outbox: Outbox) -> None:
-        """Write down what was dropped."""
-        outbox.append(b"".join(encode(RecordKind.DROP, drop) for drop in self._ledger.untold), 0)
-        self._ledger.told()
+        """Write down what was dropped: at most once, also if a signal handler ends the run meanwhile."""
+        drops = self._ledger.take()
+        try:
+            outbox.append(b"".join(encode(RecordKind.DROP, drop) for drop in drops), 0)
+        except OSError:
+            self._ledger.put_back(drops)
+            raise
 
     def _journal_failed(self, outbox: Outbox, error: OSError) -> None:
         self._failed = "disk full" if error.errno in _FULL else "disk error"

@@ -191,10 +191,11 @@ def test_drops_of_one_class_and_reason_are_one_line_of_the_ledger() -> None:
     for step in (5, None, 3):
         ledger.add(RecordClass.METRICS, "quota", step)
     ledger.add(RecordClass.CONSOLE, "quota", count=4)
-    first, second = ledger.untold
+    first, second = drops = ledger.take()
     assert (first.count, first.first_step, first.last_step, second.count) == (3, 5, 3, 4)
-    ledger.told()
-    assert ledger.untold == []
+    assert not ledger.untold
+    ledger.put_back(drops)
+    assert ledger.take() == drops
     assert ledger.total == 7
     assert ledger.counts() == (Dropped("metrics", "quota", 3), Dropped("console", "quota", 4))
 
