@@ -38,6 +38,8 @@ class Settings:
     job_type_template: how a rank's own job type is made in a distributed launch, from {rank} and {job_type}.
     strict: raise from log() instead of warning.
     finish_timeout_s: how long finish() waits for the writer before it leaves the rest in the journal.
+    quiet: say nothing at the end of a run all of whose records are stored.
+    journal_quota_bytes: how much all journals of a node may take (default 2 GiB; in memory, a tmpfs, 256 MiB).
     runtime_dir: where processes of this host meet (short: socket paths end at 107 bytes).
     journal_dir: where journals lie (node-local). cache_dir: where an index lies that cannot lie in its root.
     """
@@ -57,6 +59,8 @@ class Settings:
     job_type_template: str | None = None
     strict: bool = False
     finish_timeout_s: float = 60.0
+    quiet: bool = False
+    journal_quota_bytes: int | None = None
     runtime_dir: str | None = None
     journal_dir: str | None = None
     cache_dir: str | None = None
@@ -186,7 +190,11 @@ def _check(name: str, value: Any, source: str) -> Any:
 
 
 def _check_number(name: str, value: Any) -> Any:
-    if name in ("rank", "local_rank", "world_size", "finish_timeout_s") and value is not None and not value >= 0:
+    if (
+        name in ("rank", "local_rank", "world_size", "finish_timeout_s", "journal_quota_bytes")
+        and value is not None
+        and not value >= 0
+    ):
         raise UsageError(f"{name}={value!r} cannot be used", "it is negative or no number", "Pass zero or more.")
     return value
 

@@ -125,6 +125,7 @@ def isolated_machine(directory: Path) -> Generator[None]:
     os.environ["DISTTRACK_DIR"] = str(directory)
     os.environ["DISTTRACK_RUNTIME_DIR"] = str(runtime_directory)
     os.environ["DISTTRACK_JOURNAL_DIR"] = str(directory / "journals")
+    os.environ["DISTTRACK_QUIET"] = "1"  # what is printed nevertheless is worth a test's while
     os.environ["DISTTRACK_CACHE_DIR"] = str(directory / "cache")
     try:
         yield

@@ -11,15 +11,24 @@ from pathlib import Path
 from disttrack.api.recorder import Recorder
 from disttrack.environments.host import (
     boot_id,
+    filesystem_type,
     hostname,
     journal_places,
+    local_world_size,
     node_id,
     process_start_time,
     runtime_directory,
 )
 from disttrack.environments.launch import Identity, own_key
 from disttrack.errors import UnsafeDirectory
-from disttrack.journal.outbox import Outbox, is_good_place, newest_join, note_place, outbox_directory
+from disttrack.journal.outbox import (
+    DEFAULT_QUOTA_BYTES,
+    Outbox,
+    is_good_place,
+    newest_join,
+    note_place,
+    outbox_directory,
+)
 from disttrack.records.names import new_run_id
 from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
 from disttrack.settings import Settings, root_of
@@ -28,6 +37,7 @@ from disttrack.transport.sender import Sender
 
 __all__ = ["helper_recorder", "job_type_maker", "make_join", "make_recorder"]
 
+MEMORY_QUOTA_BYTES = 256 << 20  # of a node whose journals are in memory: training needs that
 DEFAULT_PROJECT = "uncategorized"
 TEMPLATE = "rank-{rank}"
 TEMPLATE_WITH_JOB_TYPE = "{job_type}-rank-{rank}"
@@ -101,7 +111,7 @@ def make_recorder(settings: Settings, join: Join, parent: Path | None = None) ->
         placed = changed(join, journal=str(directory), node=node_id(runtime))
         try:
             note_place(runtime, place)
-            outbox = Outbox(directory, placed)
+            outbox = Outbox(directory, placed, _quota_bytes(settings, place, placed))
         except OSError:
             continue  # full, out of inodes, read-only: the next place may not be
         membership = Membership(
@@ -113,6 +123,14 @@ def make_recorder(settings: Settings, join: Join, parent: Path | None = None) ->
         "Free some space, or name a directory with DISTTRACK_JOURNAL_DIR."
     )
     return Recorder(None, None, strict=settings.strict), join
+
+
+def _quota_bytes(settings: Settings, place: Path, join: Join) -> int:
+    """Return what this rank's journal may take of its node's disk."""
+    quota = settings.journal_quota_bytes
+    if quota is None:
+        quota = MEMORY_QUOTA_BYTES if filesystem_type(place) in ("tmpfs", "ramfs") else DEFAULT_QUOTA_BYTES
+    return quota // local_world_size(join.rank.world_size, join.nodes, os.environ)
 
 
 def helper_recorder(parent_journal: Path, settings: Settings) -> tuple[Recorder, Join] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from disttrack.records.classes import Dropped, receipt_told
+
 __all__ = ["Receipt"]
 
 
@@ -12,8 +14,8 @@ class Receipt:
     """What finish() returns, in records: logged = stored + pending + dropped, always.
 
     stored: on the writer's disk. pending: in this rank's journal, brought home by the next `disttrack ls`
-    on this host. dropped: calls that could not be kept at all. unreachable: the part of pending that lies
-    on nodes that do not answer (a rank's own journal never does).
+    on this host. dropped: records that are lost. unreachable: the part of pending that lies
+    on nodes that do not answer (a rank's own journal never does). drops: the dropped, by class and reason.
     """
 
     logged: int
@@ -21,11 +23,11 @@ class Receipt:
     pending: int
     dropped: int
     unreachable: int = 0
+    drops: tuple[Dropped, ...] = dataclasses.field(default=(), compare=False)
     journal: str | None = dataclasses.field(default=None, compare=False)
 
     def __str__(self) -> str:
-        left = f"{self.pending:,} pending, {self.dropped:,} dropped"
-        line = f"{self.logged:,} records logged: {self.stored:,} stored, {left}"
+        line = receipt_told(self.logged, self.stored, self.pending, self.dropped, self.drops)
         if self.pending and self.journal:
             line += f" (pending ones are safe in {self.journal}; `disttrack ls` on this host brings them home)"
         return line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -10,7 +11,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from disttrack.api.ledger import Ledger
 from disttrack.journal.outbox import Outbox
+from disttrack.records.classes import CLASS_OF, LOWEST_SHARE, Dropped, DropReason, RecordClass, share
 from disttrack.records.codec import COMMIT, EXPLICIT_STEP, RowEncoder, encode
 from disttrack.records.types import ConfigUpdate, End, RecordKind, SummaryUpdate
 from disttrack.transport.sender import Sender
@@ -21,10 +24,16 @@ _log = logging.getLogger("disttrack")
 _now_ns = time.time_ns
 
 MAX_STEP = 2**63 - 1
+LARGE_BYTES = 4096
+RETRY_S = 0.1  # after the disk took nothing
+TELL_S = 1.0  # between two writings of what was dropped
+
+_METRICS = RecordClass.METRICS
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Counts(NamedTuple):
-    """logged = records the script made, dropped = those of them that no journal took, values = values left out."""
+    """logged = records the script made, dropped = those of them that are lost, values = values left out."""
 
     logged: int
     dropped: int
@@ -44,15 +53,27 @@ class Recorder:
         self._lock = threading.RLock()
         self._busy = False
         self._later: deque[Callable[[], None]] = deque()  # calls made from within a call
-        self._unwritten = self._rejected_values = 0
+        self._ledger = Ledger()
+        # From which size on a record needs leave: all, where something was dropped and is not written down, or the
+        # journal is filling up; else large ones, as one may take all the room there is.
+        self._ask_from_bytes = LARGE_BYTES
+        self._failed: DropReason | None = None  # why the journal took nothing at the last try
+        self._retry_at = self._tell_at = 0.0
+        self._rejected_values = 0
         self._ended = False
         self._said: set[str] = set()
 
     @property
     def counts(self) -> Counts:
         """What was logged so far, and what of it is lost."""
-        written = self.outbox.count if self.outbox is not None else 0
-        return Counts(written + self._unwritten, self._unwritten, self._rejected_values)
+        written, lost = (self.outbox.count, self.outbox.lost) if self.outbox is not None else (0, 0)
+        return Counts(written + self._ledger.total, self._ledger.total + lost, self._rejected_values)
+
+    @property
+    def drops(self) -> tuple[Dropped, ...]:
+        """What of it is lost, by class and reason."""
+        lost = self.outbox.lost if self.outbox is not None else 0
+        return (*self._ledger.counts(), *([Dropped(_METRICS, "removed", lost)] if lost else []))
 
     def row(self, data: Any, step: Any, commit: bool | None) -> None:
         """Append one row; see Run.log."""
@@ -115,24 +136,82 @@ class Recorder:
             return
         if row_step >= self.step:
             self.step = min(row_step + 1, MAX_STEP) if flags & COMMIT else row_step
-        self._append(record, 1)
+        self.append(record, _METRICS, row_step)
         if problems:
             self.leave_out(problems)
 
-    def _append(self, record: bytes, count: int) -> None:
-        if self.outbox is None:
-            self._unwritten += count
+    def append(self, record: bytes, record_class: RecordClass, step: int | None = None) -> None:
+        """Append one of the script's records, or note that it is dropped. For who has its turn (row, _in_turn)."""
+        outbox = self.outbox
+        if outbox is None:
+            self._ledger.add(record_class, "no journal", step)
             return
+        if len(record) >= self._ask_from_bytes:
+            refusal = self._refusal(outbox, record_class, len(record))
+            if refusal is not None:
+                self._drop(record_class, refusal, step)
+                return
         try:
-            if self.outbox.append(record, count):
-                self._encoder.announce_again()
+            if outbox.append(record, 1):
+                self._look(outbox)
         except OSError as error:
-            self._unwritten += count
-            self._encoder.announce_again()  # the schema may have been in what was not written
-            self._say(f"the journal in {self.outbox.directory} takes nothing ({error}); what is logged now is lost")
+            self._journal_failed(outbox, error)
+            self._drop(record_class, self._failed or "disk error", step)
 
-    def _refuse(self, why: str) -> None:
-        self._unwritten += 1
+    def _drop(self, record_class: RecordClass, reason: DropReason, step: int | None) -> None:
+        self._ledger.add(record_class, reason, step)
+        self._ask_from_bytes = 0
+        self._encoder.announce_again()  # the schema may have been in what was not written
+
+    def _look(self, outbox: Outbox) -> None:
+        """See what a journal wants that has grown by some more."""
+        if outbox.announcement_due:
+            outbox.announcement_due = False
+            self._encoder.announce_again()
+        if outbox.filled >= LOWEST_SHARE:
+            self._ask_from_bytes = 0
+
+    def _refusal(self, outbox: Outbox, record_class: RecordClass, size: int) -> DropReason | None:
+        """Return why a record is not to be appended; None where it is. What was dropped before is written first."""
+        now = time.monotonic()
+        if self._failed is not None and now < self._retry_at:
+            return self._failed
+        if not outbox.has_room(size, share(record_class)):
+            self._say(
+                f"the journal in {outbox.directory} is full: what is logged is not stored as fast as it comes, or "
+                f"nobody stores it; new {record_class} records are dropped, and counted, until there is room again"
+            )
+            return "quota"
+        untold = self._ledger.untold
+        if untold and now >= self._tell_at:
+            self._tell_at = now + TELL_S
+            try:
+                self._tell(outbox)
+            except OSError as error:
+                self._journal_failed(outbox, error)
+                return self._failed
+            untold = False
+        self._failed = None
+        self._ask_from_bytes = 0 if untold or outbox.filled >= LOWEST_SHARE else LARGE_BYTES
+        return None
+
+    def _tell(self, outbox: Outbox) -> None:
+        """Write down what was dropped: at most once, also if a signal handler ends the run meanwhile."""
+        drops = self._ledger.take()
+        try:
+            outbox.append(b"".join(encode(RecordKind.DROP, drop) for drop in drops), 0)
+        except OSError:
+            self._ledger.put_back(drops)
+            raise
+
+    def _journal_failed(self, outbox: Outbox, error: OSError) -> None:
+        self._failed = "disk full" if error.errno in _FULL else "disk error"
+        self._retry_at = time.monotonic() + RETRY_S
+        self._say(f"the journal in {outbox.directory} takes nothing ({error}); what is logged now is lost")
+
+    def _refuse(self, why: str, record_class: RecordClass = _METRICS) -> None:
+        self._ledger.add(record_class, "invalid")
+        self._ask_from_bytes = 0
         if self._strict:
             raise ValueError(why)
         self._say(why)
@@ -166,9 +245,9 @@ class Recorder:
         try:
             record = encode(kind, value)
         except Exception as error:  # larger than a record may be
-            self._refuse(f"a config or summary update could not be kept ({error})")
+            self._refuse(f"a config or summary update could not be kept ({error})", CLASS_OF[kind])
             return
-        self._append(record, 1)
+        self.append(record, CLASS_OF[kind])
 
     def end(self, exit_code: int, exception: str | None) -> None:
         """Append the End record and let the sender hurry; nothing is accepted after it."""
@@ -190,11 +269,28 @@ class Recorder:
             time_us=_now_ns() // 1000,
             exception=exception,
         )
-        if self.outbox is not None:
-            start = self.outbox.end
-            self._append(encode(RecordKind.END, end), 0)
-            if self.sender is not None and self.outbox.end > start:
-                self.sender.finish(start, self.outbox.end)
+        outbox = self.outbox
+        if outbox is None:
+            return
+        if outbox.lost:
+            self._ledger.forget(_METRICS, "removed", outbox.lost)
+        try:
+            self._append_last(outbox, end)
+        except OSError:
+            outbox.use_reserve()
+            try:
+                self._append_last(outbox, end)
+            except OSError as error:
+                self._journal_failed(outbox, error)
+
+    def _append_last(self, outbox: Outbox, end: End) -> None:
+        """Append what was dropped, then the End; raise OSError where they do not fit."""
+        if self._ledger.untold:
+            self._tell(outbox)
+        start = outbox.end
+        outbox.append(encode(RecordKind.END, end), 0)
+        if self.sender is not None:
+            self.sender.finish(start, outbox.end)
 
     def abandon(self) -> None:
         """Forget journal and thread without touching them: this is a forked child, and they are its parent's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,23 +118,34 @@ class Run:
         return self._receipt
 
     def _wait_for_receipt(self, recorder: Recorder) -> Receipt:
-        counts = recorder.counts
         outbox, sender = recorder.outbox, recorder.sender
         if outbox is None or sender is None:
-            return Receipt(counts.logged, 0, 0, counts.dropped)
-        if sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX)):  # inf is for ever
+            counts = recorder.counts
+            return Receipt(counts.logged, 0, 0, counts.dropped, drops=recorder.drops)
+        whole = sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX))  # inf is for ever
+        counts = recorder.counts  # a writer may have asked meanwhile for what was removed
+        if whole:
             stored = counts.logged - counts.dropped
         else:
-            stored = outbox.counted(sender.acked)
+            stored = max(0, outbox.counted(sender.acked) - outbox.lost)
         sender.stop(timeout_s=1.0)
         pending = counts.logged - counts.dropped - stored
         return Receipt(
-            counts.logged, stored, pending, counts.dropped, journal=str(outbox.directory) if pending else None
+            counts.logged,
+            stored,
+            pending,
+            counts.dropped,
+            drops=recorder.drops,
+            journal=str(outbox.directory) if pending else None,
         )
 
     def _say_goodbye(self, receipt: Receipt) -> None:
-        if receipt.dropped or receipt.pending:
+        """Say in one line what became of the records: of every rank that is not whole, else of the first alone."""
+        whole = not (receipt.dropped or receipt.pending)
+        if not whole:
             _log.warning("disttrack: rank %d of %s: %s", self.rank, self._known_id(), receipt)
+        elif self.rank == 0 and self._join.role == "rank" and not self._settings.quiet and sys.stderr is not None:
+            print(f"disttrack: {self.project}/{self._known_id()}: {receipt}", file=sys.stderr)
 
     def _known_id(self) -> str:
         """Return the run's id as far as it is known, without waiting."""

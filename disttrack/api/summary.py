@@ -54,6 +54,8 @@ class Summary(MutableMapping[str, Any]):
             keys, kinds = decode_schema(body)
             self._layouts[schema] = keys, kinds, row_layout((keys, kinds))
         elif kind == RecordKind.ROW:
+            if schema not in self._layouts:
+                return  # it was told in a part of the journal that was removed
             keys, kinds, layout = self._layouts[schema]
             for key, letter, value in zip(keys, kinds, layout.unpack(body)[2:], strict=True):
                 self._values[key] = bool(value) if letter == "?" else value

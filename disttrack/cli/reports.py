@@ -8,15 +8,17 @@ import click
 from rich.cells import cell_len
 
 from disttrack.cli.attempts import attempt_lines, failure_sentence, rank_ending, state_colour
-from disttrack.cli.output import age, count, day_time, duration, exact, figure, printable
+from disttrack.cli.output import age, count, day_time, duration, exact, figure, iso, printable
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import RunsCompared, leaves
 from disttrack.query.ranks import RankComparison, RankPace
-from disttrack.query.runs import RankRow, RunDetail, RunReceipt
+from disttrack.query.runs import DropRow, RankRow, RunDetail, RunReceipt
+from disttrack.records.classes import receipt_told
 
 __all__ = ["comparison_report", "damage_sentence", "run_report", "runs_report"]
 
 NOTABLE_SKEW = 1.1  # 10 % above the median rank: below that, ranks of a healthy job differ too (facts/ui.md)
+_NAMED_DROPS = 20  # the JSON has all
 _NAMED_RANKS = 8  # more are counted, not named
 
 
@@ -72,13 +74,18 @@ def _ranks_named(numbers: Sequence[int]) -> str:
 
 def receipt_sentence(receipt: RunReceipt) -> str:
     """Return where the records of a run are."""
-    told = (
-        f"{count(receipt.logged, 'record')} logged: {receipt.stored:,} stored, {receipt.pending:,} pending, "
-        f"{receipt.dropped:,} dropped"
-    )
+    told = receipt_told(receipt.logged, receipt.stored, receipt.pending, receipt.dropped, receipt.drops)
     if receipt.unreachable:
         told += f"; of the pending, {receipt.unreachable:,} are on nodes that do not answer"
     return told
+
+
+def drop_sentence(drop: DropRow) -> str:
+    """Return what one rank dropped, why, and when."""
+    steps = "" if drop.first_step is None else f", steps {drop.first_step:,} to {drop.last_step:,}"
+    times = "" if drop.first_at is None else f", {iso(drop.first_at)} to {iso(drop.last_at)}"
+    what = f"{drop.count:,} {printable(drop.record_class or 'records')}"
+    return f"rank {drop.rank} dropped {what} ({printable(drop.reason)}{steps}{times})"
 
 
 def damage_sentence(damage: int) -> str:
@@ -97,6 +104,8 @@ def _labels(run: RunDetail) -> Iterator[str]:
             yield f"  {label:<9} {printable(first)}".rstrip()
             yield from (f"  {'':<9} {printable(line)}".rstrip() for line in more)
     yield f"  records   {receipt_sentence(run.receipt)}"
+    for drop in run.drops[:_NAMED_DROPS]:
+        yield f"            {drop_sentence(drop)}"
     if run.first_failure is not None and run.ranks_joined > 1:
         yield f"  failed    first of all {failure_sentence(run.first_failure)}"
     if run.damage:

@@ -8,7 +8,7 @@ from disttrack.cli.output import iso
 from disttrack.query.attempts import AttemptRow, Failure
 from disttrack.query.comparing import RunsCompared
 from disttrack.query.ranks import RankComparison
-from disttrack.query.runs import RunDetail, RunRow
+from disttrack.query.runs import RunDetail, RunReceipt, RunRow
 
 __all__ = ["comparison_shape", "detail_shape", "run_shape", "runs_shape"]
 
@@ -44,11 +44,16 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "config": run.config,
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
-        "receipt": asdict(run.receipt),
+        "receipt": _receipt_shape(run.receipt),
+        "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
         "damaged": [place._asdict() for place in run.damaged],
         "attempts": [_attempt_shape(attempt) for attempt in run.attempts],
         "first_failure": _failure_shape(run.first_failure),
     }
+
+
+def _receipt_shape(receipt: RunReceipt) -> dict[str, object]:
+    return {name: value for name, value in asdict(receipt).items() if name != "drops"}
 
 
 def _attempt_shape(attempt: AttemptRow) -> dict[str, object]:
@@ -70,7 +75,7 @@ def runs_shape(compared: RunsCompared) -> dict[str, object]:
         "runs": [
             {
                 **{name: value for name, value in run_shape(run).items() if name != "summary"},
-                "receipt": asdict(run.receipt),
+                "receipt": _receipt_shape(run.receipt),
             }
             for run in compared.runs
         ],

@@ -26,6 +26,7 @@ __all__ = [
     "is_alive",
     "is_network_filesystem",
     "journal_places",
+    "local_world_size",
     "node_id",
     "own_name",
     "parent_of",
@@ -217,6 +218,19 @@ def try_lock(fd: int) -> bool:
 def own_name() -> str:
     """Return the name of this user's directories among those of others."""
     return f"disttrack-{os.getuid() if hasattr(os, 'getuid') else os.environ.get('USERNAME', 'user')}"
+
+
+def local_world_size(world_size: int, nodes: int | None, environ: Mapping[str, str]) -> int:
+    """Return how many ranks of a launch share this node: as its launcher says, or at most.
+
+    Where nobody says how many nodes there are: no more than there are processors, or 8.
+    """
+    said = environ.get("LOCAL_WORLD_SIZE", "")
+    if said.isdecimal() and 1 <= int(said) <= world_size:
+        return int(said)
+    if nodes is not None and nodes > 0:
+        return max(1, -(-world_size // nodes))
+    return max(1, min(world_size, max(os.cpu_count() or 1, 8)))
 
 
 def runtime_directory(chosen: str | None) -> Path:

@@ -14,7 +14,7 @@ import msgspec
 from disttrack.index.checksums import IndexDamaged
 from disttrack.index.cover import Cover
 from disttrack.records.codec import decode
-from disttrack.records.types import Edit, End, Incarnation, Join, Role, RunHeader
+from disttrack.records.types import Drop, Edit, End, Incarnation, Join, Role, RunHeader
 from disttrack.records.values import plain
 
 if sys.version_info >= (3, 14):
@@ -25,6 +25,7 @@ else:
 __all__ = [
     "Cursor",
     "DamagedRange",
+    "DroppedFacts",
     "RunFacts",
     "SegmentFacts",
     "Sighted",
@@ -106,6 +107,18 @@ class Sighted(msgspec.Struct):
         return self.seen in ("crashed", "lost") or self.signal is not None or bool(self.exit_code)
 
 
+class DroppedFacts(msgspec.Struct, array_like=True):
+    """Records of one class that a source dropped for one reason; steps are those of rows."""
+
+    record_class: str
+    reason: str
+    count: int
+    first_step: int | None
+    last_step: int | None
+    first_us: int
+    last_us: int
+
+
 class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One incarnation in one run. Values of last and config are as they were logged; *_at are offsets."""
 
@@ -134,6 +147,7 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     ended_at: int = -1
     sighted: Sighted | None = None  # the newest
     fell: Sighted | None = None  # the first that says that it did not end well
+    drops: list[DroppedFacts] = []  # by class and reason, at most MAX_NAMED
     damage: int = 0  # ranges of its bytes that are no record, and records that say nothing
     damaged: list[DamagedRange] = []  # where the first MAX_NAMED of them lie
 
@@ -150,8 +164,35 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
         if sighted.fell and (self.fell is None or sighted.place < self.fell.place):
             self.fell = sighted
 
+    def saw_drop(self, drop: Drop) -> None:
+        """Add a Drop record to what is known of its class and reason."""
+        self.saw_time(drop.last_us)
+        known = next((d for d in self.drops if (d.record_class, d.reason) == (drop.record_class, drop.reason)), None)
+        if known is None:
+            if len(self.drops) < MAX_NAMED:
+                self.drops.append(
+                    DroppedFacts(
+                        drop.record_class[:MAX_WHY],
+                        drop.reason[:MAX_WHY],
+                        drop.count,
+                        drop.first_step,
+                        drop.last_step,
+                        drop.first_us,
+                        drop.last_us,
+                    )
+                )
+            return
+        known.count += drop.count
+        if drop.first_us < known.first_us:
+            known.first_us, known.first_step = drop.first_us, drop.first_step
+        if drop.last_us >= known.last_us:
+            known.last_us, known.last_step = drop.last_us, drop.last_step
+
     def saw_damage(self, start: int, end: int, why: str) -> None:
         """Note that bytes [start, end) of the journal say nothing."""
+        if self.damaged and self.damaged[-1].end == start and self.damaged[-1].why == why[:MAX_WHY]:
+            self.damaged[-1] = DamagedRange(self.damaged[-1].start, end, why[:MAX_WHY])  # it goes on
+            return
         self.damage += 1
         if len(self.damaged) < MAX_NAMED:
             self.damaged.append(DamagedRange(start, end, why[:MAX_WHY]))

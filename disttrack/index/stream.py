@@ -15,11 +15,12 @@ import numpy as np
 from disttrack.index.blocks import MIXED, Piece, Schemas, kind_letter, piece_of
 from disttrack.index.chunks import Ints
 from disttrack.index.facts import Cursor, SourceFacts
-from disttrack.records.codec import HEADER, Record, decode, decode_row, decode_schema, records
+from disttrack.records.codec import HEADER, Record, decode, decode_row, decode_schema, is_removed, records
 from disttrack.records.types import (
     USER_KINDS,
     Admission,
     ConfigUpdate,
+    Drop,
     End,
     RecordKind,
     SummaryUpdate,
@@ -31,6 +32,8 @@ MIN_RUN = 8  # rows alike from here on, below which numpy costs more than it sav
 
 KINDS = np.array([int(kind) for kind in RecordKind], np.uint8)
 SEARCH_BYTES = 64 << 10  # looked through at a time for the record after a damaged one
+
+REMOVED = "no record is left here: it was stored, the journal made room for newer ones, and then that log was lost"
 
 KIND_AT = 8  # within a record's header
 ROWS = frozenset({bytes([RecordKind.ROW]), bytes([RecordKind.MSGPACK_ROW])})
@@ -105,7 +108,7 @@ class Stream:
                 position = whole
                 continue
             resume = _next_record(data, position + 1)
-            self._lose(begin + position, begin + resume)
+            self._lose(begin + position, begin + resume, removed=is_removed(data[position:resume]))
             position = resume
         self.next = self.facts.cover.end
 
@@ -127,9 +130,10 @@ class Stream:
         self._lose(begin + position, begin + resume)
         return resume
 
-    def _lose(self, start: int, end: int) -> None:
+    def _lose(self, start: int, end: int, *, removed: bool = False) -> None:
         self.facts.cover.lose(start, end)
-        self.facts.saw_damage(start, end, "no record begins here, or its checksum is wrong")
+        why = REMOVED if removed else "no record begins here, or its checksum is wrong"
+        self.facts.saw_damage(start, end, why)
 
     def _take_each(self, data: bytes, begin: int, found: Iterable[Record]) -> int | None:
         """Take records one by one; return where the last of them ends, or None where there was none."""
@@ -180,6 +184,8 @@ class Stream:
                 if at > facts.last_at.get(key, -1):
                     facts.last.pop(key, None)
                     facts.last_at[key] = at
+        elif kind == RecordKind.DROP:
+            facts.saw_drop(decode(body, Drop))
         elif kind == RecordKind.END and at > facts.ended_at:
             facts.ended, facts.ended_at = decode(body, End), at
             facts.saw_time(facts.ended.time_us)

@@ -11,6 +11,7 @@ processes ever append to one file; readers take every record once, whatever fram
 from __future__ import annotations
 
 import enum
+import errno
 import os
 import struct
 import sys
@@ -117,7 +118,8 @@ class Segment:
                 break
             except FileExistsError:
                 number += 1
-        self._end = 0
+        self._end = self._batches = 0
+        self.full = False  # no file may grow further here (RLIMIT_FSIZE): another segment takes as much again
         self._dirty = True
         directory = os.open(log, os.O_RDONLY)
         try:
@@ -133,6 +135,7 @@ class Segment:
         """Append one DATA frame; raise OSError where it does not fit, with nothing appended."""
         table = b"".join(_ENTRY.pack(entry.rank, len(entry.data), entry.incarnation, entry.end) for entry in batch)
         self._write(FrameKind.DATA, table + b"".join(entry.data for entry in batch), len(batch))
+        self._batches += 1
 
     def _write(self, kind: FrameKind, raw: bytes, count: int) -> None:
         small = zstd.compress(raw, ZSTD_LEVEL) if kind is FrameKind.DATA else raw
@@ -146,8 +149,9 @@ class Segment:
         try:
             while written < len(frame):  # a full disk takes a part first and raises at the next call
                 written += os.write(self._fd, frame[written:])
-        except OSError:
+        except OSError as error:
             os.ftruncate(self._fd, self._end)  # a torn frame would hide the next one from readers
+            self.full = error.errno == errno.EFBIG and self._batches > 0
             raise
         self._end += len(frame)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from disttrack.index.cover import Cover
 from disttrack.index.facts import SourceFacts
 from disttrack.journal.outbox import StoredOutbox, newest_join
-from disttrack.query.members import Observer
+from disttrack.query.members import Member, Observer
+from disttrack.records.classes import Dropped, DropReason
 from disttrack.records.codec import HEADER, records
 from disttrack.records.types import USER_KINDS, Join
 
-__all__ = ["RunReceipt", "receipt_of"]
+__all__ = ["DropRow", "RunReceipt", "drop_rows", "receipt_of"]
 
 READ_BYTES = 1 << 20
 
@@ -27,19 +28,94 @@ class RunReceipt:
     pending: int
     dropped: int
     unreachable: int
+    drops: tuple[Dropped, ...] = field(default=(), compare=False)  # the dropped, by class and reason
+
+
+@dataclass(frozen=True)
+class DropRow:
+    """Records of one class that one rank dropped for one reason.
+
+    first_step and last_step are those of rows; null where none is known. Times are unix seconds.
+    """
+
+    rank: int
+    attempt: int
+    record_class: str | None  # None where no drop record tells
+    reason: str
+    count: int
+    first_step: int | None = None
+    last_step: int | None = None
+    first_at: float | None = None
+    last_at: float | None = None
+
+
+def drop_rows(everybody: Iterable[Member]) -> list[DropRow]:
+    """Return what members dropped, each by class and reason."""
+    rows: list[DropRow] = []
+    for member in everybody:
+        rows += [
+            DropRow(
+                member.rank,
+                member.attempt,
+                drop.record_class,
+                drop.reason,
+                drop.count,
+                drop.first_step,
+                drop.last_step,
+                drop.first_us / 1e6,
+                drop.last_us / 1e6,
+            )
+            for drop in member.source.drops
+        ]
+        rows += [DropRow(member.rank, member.attempt, None, lost.reason, lost.count) for lost in _untold(member.source)]
+    return rows
+
+
+def _untold(source: SourceFacts) -> list[Dropped]:
+    """Return what a source lost that none of its Drop records tells."""
+    reasons: list[tuple[DropReason, int]] = [
+        ("unknown", _dropped(source) - sum(drop.count for drop in source.drops)),
+        ("damaged", _damaged(source)),
+    ]
+    return [Dropped("records", reason, count) for reason, count in reasons if count]
+
+
+def _dropped(source: SourceFacts) -> int:
+    """Return how many records a source dropped: as its End says, or while there is none its Drop records."""
+    told = sum(drop.count for drop in source.drops)
+    return max(told, source.ended.dropped) if source.ended is not None else told
+
+
+def _missing(source: SourceFacts) -> int:
+    """Return how many records of a source that ended are neither stored nor dropped by it."""
+    return max(0, source.ended.logged - _dropped(source) - source.stored) if source.ended is not None else 0
+
+
+def _damaged(source: SourceFacts) -> int:
+    """Return how many records of a source that ended are lost: it all arrived, and a part of it is damaged."""
+    named = [(place.start, place.end) for place in source.damaged]
+    arrived = source.ended is not None and source.cover.end > source.ended_at
+    lost = arrived and all(any(low <= a and b <= high for low, high in named) for a, b in source.cover.gaps)
+    return _missing(source) if lost and source.damage else 0
 
 
 def receipt_of(sources: Iterable[SourceFacts], observer: Observer, answers: Callable[[], bool]) -> RunReceipt:
     """Return the receipt of these sources; answers: says whether the run's writer does (its marker is fresh)."""
-    stored = pending = dropped = unreachable = 0
+    stored = pending = unreachable = 0
+    counts: dict[tuple[str, str], int] = {}
     for source in sources:
+        told = [Dropped(drop.record_class, drop.reason, drop.count) for drop in source.drops]
+        for drop in (*told, *_untold(source)):
+            key = drop.record_class, drop.reason
+            counts[key] = counts.get(key, 0) + drop.count
         waits = _pending(source, observer)
         stored += source.stored
         pending += waits
-        dropped += source.ended.dropped if source.ended is not None else 0
         if waits and not _is_here(source.join, observer) and not answers():
             unreachable += waits
-    return RunReceipt(stored + pending + dropped, stored, pending, dropped, unreachable)
+    dropped = sum(counts.values())
+    drops = tuple(Dropped(*key, count) for key, count in counts.items())
+    return RunReceipt(stored + pending + dropped, stored, pending, dropped, unreachable, drops)
 
 
 def _is_here(join: Join | None, observer: Observer) -> bool:
@@ -50,7 +126,7 @@ def _is_here(join: Join | None, observer: Observer) -> bool:
 def _pending(source: SourceFacts, observer: Observer) -> int:
     """Return how many records a source made that are neither stored nor dropped, as far as can be known."""
     if source.ended is not None:
-        return max(0, source.ended.logged - source.ended.dropped - source.stored)
+        return _missing(source) - _damaged(source)
     if source.join is None or not _is_here(source.join, observer):
         return 0
     return records_beyond(Path(source.join.journal), source.join, source.cover)
@@ -68,7 +144,7 @@ def records_beyond(journal: Path, join: Join, cover: Cover) -> int:
             count += sum(
                 record.kind in USER_KINDS
                 and bool(cover.missing(offset + record.start - HEADER.size, offset + record.end))
-                for record in records(data, check=False)
+                for record in records(data)
             )
             offset += len(data)
         return count

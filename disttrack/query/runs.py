@@ -26,11 +26,12 @@ from disttrack.query.members import (
     rank_state,
     run_state,
 )
-from disttrack.query.receipts import RunReceipt, receipt_of
+from disttrack.query.receipts import DropRow, RunReceipt, drop_rows, receipt_of
 from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
 
 __all__ = [
     "AttemptRow",
+    "DropRow",
     "Failure",
     "RankRow",
     "RunDetail",
@@ -98,6 +99,7 @@ class RunDetail(RunRow):
     attempts: list[AttemptRow]
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
+    drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
 
 
 def created_s(record: RunRecord) -> float:
@@ -125,16 +127,16 @@ def detail_of_team(
     record: RunRecord, everybody: list[Member], team: Team, observer: Observer, row: RunRow
 ) -> RunDetail:
     """Return what detail_of returns of a run whose row is known; the others as for row_of_team."""
-    sources = [member.source for member in everybody]
     return RunDetail(
         **vars(row),
         config=merged_config(by_precedence(everybody)),
         summary_ranks=spreads(team.voices),
         ranks=rank_rows(record, team, observer),
-        receipt=receipt_of(sources, observer, lambda: observer.sees_marker(record)),
+        receipt=receipt_of([member.source for member in everybody], observer, lambda: observer.sees_marker(record)),
         attempts=attempt_rows(record, everybody, observer, row.ended_at),
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
+        drops=drop_rows(everybody),
     )
 
 

@@ -30,8 +30,10 @@ __all__ = [
     "decode_row",
     "decode_schema",
     "encode",
+    "is_removed",
     "pack",
     "records",
+    "removed_bytes",
     "row_layout",
 ]
 
@@ -41,6 +43,7 @@ MAX_SCHEMAS = 4096  # u16 ids are never reused: an incarnation that invents keys
 MAX_SCHEMA_KEYS = 1_000_000  # in all schemas together: what the encoder remembers stays bounded
 COMMIT, EXPLICIT_STEP = 1, 2  # flags of a row
 
+_REMOVED = b" removed"
 _T = TypeVar("_T")
 _pack_prefix = struct.Struct("<III").pack
 _crc32 = zlib.crc32
@@ -104,6 +107,20 @@ def records(data: bytes | memoryview, start: int = 0, *, check: bool = True) -> 
             return
         yield Record(kind, flags, schema, body, body + length)
         start = body + length
+
+
+def removed_bytes(size: int) -> bytes:
+    """Return what stands for so many bytes of a journal that were removed after they were acknowledged.
+
+    No record begins anywhere in them: any four of them, taken as a length, are more than a record may have.
+    """
+    return (_REMOVED * (size // len(_REMOVED) + 1))[:size]
+
+
+def is_removed(data: bytes | memoryview) -> bool:
+    """Say whether damaged bytes begin with removed_bytes."""
+    start = bytes(data[: 2 * len(_REMOVED)])
+    return len(start) >= len(_REMOVED) and start in 3 * _REMOVED
 
 
 def decode_schema(body: bytes | memoryview) -> RowSchema:

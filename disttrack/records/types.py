@@ -16,6 +16,7 @@ __all__ = [
     "Admission",
     "Alias",
     "ConfigUpdate",
+    "Drop",
     "Edit",
     "End",
     "Incarnation",
@@ -62,6 +63,7 @@ class RecordKind(enum.IntEnum):
     CONFIG = 4
     SUMMARY = 5
     END = 6
+    DROP = 7
 
 
 USER_KINDS = frozenset({RecordKind.ROW, RecordKind.MSGPACK_ROW, RecordKind.CONFIG, RecordKind.SUMMARY})
@@ -142,6 +144,21 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
     time_us: int
     exception: str | None = None
+
+
+class Drop(msgspec.Struct, frozen=True, kw_only=True):
+    """Records that this incarnation made and that are in no journal, since the Drop before.
+
+    record_class and reason: of records.classes. The steps are those of rows, the times those of the calls.
+    """
+
+    record_class: str
+    reason: str
+    count: int
+    first_step: int | None = None
+    last_step: int | None = None
+    first_us: int
+    last_us: int
 
 
 # What the writer adds in frames of its own.

@@ -245,6 +245,11 @@ class Sender:
             self._tell_first_run(*self._first_run, welcome)
         self._first_run = None if self._membership.key_known else (record, welcome)
         self._membership.belong_to(welcome.run_id)
+        if self._outbox.asked_again(welcome.offset):
+            self._complain(
+                "the run's log was lost, and the oldest part of this rank's journal had made room for newer records: "
+                "what was in it is lost, and counted as dropped"
+            )
         self.acked = welcome.offset
         self.welcome = welcome
         self.welcomed.set()
@@ -282,7 +287,11 @@ class Sender:
                     return
                 if isinstance(answer, Ack):
                     out.acknowledged(answer.offset, now)
-                    self.acked = out.acked
+                    if out.acked > self.acked:
+                        self.acked = out.acked
+                        self._outbox.settle(self.acked)
+            if self._outbox.cramped:
+                self._outbox.settle(self.acked)
             if not self._membership.key_known and self._membership.upgrade():
                 return  # before it is finished: these records belong to another run
             if self._end is not None and self.acked >= self._end[1]:

@@ -100,6 +100,6 @@ def _count(journal: Path, offset: int) -> int:
         return 0
     count = 0
     while data := stored.read(offset, 1 << 20):
-        count += sum(record.kind in USER_KINDS for record in records(data, check=False))
+        count += sum(record.kind in USER_KINDS for record in records(data))
         offset += len(data)
     return count

@@ -225,6 +225,8 @@ class RunIngest:
         self.sync()
 
     def _open_segment(self) -> Segment:
+        if self._segment is not None and self._segment.full:
+            self.close()
         if self._segment is None:
             # The marker comes first: a run whose directory exists is looked into by readers at least until then.
             self.marker.parent.mkdir(parents=True, exist_ok=True)
@@ -295,7 +297,7 @@ class RunIngest:
             return None
         ended = None
         while data := stored.read(source.end, MAX_RAW_BYTES):
-            before, ended = source.end, end_record(data)
+            before, ended = source.end, end_record(data) or ended  # what is damaged may follow
             self.receive(source, before, data)
             if source.end == before:
                 raise OSError(f"{self.directory} took nothing a moment ago")
@@ -351,7 +353,7 @@ class RunIngest:
 def end_record(data: bytes) -> End | None:
     """Return the End record among whole journal records, if the last of them is one."""
     last = None
-    for record in records(data, check=False):
+    for record in records(data):  # checked: damaged bytes of a journal come here, too
         last = record
     if last is None or last.kind != RecordKind.END:
         return None

@@ -293,4 +293,4 @@ def test_finish_may_be_told_to_wait_for_ever() -> None:
         print(run.finish())
     """
     ended = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, timeout=18)
-    assert ended.stdout == "1 records logged: 1 stored, 0 pending, 0 dropped\n"
+    assert ended.stdout == "1 record logged: 1 stored, 0 pending, 0 dropped\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import struct
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 
 from disttrack.environments.host import private_directory
 from disttrack.errors import UnsafeDirectory, UnsupportedFormat
+from disttrack.journal.files import FILE_NAME
 from disttrack.journal.outbox import (
-    FILE_NAME,
+    RESERVE_NAME,
     Outbox,
     StoredOutbox,
     is_good_place,
@@ -50,6 +52,22 @@ def outbox(directory: Path) -> Iterator[Outbox]:
 def text_record(size_bytes: int) -> bytes:
     """Returns a row of about so many bytes."""
     return RowEncoder().encode({"text": "x" * size_bytes}, 0, 0, 0, [])
+
+
+def chunks(stored: StoredOutbox, limit: int = 1 << 20) -> Iterator[bytes]:
+    offset = 0
+    while data := stored.read(offset, limit):
+        yield data
+        offset += len(data)
+
+
+def everything(stored: StoredOutbox) -> bytes:
+    return b"".join(chunks(stored))
+
+
+def each_record(data: bytes) -> list[bytes]:
+    """Returns the whole records at the beginning of data."""
+    return [data[record.start - HEADER.size : record.end] for record in records(data)]
 
 
 def boundaries(data: bytes) -> list[int]:
@@ -117,8 +135,13 @@ def test_only_what_the_user_said_is_counted(outbox: Outbox) -> None:
 
 def test_schemas_are_due_again_every_mebibyte(outbox: Outbox) -> None:
     record = text_record(100_000)
-    due = [outbox.append(record, 1) for _ in range(33)]
-    assert [number for number, again in enumerate(due, 1) if again] == [11, 22, 33]
+    due: list[int] = []
+    for number in range(1, 34):
+        assert outbox.append(record, 1) == outbox.announcement_due
+        if outbox.announcement_due:
+            outbox.announcement_due = False
+            due.append(number)
+    assert due == [11, 22, 33]
 
 
 # Who may read it, and who may not write it
@@ -133,7 +156,11 @@ def test_a_journal_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> Non
         os.umask(before)
     outbox.close()
     assert mode(outbox.directory) == 0o700
-    assert {path.name: mode(path) for path in outbox.directory.iterdir()} == {FILE_NAME: 0o600, "join": 0o600}
+    assert {path.name: mode(path) for path in outbox.directory.iterdir()} == {
+        FILE_NAME: 0o600,
+        RESERVE_NAME: 0o600,
+        "join": 0o600,
+    }
 
 
 def test_a_second_journal_in_the_same_place_is_refused_and_harms_nothing(outbox: Outbox, directory: Path) -> None:
@@ -245,19 +272,42 @@ def test_every_cut_leaves_a_journal_that_ends_at_its_last_whole_record(outbox: O
         assert stored.read(kept, 1 << 20) == b""
 
 
-def test_no_flipped_bit_in_the_records_yields_a_wrong_one(outbox: Outbox, directory: Path) -> None:
+def test_a_flipped_bit_costs_no_record_but_the_one_it_is_in(outbox: Outbox, directory: Path) -> None:
     encoder = RowEncoder()
     for step in range(3):
         outbox.append(encoder.encode({"loss": step / 3}, step, 0, 0, []), 1)
     whole = outbox.read(0, 1 << 20)
     ends = boundaries(whole)
     path = directory / FILE_NAME
-    size = path.stat().st_size
+    header = path.stat().st_size - len(whole)
     stored = StoredOutbox(directory)
-    for position in each_flip(path, range(size - len(whole), size)):
-        expected = whole[: max(end for end in ends if end <= position - (size - len(whole)))]
-        assert stored.read(0, 1 << 20) == expected
-        assert expected.startswith(stored.read(0, HEADER.size))
+    for position in each_flip(path, range(header, header + len(whole))):
+        damaged = next(at for at, end in enumerate(ends[1:]) if position - header < end)
+        last = damaged == len(ends) - 2
+        others = [whole[a:b] for at, (a, b) in enumerate(itertools.pairwise(ends)) if at != damaged]
+        for limit in (1 << 20, 100, HEADER.size):
+            pieces = list(chunks(stored, limit))
+            kept = [record for piece in pieces for record in each_record(piece)]
+            assert kept == others
+            assert sum(map(len, pieces)) == len(whole) or last  # whose length says more than there is
+
+
+def test_where_many_records_are_damaged_reading_goes_on_at_the_next_whole_one(outbox: Outbox, directory: Path) -> None:
+    for size in (100, 600_000, 100, 100):
+        outbox.append(text_record(size), 1)
+    whole = outbox.read(0, 1 << 20)
+    starts = boundaries(whole)
+    with open(directory / FILE_NAME, "r+b") as file:
+        file.seek(len(whole) - starts[1], os.SEEK_END)
+        header = file.seek(0, os.SEEK_END) - len(whole)
+        file.seek(header + starts[1])
+        file.write(os.urandom(starts[3] - starts[1] - 20))
+    for limit in (1 << 20, 1_000):
+        pieces = list(chunks(StoredOutbox(directory), limit))
+        assert sum(map(len, pieces)) == len(whole)
+        assert max(map(len, pieces)) <= limit
+        kept = [record for piece in pieces for record in each_record(piece)]
+        assert kept == [whole[: starts[1]], whole[starts[3] :]]
 
 
 def test_a_torn_header_is_no_journal(directory: Path) -> None:
@@ -304,7 +354,7 @@ def test_a_newer_version_is_refused_with_its_path_and_left_as_it_is(directory: P
     assert (refused.value.path, refused.value.found, refused.value.known) == (path, 2, 1)
     assert newest_join(directory) is None
     assert path.read_bytes() == newer
-    assert list(directory.iterdir()) == [path]
+    assert {each.name for each in directory.iterdir()} == {FILE_NAME, RESERVE_NAME}
 
 
 # A full disk
@@ -312,7 +362,8 @@ def test_a_newer_version_is_refused_with_its_path_and_left_as_it_is(directory: P
 
 FULL_DISK = """
 from pathlib import Path
-from disttrack.journal.outbox import FILE_NAME, Outbox
+from disttrack.journal.files import FILE_NAME
+from disttrack.journal.outbox import Outbox
 from disttrack.records.codec import RowEncoder
 from tests.journal.joins import make_join
 
@@ -340,7 +391,7 @@ def test_what_does_not_fit_is_not_appended_and_smaller_rows_still_are(directory:
         [None, False, 3],
         [None, False, 4],
     ]
-    data = StoredOutbox(directory).read(0, 1 << 20)
+    data = everything(StoredOutbox(directory))
     rows = [msgspec.msgpack.decode(data[record.start : record.end]) for record in records(data)]
     assert [row[2]["text"] for row in rows] == ["before", "small", "", "also small"]
 

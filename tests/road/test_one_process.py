@@ -245,7 +245,7 @@ def test_where_a_journal_cannot_lie_the_next_place_takes_it(site: Site) -> None:
     blocked = site.directory / "file"
     blocked.touch()
     output = site.python(script, env={"DISTTRACK_JOURNAL_DIR": str(blocked), "TMPDIR": str(site.directory)})
-    assert "1 records logged: 1 stored" in output
+    assert "1 record logged: 1 stored" in output
     assert (site.directory / f"disttrack-{os.getuid()}" / "journals").is_dir()
 
 

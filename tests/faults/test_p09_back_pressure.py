@@ -1,0 +1,164 @@
+"""P9: a full journal never blocks and is never silent: what was dropped is stored itself, shown, and adds up."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.road.site import Site
+
+#: Rows of 1 KB into a quota of 64 KiB, with nobody to store them until there is a file named `go`.
+SCRIPT = """
+import json, os, pathlib, sys, time
+import disttrack
+
+run = disttrack.init(project="p", settings={"finish_timeout_s": float(sys.argv[1])})
+for step in range(200):
+    run.log({"text": "x" * 1_000}, step=step)
+pathlib.Path("filled").touch()
+if len(sys.argv) > 2:
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    while not list(pathlib.Path("disttrack-runs").glob("p/*/log/*.dtl")):
+        time.sleep(0.01)
+    for step in range(1_000, 1_200):  # as training would: some of them are dropped, the last ones are not
+        run.log({"loss": 1.0}, step=step)
+        time.sleep(0.01)
+receipt = run.finish()
+print(json.dumps([receipt.logged, receipt.stored, receipt.pending, receipt.dropped]))
+"""
+ENVIRONMENT = {"DISTTRACK_JOURNAL_QUOTA_BYTES": "65536"}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    site.root.write_text("a file where the directory should be")
+    yield site
+    site.end()
+
+
+def receipt_in(output: str) -> list[int]:
+    receipt: list[int] = json.loads(output.splitlines()[-1])
+    return receipt
+
+
+def check_drops(run: dict[str, Any], dropped: int, last_step: int) -> None:
+    [drop] = run["drops"]
+    assert (drop["rank"], drop["record_class"], drop["reason"]) == (0, "metrics", "quota")
+    assert (drop["count"], drop["last_step"]) == (dropped, last_step)
+    assert drop["first_at"] <= drop["last_at"]
+
+
+def test_what_a_full_journal_takes_comes_home_and_what_it_does_not_is_named(site: Site) -> None:
+    output = site.python(site.script(SCRIPT), 0.5, env=ENVIRONMENT)
+    logged, stored, pending, dropped = receipt_in(output)
+    assert (logged, stored) == (200, 0)
+    assert pending + dropped == 200
+    assert 40 < pending < 64
+    assert f"{dropped:,} dropped ({dropped:,} metrics: quota)" in output
+    assert "is full: what is logged is not stored as fast as it comes" in output
+    site.root.unlink()
+    run = site.only_run()
+    receipt = {"logged": 200, "stored": pending, "pending": 0, "dropped": dropped, "unreachable": 0}
+    assert run["receipt"] == receipt
+    check_drops(run, dropped, 199)
+    assert run["drops"][0]["first_step"] == pending
+    text = site.cli("show", run["id"])
+    assert f"200 records logged: {pending} stored, 0 pending, {dropped} dropped ({dropped} metrics: quota)" in text
+    assert f"rank 0 dropped {dropped} metrics (quota, steps {pending} to 199" in text
+
+
+def test_rows_are_kept_again_once_somebody_stores_them(site: Site) -> None:
+    process = site.start(sys.executable, site.script(SCRIPT), 30, "wait", env=ENVIRONMENT)
+    while not (site.directory / "filled").exists():
+        assert process.poll() is None
+    site.root.unlink()
+    site.root.mkdir()
+    (site.directory / "go").touch()
+    output, _ = process.communicate(timeout=60)
+    logged, stored, pending, dropped = receipt_in(output)
+    assert pending == 0
+    assert logged == stored + dropped
+    run = site.only_run()
+    assert run["receipt"]["stored"] == stored
+    assert sum(drop["count"] for drop in run["drops"]) == run["receipt"]["dropped"] == dropped
+    assert run["ranks"][0]["last_step"] == 1_199
+
+
+def test_a_run_that_is_whole_says_so_in_one_line_unless_it_is_to_be_quiet(site: Site) -> None:
+    site.root.unlink()
+    script = site.script('import disttrack\nwith disttrack.init(project="p", id="a") as run:\n    run.log({"a": 1})\n')
+    assert site.python(script, env={"DISTTRACK_QUIET": "0"}) == (
+        "disttrack: p/a: 1 record logged: 1 stored, 0 pending, 0 dropped\n"
+    )
+    assert site.python(script) == ""
+
+
+def test_where_no_file_may_grow_large_more_files_take_it_all(site: Site) -> None:
+    site.root.unlink()
+    script = site.script(
+        """
+        import random, resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        import disttrack
+        run = disttrack.init(project="p")
+        for step in range(2_000):
+            run.log({f"k{number}": random.random() for number in range(10)}, step=step)
+        receipt = run.finish()
+        assert (receipt.logged, receipt.stored) == (2_000, 2_000), receipt
+        """
+    )
+    site.python(script)
+    assert len(list(site.root.glob("p/*/log/*.dtl"))) > 1
+    assert site.only_run()["receipt"]["stored"] == 2_000
+    assert site.only_run()["state"] == "finished"
+
+
+@pytest.mark.real(timeout_s=60)
+def test_what_had_made_room_before_the_runs_log_was_lost_is_named_and_the_rest_comes_again(site: Site) -> None:
+    site.root.unlink()
+    script = site.script(
+        """
+        import json, pathlib, shutil, time
+        import disttrack
+
+        run = disttrack.init(project="p", id="a", settings={"journal_quota_bytes": 1 << 20})
+        for step in range(1_500):
+            run.log({"text": "x" * 1_000}, step=step)
+            time.sleep(0.001)
+        while not [*pathlib.Path("journals").rglob("[1-9]*.dtj")] or (
+            min(int(path.stem) for path in pathlib.Path("journals").rglob("[1-9]*.dtj")) < 900_000
+        ):
+            run.log({"text": "x" * 1_000}, step=1_500)
+            time.sleep(0.001)
+        shutil.rmtree("disttrack-runs/p/a")
+        for _ in range(200):  # long enough for the writer to see it
+            run.log({"text": "again"}, step=2_000)
+            time.sleep(0.01)
+        receipt = run.finish()
+        print(json.dumps([receipt.logged, receipt.stored, receipt.pending, receipt.dropped]))
+        """
+    )
+    output = site.python(script)
+    assert "the oldest part of this rank's journal had made room" in output
+    logged, stored, pending, dropped = receipt_in(output)
+    assert (logged, pending) == (stored + dropped, 0)
+    assert dropped > 800
+    run = site.only_run()
+    assert run["receipt"] == {
+        "logged": logged,
+        "stored": stored,
+        "pending": 0,
+        "dropped": dropped,
+        "unreachable": 0,
+    }
+    assert [(drop["reason"], drop["count"]) for drop in run["drops"]] == [("removed", dropped)]
+    assert [place["start"] for place in run["damaged"]] == [0]
+    assert run["damaged"][0]["why"].startswith("no record is left here")
+    assert run["ranks"][0]["last_step"] == 2_000
