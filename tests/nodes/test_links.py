@@ -28,14 +28,23 @@ def check_whole(job: PlainJob, told: dict[int, Told]) -> None:
     job.gone()
 
 
-@pytest.mark.real(timeout_s=120)
-def test_a_cut_link_and_links_that_carry_one_way_only_cost_no_row(wired: Cluster, ports: Iterator[int]) -> None:
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param(1_200, marks=pytest.mark.real(timeout_s=120), id="12 s"),
+        pytest.param(6_500, marks=pytest.mark.long(timeout_s=300), id="65 s"),  # longer than a writer is waited for
+        pytest.param(60_000, marks=pytest.mark.soak(timeout_s=1_800), id="10 min"),
+    ],
+)
+def test_a_cut_link_and_links_that_carry_one_way_only_cost_no_row(
+    wired: Cluster, ports: Iterator[int], rows: int
+) -> None:
     job = PlainJob(wired, next(ports), wired.nodes)
     job.started()
     wired.wire.cut("node1")
     wired.wire.one_way("node2", "from")  # its records arrive, their acknowledgements do not
     wired.wire.one_way("node3", "to")
-    job.logs_on(1200)
+    job.logs_on(rows)
     wired.wire.heal()
     job.stop()
     check_whole(job, job.ended())
