@@ -17,7 +17,7 @@ from disttrack.query.listing import run_table
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
-from disttrack.query.runs import AttemptRow, Failure, RankRow, RunReceipt, RunRow, Spread
+from disttrack.query.runs import AttemptRow, DropRow, Failure, RankRow, RunReceipt, RunRow, Spread
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
@@ -115,6 +115,11 @@ class RunView(RunRow, WithHistory):
     def damaged(self) -> list[Damaged]:
         """The places of its log that cannot be read, as far as they are known."""
         return self._run.detail.damaged
+
+    @property
+    def drops(self) -> list[DropRow]:
+        """What its ranks dropped, by class and reason."""
+        return self._run.detail.drops
 
     def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         wanted = f"{self.project}/{self.id}"
