@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from disttrack.environments.endings import UNKNOWN, Ending
+from disttrack.environments.files import make_directory, make_root, touch
 from disttrack.journal.outbox import StoredOutbox
 from disttrack.journal.segment import FORMAT_VERSION, MAX_RAW_BYTES, Entry, FrameKind, Segment
 from disttrack.records.codec import decode, records
@@ -28,7 +29,7 @@ from disttrack.records.types import (
     Sighting,
     changed,
 )
-from disttrack.writer.attempts import Member, place, restarted
+from disttrack.writer.attempts import Member, place, restarted, same_process
 from disttrack.writer.history import OVER, is_clean, read_history
 
 __all__ = ["RunIngest", "Source", "end_record", "now_us", "run_header"]
@@ -64,9 +65,13 @@ class Source:
 class RunIngest:
     """Appends one run's records to its log."""
 
-    def __init__(self, directory: Path, header: RunHeader, clock: Callable[[], float]) -> None:
-        """directory: of the run. What earlier writers left in its log is read and continued."""
+    def __init__(self, directory: Path, header: RunHeader, clock: Callable[[], float], *, shared: bool = False) -> None:
+        """directory: of the run. What earlier writers left in its log is read and continued.
+
+        shared: its root is its group's to write, where it is made now.
+        """
         self.directory = directory
+        self._shared = shared
         self.header = header
         self.sources: dict[Incarnation, Source] = {}
         self.ended = False  # the last frame is an END
@@ -94,6 +99,12 @@ class RunIngest:
         """The file that says this run is live."""
         return self.directory.parent / LIVE / self.directory.name
 
+    def mark(self) -> None:
+        """Say that this run is live now; raise OSError where it cannot be said."""
+        for directory in (self.directory.parent, self.marker.parent):
+            make_directory(directory)
+        touch(self.marker)
+
     # Who belongs to the run?
 
     def admit(self, join: Join, alive: Callable[[Source], bool], *, orphan: bool = False) -> Source:
@@ -113,7 +124,12 @@ class RunIngest:
             attempts = [source.admission.attempt for source in self.sources.values()]
             return (parent.admission.attempt if parent else max(attempts, default=0)), "helper"
         members = [
-            Member(source.join, source.admission.attempt, source.over or not alive(source), source.clean)
+            Member(
+                source.join,
+                source.admission.attempt,
+                source.over or same_process(source.join, join) or not alive(source),
+                source.clean,
+            )
             for source in self.sources.values()
             if source.admission.role == "rank"
         ]
@@ -186,17 +202,18 @@ class RunIngest:
 
     def _open_segment(self) -> Segment:
         if self._segment is None:
+            make_root(self.directory.parent.parent, shared=self._shared)
             # The marker comes first: a run whose directory exists is looked into by readers at least until then.
-            self.marker.parent.mkdir(parents=True, exist_ok=True)
-            self.marker.touch()
-            (self.directory / "log").mkdir(parents=True, exist_ok=True)
+            self.mark()
+            for directory in (self.directory, self.directory / "log"):
+                make_directory(directory)
             segment = Segment(self.directory / "log")
             segment.append(FrameKind.HEADER, self.header)
             self._segment = segment
             for source in self.sources.values():
                 source.admitted = False
         if self.ended:
-            self.marker.touch()
+            self.mark()
             self.ended = False
         return self._segment
 
@@ -237,6 +254,8 @@ class RunIngest:
             stored = StoredOutbox(Path(source.join.journal))
         except (OSError, ValueError):
             return None
+        if stored.join.incarnation != source.join.incarnation:
+            return None  # the log names somebody else's journal
         ended = None
         while data := stored.read(source.end, MAX_RAW_BYTES):
             before, ended = source.end, end_record(data)
