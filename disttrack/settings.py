@@ -23,6 +23,7 @@ ROOT_NAME = "disttrack-runs"  # with a hyphen: a data directory must never be im
 PREFIX = "DISTTRACK_"
 MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "dryrun": "offline", "run": "online"}
 MAX_PROJECT = 128
+MAX_TOML_BYTES = 1 << 20
 PROJECT_FORBIDDEN = "/\\#?%:"
 ID_FORBIDDEN = ":;,#?/'"
 
@@ -40,6 +41,8 @@ class Settings:
     finish_timeout_s: how long finish() waits for the writer before it leaves the rest in the journal.
     quiet: say nothing at the end of a run all of whose records are stored.
     journal_quota_bytes: how much all journals of a node may take (default 2 GiB; in memory, a tmpfs, 256 MiB).
+    redact_secrets: keep out of the store what looks like a secret in a config. shared: let the group write, too, in a
+    root that this process makes.
     runtime_dir: where processes of this host meet (short: socket paths end at 107 bytes).
     journal_dir: where journals lie (node-local). cache_dir: where an index lies that cannot lie in its root.
     """
@@ -61,6 +64,8 @@ class Settings:
     finish_timeout_s: float = 60.0
     quiet: bool = False
     journal_quota_bytes: int | None = None
+    redact_secrets: bool = True
+    shared: bool = False
     runtime_dir: str | None = None
     journal_dir: str | None = None
     cache_dir: str | None = None
@@ -121,14 +126,19 @@ def _config_home(environ: Mapping[str, str]) -> Path:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_bytes()
+        if not path.is_file():  # a pipe would never end
+            return {}
+        with path.open("rb") as file:
+            text = file.read(MAX_TOML_BYTES + 1)
     except OSError:
         return {}
     import tomllib
 
     try:
+        if len(text) > MAX_TOML_BYTES:
+            raise ValueError(f"it is longer than {MAX_TOML_BYTES:,} bytes")
         return tomllib.loads(text.decode())
-    except ValueError as error:  # no TOML, or not UTF-8
+    except (ValueError, RecursionError) as error:  # no TOML, or not UTF-8
         raise UsageError(f"{path} cannot be read", str(error), "Mend the file, or remove it.") from error
 
 

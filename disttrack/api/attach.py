@@ -68,6 +68,7 @@ def make_join(settings: Settings, identity: Identity, ordinal: int, group: str |
         launch_key=identity.launch_key or own_key(),
         ordinal=ordinal,
         root=str(root_of(settings.dir)),
+        shared=settings.shared,
         project=settings.project or DEFAULT_PROJECT,
         group=group,
         given_id=settings.id,

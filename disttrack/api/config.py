@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from disttrack.errors import ConfigError, UsageError
+from disttrack.records.secrets import redacted
 from disttrack.records.values import plain, readable, text
 
 __all__ = ["Config", "config_dict"]
 
+_log = logging.getLogger("disttrack")
+
 
 class Config(Mapping[str, Any]):
-    """A run's configuration: `config["lr"]`, `config.lr`, `config.update({...})`. Setting a key stores it."""
+    """A run's configuration: `config["lr"]`, `config.lr`, `config.update({...})`. Setting a key stores it.
+
+    What looks like a secret is here as it was set, and is stored as `[redacted]` (Settings.redact_secrets).
+    """
 
     _store: Callable[[dict[str, Any]], None]
     _values: dict[str, Any]
+    _redact: bool
+    _said: set[str]
 
-    def __init__(self, store: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, store: Callable[[dict[str, Any]], None], *, redact: bool = True) -> None:
         object.__setattr__(self, "_store", store)
         object.__setattr__(self, "_values", {})
+        object.__setattr__(self, "_redact", redact)
+        object.__setattr__(self, "_said", set())
 
     def update(self, values: Any, allow_val_change: bool = False) -> None:
         """Set keys; raise ConfigError where one has another value already and allow_val_change is not given."""
@@ -32,10 +43,28 @@ class Config(Mapping[str, Any]):
         }
         for key, value in changed.items():
             if key in self._values and not allow_val_change:
-                raise ConfigError(key, self._values[key], readable(value))
+                raise ConfigError(key, self._shown(key, self._values[key]), self._shown(key, readable(value)))
         if changed:
             self._values.update({key: readable(value) for key, value in changed.items()})
-            self._store(changed)
+            self._store(self._without_secrets(changed))
+
+    def _shown(self, key: str, value: Any) -> Any:
+        return redacted(key, value)[0] if self._redact else value
+
+    def _without_secrets(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return values as they may be stored, and say once under which names a secret was found."""
+        if not self._redact:
+            return values
+        found = {key: redacted(key, value) for key, value in values.items()}
+        fresh = [name for _, names in found.values() for name in names if name not in self._said]
+        if fresh:
+            self._said.update(fresh)
+            _log.warning(
+                "disttrack: config values that look like secrets are stored as [redacted]: %s. "
+                "Settings(redact_secrets=False) stores them as they are",
+                ", ".join(fresh[:20]) + (f", and {len(fresh) - 20} more" if len(fresh) > 20 else ""),
+            )
+        return {key: value for key, (value, _) in found.items()}
 
     def setdefaults(self, values: Any) -> None:
         """Set those keys that have no value yet."""

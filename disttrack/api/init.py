@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -27,6 +28,7 @@ _log = logging.getLogger("disttrack")
 _current: Run | None = None
 _ordinals: dict[tuple[str, str | None, str | None], int] = {}
 _hooked = False
+_opening = threading.RLock()  # one thread at a time opens or joins a run; re-made in a forked child
 _said: set[str] = set()
 
 
@@ -67,10 +69,13 @@ def init(
     }
     chosen = load(settings, arguments)
     given = config_dict(config)
-    if _current is not None and _current.is_ours():
-        _say_once("disttrack: a run is open in this process already; init() returns it. Call finish() before the next.")
-        return _current
-    _current = disabled_run(chosen) if chosen.mode == "disabled" else _open(chosen)
+    with _opening:
+        if _current is not None and _current.is_ours():
+            _say_once(
+                "disttrack: a run is open in this process already; init() returns it. Call finish() before the next."
+            )
+            return _current
+        _current = disabled_run(chosen) if chosen.mode == "disabled" else _open(chosen)
     if given:
         _current.config.update(given)
     return _current
@@ -109,11 +114,13 @@ def _require(call: str) -> Run:
     """Return the current run; a child of a process with an open run gets to be its helper."""
     global _current
     if _current is None:
-        parent = parent_journal(os.environ)
-        if parent is None:
-            raise NotInitialized(call)
-        _current = attach(str(parent))
-        _install_hooks()
+        with _opening:
+            if _current is None:
+                parent = parent_journal(os.environ)
+                if parent is None:
+                    raise NotInitialized(call)
+                _current = attach(str(parent))
+                _install_hooks()
     return _current
 
 
@@ -156,7 +163,8 @@ def _install_hooks() -> None:
 
     def noted_exit(code: Any = None, /) -> Any:
         nonlocal exit_code
-        exit_code = code if isinstance(code, int) else int(code is not None)
+        if threading.current_thread() is threading.main_thread():  # elsewhere it ends that thread only
+            exit_code = code if isinstance(code, int) else int(code is not None)
         before_exit(code)
 
     def at_exit() -> None:
@@ -168,6 +176,8 @@ def _install_hooks() -> None:
 
 
 def _after_fork_in_child() -> None:
+    global _opening
+    _opening = threading.RLock()
     if _current is not None:
         _current.forked()
 

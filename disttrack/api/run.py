@@ -19,6 +19,7 @@ from disttrack.api.summary import Summary
 from disttrack.environments.detect import single
 from disttrack.environments.processes import PARENT
 from disttrack.journal.outbox import Outbox
+from disttrack.records.secrets import redacted_text
 from disttrack.records.types import Join
 from disttrack.settings import Settings, load
 from disttrack.transport.protocol import Welcome
@@ -47,8 +48,9 @@ class Run:
         self._pid = os.getpid()
         self._enabled = enabled
         self._receipt: Receipt | None = None
+        self._joining = threading.RLock()  # one thread of a forked child makes its journal
         self._id: str | None = join.given_id
-        self.config = Config(self._store_config)
+        self.config = Config(self._store_config, redact=settings.redact_secrets)
         self.summary = Summary(self._outbox, self._store_summary)
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
         self.start_time = join.time_us / 1e6
@@ -72,14 +74,18 @@ class Run:
 
     def _become_helper(self) -> Recorder | None:
         """Give a forked child a journal of its own; None where the run is disabled."""
-        if self._enabled and self._receipt is None:
-            helper = helper_recorder(Path(self._join.journal), self._settings)
-            self._pid = os.getpid()
-            if helper is None:
-                self._enabled = False
-            else:
-                self._recorder, self._join = helper
+        with self._joining:
+            if self._recorder is None and self._enabled and self._receipt is None:
+                self._attach()
         return self._recorder
+
+    def _attach(self) -> None:
+        helper = helper_recorder(Path(self._join.journal), self._settings)
+        self._pid = os.getpid()
+        if helper is None:
+            self._enabled = False
+        else:
+            self._recorder, self._join = helper
 
     def _outbox(self) -> Outbox | None:
         return self._recorder.outbox if self._recorder is not None else None
@@ -110,7 +116,10 @@ class Run:
         if recorder is None or self._pid != os.getpid():
             self._receipt = Receipt(0, 0, 0, 0)  # disabled, or a child that logged nothing: there is nothing to end
             return self._receipt
-        recorder.end(exit_code if exit_code is not None else int(self.exception is not None), self.exception)
+        why = self.exception
+        if why is not None and self._settings.redact_secrets:
+            why = redacted_text(why)
+        recorder.end(exit_code if exit_code is not None else int(why is not None), why)
         self._receipt = self._wait_for_receipt(recorder)
         if os.environ.get(PARENT) == self._join.journal:
             del os.environ[PARENT]
@@ -254,6 +263,7 @@ class Run:
 
     def forked(self) -> None:
         """Let go of everything that is the parent's; called in a forked child."""
+        self._joining = threading.RLock()
         if self._recorder is not None:
             self._id = self._known_id()
             self._recorder.abandon()

@@ -52,14 +52,17 @@ def to_json(value: object, *, compact: bool = False) -> str:
     return (_compact if compact else _readable)(strict(value))
 
 
+MIN_UNIX_S, MAX_UNIX_S = -62_135_510_400.0, 253_402_214_400.0  # the years 1 to 9999, less a day for time zones
+
+
 def say_json(value: object) -> None:
     """Print value as strict JSON in UTF-8, whatever the terminal's encoding."""
     click.echo(to_json(value).encode("utf-8", "backslashreplace"))  # JSON's own escapes for lone surrogates
 
 
 def iso(unix_s: float | None) -> str | None:
-    """Return a time as ISO 8601 in UTC, to the millisecond."""
-    if unix_s is None:
+    """Return a time as ISO 8601 in UTC, to the millisecond; None for one that no calendar has (a damaged log's)."""
+    if unix_s is None or not MIN_UNIX_S <= unix_s <= MAX_UNIX_S:
         return None
     moment = datetime.fromtimestamp(round(unix_s, 3), UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{round(moment.microsecond / 1000):03}Z"
@@ -67,7 +70,8 @@ def iso(unix_s: float | None) -> str | None:
 
 def day_time(unix_s: float | None) -> str:
     """Return a time as this machine's clock on the wall shows it, to the minute."""
-    return "-" if unix_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_s))
+    known = unix_s is not None and MIN_UNIX_S <= unix_s <= MAX_UNIX_S
+    return "-" if not known else time.strftime("%Y-%m-%d %H:%M", time.localtime(unix_s))
 
 
 def duration(seconds: float | None) -> str:

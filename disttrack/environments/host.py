@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from disttrack.environments.files import change_mode
 from disttrack.errors import UnsafeDirectory
 
 __all__ = [
@@ -167,8 +168,11 @@ def is_network_filesystem(path: Path) -> bool:
 
 def private_directory(path: Path) -> Path:
     """Return the directory, made if need be, readable by its owner alone; raise UnsafeDirectory if it is another's."""
+    for parent in reversed(path.parents):  # made for this one: as private, whatever the umask
+        if not parent.exists():
+            parent.mkdir(mode=0o700, exist_ok=True)
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
     except FileExistsError as error:
         raise UnsafeDirectory(path, "it is not a directory") from error
     found = os.lstat(path)
@@ -177,7 +181,7 @@ def private_directory(path: Path) -> Path:
     if hasattr(os, "getuid") and found.st_uid != os.getuid():
         raise UnsafeDirectory(path, f"it belongs to user {found.st_uid}")
     if stat.S_IMODE(found.st_mode) & 0o077:
-        os.chmod(path, 0o700)
+        change_mode(path, 0o700)
     return path
 
 

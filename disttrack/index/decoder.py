@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from disttrack.environments.files import open_plain
 from disttrack.errors import UnsupportedFormat
 from disttrack.index.blocks import MemoryBlock, Piece, Schemas, gather
 from disttrack.index.facts import Cursor, RunFacts, SegmentFacts, Sighted, SourceFacts
@@ -221,7 +222,7 @@ def _check_head(path: str, segment: SegmentFacts, content: bytes | None) -> None
     if content is not None:
         head = content[:HEAD_BYTES]
     else:
-        with open(path, "rb") as file:
+        with os.fdopen(open_plain(path), "rb") as file:
             head = os.pread(file.fileno(), HEAD_BYTES, 0)
     if segment.head and head != segment.head:
         raise Replaced(path)

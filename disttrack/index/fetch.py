@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import deque
@@ -10,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
+from disttrack.environments.files import open_plain
 from disttrack.index.decoder import SegmentSeen
 from disttrack.index.survey import changed_ns, segment_number, trusted
 
@@ -43,7 +45,12 @@ def fetch_log(log: str) -> Fetched | None:
         for name in os.listdir(log):
             number = segment_number(name)
             if number is not None:
-                fd = os.open(f"{log}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    fd = open_plain(f"{log}/{name}")
+                except OSError as error:
+                    if error.errno in (errno.ELOOP, errno.EINVAL):
+                        continue  # a link or a pipe is no segment
+                    raise
                 try:
                     status = os.fstat(fd)
                     room -= status.st_size

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sqlite3
+import stat
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from disttrack.environments.files import open_plain
 from disttrack.environments.host import is_network_filesystem, own_name, private_directory
 from disttrack.errors import UnsafeDirectory
 from disttrack.index.checksums import IndexDamaged
@@ -42,10 +45,22 @@ def open_index(root: Path | None, environ: Mapping[str, str]) -> tuple[Path, sql
     """Open the index of a root in the first of its places that takes one; return where that is. None: of no root."""
     for path in index_paths(root, environ) if root is not None else ():
         try:
+            _make_file(path)
             return path, _opened_or_replaced(path)
-        except sqlite3.OperationalError:
+        except (OSError, sqlite3.OperationalError):
             continue  # its disk is full, or it cannot be written after all
     return MEMORY, _opened(MEMORY)
+
+
+def _make_file(path: Path) -> None:
+    """Make an index's file, with the permissions of its directory; raise OSError where a link to another stands."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        os.close(open_plain(path, os.O_RDWR | os.O_CREAT))
+    else:
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.ELOOP, "not a plain file", str(path))
 
 
 def index_paths(root: Path, environ: Mapping[str, str]) -> Iterator[Path]:

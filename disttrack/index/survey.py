@@ -7,9 +7,11 @@ than TRUST_S, since a directory can change twice in one tick of the clock.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
+from disttrack.environments.files import is_own_link, open_plain
 from disttrack.index.decoder import SegmentSeen
 from disttrack.records.names import DELETED, EDITS, LIVE
 
@@ -59,7 +61,19 @@ class ProjectLook(NamedTuple):
 def project_directories(root: Path) -> list[str]:
     """Return the names of the projects' directories."""
     with os.scandir(root) as found:
-        return sorted(entry.name for entry in found if not entry.name.startswith(".") and entry.is_dir())
+        return sorted(entry.name for entry in found if _is_directory(entry))
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Say whether this is a project or run: a directory, or a link to one that this user made.
+
+    Through another's link we would put into an index that he reads what only we may read.
+    """
+    if entry.name.startswith("."):
+        return False
+    if entry.is_symlink() and not is_own_link(entry.stat(follow_symlinks=False)):
+        return False
+    return entry.is_dir()
 
 
 def look(project: Path, known: ProjectTimes, now_ns: int) -> ProjectLook:
@@ -87,7 +101,7 @@ def _edited(path: Path, known: int) -> tuple[frozenset[str], int]:
         size = os.stat(path).st_size
         if size == known:
             return frozenset(), known
-        with open(path, "rb") as file:
+        with os.fdopen(open_plain(path), "rb") as file:
             file.seek(known if 0 <= known < size else 0)  # a shorter list is another one
             begin = file.tell()
             lines = file.read().rpartition(b"\n")[0]
@@ -99,9 +113,7 @@ def _edited(path: Path, known: int) -> tuple[frozenset[str], int]:
 def runs(project: Path) -> dict[str, int]:
     """Return the inodes of a project's runs by their directories' names."""
     with os.scandir(project) as found:
-        return {
-            entry.name: entry.inode() & SQL_INT for entry in found if not entry.name.startswith(".") and entry.is_dir()
-        }
+        return {entry.name: entry.inode() & SQL_INT for entry in found if _is_directory(entry)}
 
 
 def _names(directory: Path, mtime_ns: int) -> frozenset[str]:
@@ -135,8 +147,9 @@ def segments(log: Path | str) -> dict[int, SegmentSeen]:
             for entry in entries:
                 number = segment_number(entry.name)
                 if number is not None:
-                    status = entry.stat()
-                    found[number] = SegmentSeen(status.st_ino, status.st_size)
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode):
+                        found[number] = SegmentSeen(status.st_ino, status.st_size)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     return found

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from disttrack.environments.files import open_plain
 from disttrack.errors import UnsupportedFormat
 from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, pack, records
 from disttrack.records.types import Join, RecordKind
@@ -63,7 +64,7 @@ def read_head(path: Path) -> tuple[bytes, int]:
 
     Raises OSError, ValueError (no journal, torn head) or UnsupportedFormat.
     """
-    with open(path, "rb") as file:
+    with os.fdopen(open_plain(path), "rb") as file:
         head = file.read(_HEAD.size)
         if len(head) < _HEAD.size:
             raise ValueError(f"{path} ends within its header")

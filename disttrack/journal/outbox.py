@@ -11,12 +11,14 @@ import bisect
 import errno
 import os
 import shutil
+import stat
 import struct
 import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from disttrack.environments.files import is_owned, open_plain, read_plain
 from disttrack.environments.host import is_network_filesystem, private_directory, try_lock
 from disttrack.errors import UnsupportedFormat
 from disttrack.journal.files import (
@@ -41,6 +43,7 @@ __all__ = [
     "is_good_place",
     "is_held",
     "is_home",
+    "is_journal",
     "journal_directories",
     "mark_home",
     "newest_join",
@@ -309,7 +312,7 @@ class StoredOutbox:
         self.directory = directory
         body, head_bytes = read_head(directory / FILE_NAME)
         try:
-            self.join = decode((directory / JOIN_NAME).read_bytes(), Join)
+            self.join = decode(read_plain(directory / JOIN_NAME, MAX_RECORD_BYTES), Join)
         except (OSError, ValueError):  # there is none, or it is torn: a power cut may leave it empty
             self.join = decode(body, Join)
         self._files = journal_files(directory, head_bytes)
@@ -329,7 +332,7 @@ class StoredOutbox:
         if offset >= file.end:
             return b""
         position = file.head_bytes + offset - file.start
-        with open(file.path, "rb") as opened:
+        with os.fdopen(open_plain(file.path), "rb") as opened:
             data = os.pread(opened.fileno(), min(limit, file.end - offset), position)
             whole = _whole(data)
             if not whole and len(data) >= HEADER.size:
@@ -371,15 +374,25 @@ def _whole(data: bytes) -> int:
 def mark_home(directory: Path) -> None:
     """Note that a dead incarnation's journal holds nothing that is not stored (it stays until its run ends)."""
     try:
-        (directory / HOME_NAME).touch(mode=0o600)
+        if is_journal(directory):
+            os.close(open_plain(directory / HOME_NAME, os.O_WRONLY | os.O_CREAT, 0o600))
     except OSError:
         pass  # removed meanwhile, or a full disk: whoever looks next finds nothing new in it
+
+
+def is_journal(directory: Path) -> bool:
+    """Say whether this is a journal of this user's: a run log, which others may write, may name any path as one."""
+    try:
+        found, file = os.lstat(directory), os.lstat(directory / FILE_NAME)
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISDIR(found.st_mode) and stat.S_ISREG(file.st_mode) and is_owned(found) and is_owned(file)
 
 
 def is_held(directory: Path) -> bool:
     """Say whether a process has a journal open for writing: its own, or a child that inherited it."""
     try:
-        fd = os.open(directory / FILE_NAME, os.O_RDWR | os.O_CLOEXEC)
+        fd = open_plain(directory / FILE_NAME, os.O_RDWR)
     except OSError:
         return False
     try:
@@ -396,7 +409,7 @@ def is_home(directory: Path) -> bool:
 def write_join(directory: Path, join: Join) -> None:
     """Leave a newer Join beside a journal (the journal itself is the logging threads' to write)."""
     temporary = directory / f".{JOIN_NAME}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(pack(join))
     os.replace(temporary, directory / JOIN_NAME)
@@ -421,7 +434,8 @@ def note_place(runtime: Path, place: Path) -> None:
     note = notes / f"{zlib.crc32(os.fsencode(place)):08x}"
     if not note.exists():
         temporary = notes / f".{note.name}-{os.getpid()}"
-        temporary.write_bytes(os.fsencode(place))
+        with os.fdopen(open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(os.fsencode(place))
         temporary.replace(note)
 
 
@@ -430,7 +444,9 @@ def journal_directories(runtime: Path) -> Iterator[Path]:
     notes = runtime / "journal-places"
     places = [Path(os.fsdecode(note.read_bytes())) for note in sorted(notes.glob("[!.]*"))] if notes.is_dir() else []
     for place in places:
-        yield from sorted(place.iterdir()) if place.is_dir() else []
+        # A cleaner of temporary files may have removed the place, and another user made it anew.
+        ours = place.is_dir() and is_owned(place.lstat()) and is_owned(place.stat())
+        yield from sorted(place.iterdir()) if ours else []
 
 
 def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:

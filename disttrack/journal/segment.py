@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from disttrack.environments.files import open_plain
 from disttrack.errors import UnsupportedFormat
 from disttrack.records.codec import decode, pack
 from disttrack.records.types import Admission, Alias, Edit, Incarnation, RunEnd, RunHeader, Sighting
@@ -108,13 +109,13 @@ def segment_paths(log: Path) -> list[Path]:
 class Segment:
     """One segment being written, by one writer life."""
 
-    def __init__(self, log: Path, *, mode: int = 0o644) -> None:
+    def __init__(self, log: Path) -> None:
         """Create the segment with the next free number."""
         number = int(paths[-1].stem) + 1 if (paths := segment_paths(log)) else 1
         while True:
             self.path = log / f"{number:06d}.dtl"
             try:
-                self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, mode)
+                self._fd = open_plain(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
                 break
             except FileExistsError:
                 number += 1
@@ -144,7 +145,7 @@ class Segment:
         frame = _MAGIC + zlib.crc32(tail).to_bytes(4, "little") + tail + stored
         written = 0
         if self._fd < 0:
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            self._fd = open_plain(self.path, os.O_WRONLY | os.O_APPEND)
         self._dirty = True
         try:
             while written < len(frame):  # a full disk takes a part first and raises at the next call
@@ -196,7 +197,7 @@ def read_frames(path: Path, position: int = 0) -> Iterator[Frame | Damage]:
 
     An incomplete frame at the end is being written: it is not yielded, and the next call finds it again.
     """
-    with open(path, "rb") as file:
+    with os.fdopen(open_plain(path), "rb") as file:
         fd = file.fileno()
         yield from frames(lambda size, at: os.pread(fd, size, at), position)
 

@@ -11,6 +11,7 @@ import os
 import time
 from pathlib import Path
 
+from disttrack.environments.files import make_directory, open_plain, touch
 from disttrack.errors import RunNotFound, UsageError
 from disttrack.index.queries import RunRecord
 from disttrack.journal.segment import FORMAT_VERSION, FrameKind, Segment
@@ -64,7 +65,7 @@ def edit_run(root: Path, run_id: str, edit: Edit) -> None:
     finally:
         segment.close()
     line = os.fsencode(record.directory) + b"\n"
-    fd = os.open(directory.parent / EDITS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    fd = open_plain(directory.parent / EDITS, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         os.write(fd, line)
     finally:
@@ -98,8 +99,8 @@ def delete_run(root: Path, run_id: str, *, do: bool) -> str:
     if row_of(record, Observer.here(root)).state == "running":
         raise UsageError(f"{name} cannot be deleted", "it is still running", "Wait for its end, or stop it first.")
     if do:
-        (project / DELETED).mkdir(exist_ok=True)
-        (project / DELETED / record.directory).touch()
+        make_directory(project / DELETED)
+        touch(project / DELETED / record.directory)
         (project / LIVE / record.directory).unlink(missing_ok=True)
     return name
 

@@ -95,6 +95,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     launch_key: str
     ordinal: int  # how many-th init with this project, group and id in its process: 0, 1, ...
     root: str
+    shared: bool = False  # the root is made for its group, if it is made now
     project: str
     group: str | None  # as given
     given_id: str | None

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
@@ -23,7 +24,9 @@ BIG_INT = 1
 
 MAX_DEPTH = 32  # deeper nesting is a cycle or a mistake
 MAX_ITEMS = 10_000  # of one list-like value in a row; more belongs in a file
+MAX_INT_DIGITS = 10_000  # reading takes the square of them: a million digits a minute
 _INT64 = range(-(2**63), 2**63)
+_MAX_INT_BITS = int(MAX_INT_DIGITS / math.log10(2))
 
 
 class Unloggable(Exception):
@@ -118,7 +121,7 @@ def plain(value: Any, depth: int = 0) -> Any:
         return plain(value.value, depth)
     if isinstance(value, int):
         number = int(value)
-        return number if number in _INT64 else msgspec.msgpack.Ext(BIG_INT, str_of_int(number).encode())
+        return number if number in _INT64 else _big_int(number)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, str):
@@ -139,6 +142,12 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     return _array(value, depth)
+
+
+def _big_int(number: int) -> msgspec.msgpack.Ext:
+    if number.bit_length() > _MAX_INT_BITS:
+        raise Unloggable(f"a whole number of more than {MAX_INT_DIGITS:,} digits; log its logarithm, or its text")
+    return msgspec.msgpack.Ext(BIG_INT, str_of_int(number).encode())
 
 
 def _array(value: Any, depth: int) -> Any:
@@ -204,6 +213,8 @@ def restore(code: int, data: memoryview) -> int:
     """Return what an extension stands for (the ext_hook of the decoder)."""
     if code != BIG_INT:
         raise ValueError(f"unknown msgpack extension {code}")
+    if len(data) > MAX_INT_DIGITS + 1:
+        raise ValueError(f"a big int has more than {MAX_INT_DIGITS:,} digits")
     digits = bytes(data).decode()
     if not digits.removeprefix("-").isdecimal():  # "1e999999999" would be a decimal, and a gigabyte
         raise ValueError("a big int must be decimal digits")

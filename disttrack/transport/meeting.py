@@ -18,8 +18,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from disttrack.environments.host import try_lock
-from disttrack.errors import StoreUnavailable
+from disttrack.environments.files import is_owned, make_root, open_plain, read_plain
+from disttrack.environments.host import own_name, private_directory, try_lock
+from disttrack.errors import StoreUnavailable, UnsafeDirectory
 from disttrack.transport.curve import Credentials
 from disttrack.transport.tcpstore import TCPStoreClient
 
@@ -27,6 +28,7 @@ __all__ = ["Address", "Meeting", "Notice", "Visit", "private_files", "visit"]
 
 PREFIX = "disttrack/"
 LAUNCHES = ".launches"
+MAX_NOTICE_BYTES = 1 << 20
 STORE_TIMEOUT_S = 3.0
 LOOK_S = 0.25
 STALE_S = 7 * 24 * 3600.0
@@ -114,21 +116,28 @@ class _StorePlace:
 class _FilePlace:
     """A file below the runs' root, where that is shared: written whole, replaced by rename, readable by its owner."""
 
-    def __init__(self, root: Path, name: str) -> None:
+    def __init__(self, root: Path, name: str, *, shared: bool) -> None:
+        self._root, self._shared = root, shared
         self._directory = root / LAUNCHES
+        if self._directory.exists() and not is_owned(self._directory.lstat()):  # a shared root, and its first user's
+            self._directory = root / f"{LAUNCHES}-{own_name()}"
         self._stem = hashlib.sha256(name.encode()).hexdigest()[:16]
         self._path = self._directory / f"{self._stem}.json"
         self.name = str(self._path)
 
     def read(self) -> bytes:
         try:
-            return self._path.read_bytes()
+            return read_plain(self._path, MAX_NOTICE_BYTES)
         except FileNotFoundError:
             return b""
 
     def replace(self, old: bytes, new: bytes) -> bool:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._directory / f"{self._stem}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        make_root(self._root, shared=self._shared)
+        try:
+            private_directory(self._directory)
+        except UnsafeDirectory as error:
+            raise OSError(str(error)) from error
+        lock = open_plain(self._directory / f"{self._stem}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             # Where locks of a file system reach one host only, two may both win; readers of the log bear two writers.
             if not try_lock(lock) or self.read() != old:
@@ -162,11 +171,11 @@ class _FilePlace:
         """Nothing is held."""
 
 
-def _places(meeting: str, root: Path) -> list[_Place]:
+def _places(meeting: str, root: Path, *, shared: bool) -> list[_Place]:
     """Return the places that a Join's meeting names, best first; [] where it names none."""
     if not meeting:
         return []
-    places: list[_Place] = [_FilePlace(root, meeting)]
+    places: list[_Place] = [_FilePlace(root, meeting, shared=shared)]
     scheme, _, rest = meeting.partition("://")
     if scheme == "tcp":
         address, _, name = rest.partition("/")
@@ -186,7 +195,7 @@ class Visit(NamedTuple):
 
 def visit(meeting: str, root: Path) -> Iterator[Visit]:
     """Look at the places that a Join's meeting names, best first, and change nothing; each takes STORE_TIMEOUT_S."""
-    for place in _places(meeting, root):
+    for place in _places(meeting, root, shared=False):
         notice, trouble = None, None
         began = time.monotonic()
         try:
@@ -210,14 +219,14 @@ def private_files(root: Path) -> list[Path]:
 class Meeting:
     """What a node's process knows from the places where its launch meets, and what it says there."""
 
-    def __init__(self, meeting: str, root: Path) -> None:
-        """meeting, root: of a Join."""
+    def __init__(self, meeting: str, root: Path, *, shared: bool = False) -> None:
+        """meeting, root, shared: of a Join."""
         self.name = meeting
         self.found: Notice | None = None  # what the best place that answered held last
         self.reached = False  # the best place has answered, at any time
         self.knocked = False  # another node waits for the writer to listen
         self.mine: Notice | None = None  # what shall stand there
-        self._places = _places(meeting, root)
+        self._places = _places(meeting, root, shared=shared)
         self._knock = False
         self._wake = threading.Event()
         self._stop = False
@@ -292,5 +301,5 @@ class Meeting:
 def _decoded(data: bytes) -> Notice | None:
     try:
         return msgspec.json.decode(data, type=Notice) if data else None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

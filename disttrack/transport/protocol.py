@@ -220,5 +220,5 @@ def unpack(frames: Sequence[bytes]) -> Message:
             _, incarnation = _WHO.unpack(head)
             return word(Incarnation(incarnation))
         return msgspec.msgpack.decode(memoryview(head)[1:], type=_STRUCTS[kind])
-    except (IndexError, KeyError, struct.error, msgspec.MsgspecError) as error:
+    except (IndexError, KeyError, struct.error, msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"not a message: {error}") from error

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from disttrack.environments.files import open_plain, read_plain
 from disttrack.environments.host import boot_id, is_alive, private_directory, try_lock
 from disttrack.environments.launch import owner_is_gone
 from disttrack.environments.processes import PARENT
@@ -38,6 +39,7 @@ __all__ = [
 
 STALE_CLAIM_S = 7 * 24 * 3600.0
 LOG_TAIL_BYTES = 2048
+MAX_FILE_BYTES = 16 << 20  # of the runs of a launch, of which there may be many
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,8 +98,8 @@ def read_record(runtime: Path, launch_key: str) -> Record | None:
 
 def _record(path: Path) -> Record | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Record)
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(read_plain(path, MAX_FILE_BYTES), type=Record)
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -148,7 +150,7 @@ class Claim:
         """Try to take the claim, without waiting; say whether it is ours now."""
         path = self._directory / f"{self._stem}.lock"
         while True:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = open_plain(path, os.O_RDWR | os.O_CREAT, 0o600)
             if not try_lock(fd):
                 os.close(fd)
                 return False
@@ -182,8 +184,9 @@ class Claim:
     def runs(self) -> dict[str, str]:
         """Return the run ids this launch was given, by run key; they outlive every writer."""
         try:
-            return msgspec.json.decode((self._directory / f"{self._stem}.runs").read_bytes(), type=dict[str, str])
-        except (OSError, msgspec.DecodeError):
+            data = read_plain(self._directory / f"{self._stem}.runs", MAX_FILE_BYTES)
+            return msgspec.json.decode(data, type=dict[str, str])
+        except (OSError, ValueError, RecursionError):
             return {}
 
     def remember_runs(self, runs: dict[str, str]) -> None:
@@ -217,7 +220,7 @@ class Claim:
 
     def _replace(self, name: str, data: bytes) -> None:
         temporary = self._directory / f".{name}-{os.getpid()}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(data)
         os.replace(temporary, self._directory / name)
@@ -228,11 +231,7 @@ def start_writer(runtime: Path, launch_key: str) -> None:
 
     It detaches itself at once, so that nothing of ours is left for the training script to reap.
     """
-    fd = os.open(
-        _log_path(runtime, launch_key),
-        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0),
-        0o600,
-    )
+    fd = open_plain(_log_path(runtime, launch_key), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         process = subprocess.Popen(
             [sys.executable or "python3", "-P", "-m", "disttrack.writer", str(runtime), launch_key],

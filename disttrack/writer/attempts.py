@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from disttrack.records.types import Join, Role
 
-__all__ = ["Member", "place", "restarted", "same_node"]
+__all__ = ["Member", "place", "restarted", "same_node", "same_process"]
 
 # A launcher starts a node's processes of one round within this time of each other. Between the starts of two rounds
 # lie the import and init of a script, a failure, and the nodes' agreement on the next round.
@@ -33,6 +33,11 @@ class Member(NamedTuple):
 def same_node(one: Join, other: Join) -> bool:
     """Say whether two incarnations were started by the same launcher process on the same node."""
     return (one.boot_id, one.node, one.launch_key) == (other.boot_id, other.node, other.launch_key)
+
+
+def same_process(one: Join, other: Join) -> bool:
+    """Say whether two incarnations are of one process: of two ranks of a run, the later was executed over the other."""
+    return (one.boot_id, one.pid, one.start_time) == (other.boot_id, other.pid, other.start_time)
 
 
 def place(join: Join, lives: bool, members: Sequence[Member]) -> tuple[int, Role]:

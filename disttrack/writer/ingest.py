@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from disttrack.environments.endings import UNKNOWN, Ending
+from disttrack.environments.files import make_directory, make_root, touch
 from disttrack.journal.outbox import StoredOutbox
 from disttrack.journal.segment import FORMAT_VERSION, MAX_RAW_BYTES, Entry, FrameKind, Segment
 from disttrack.records.codec import decode, records
@@ -29,7 +30,7 @@ from disttrack.records.types import (
     changed,
 )
 from disttrack.transport.streams import Incoming
-from disttrack.writer.attempts import Member, place, restarted
+from disttrack.writer.attempts import Member, place, restarted, same_process
 from disttrack.writer.history import OVER, is_clean, read_history
 from disttrack.writer.team import Team
 
@@ -65,9 +66,13 @@ class Source(Incoming):
 class RunIngest:
     """Appends one run's records to its log."""
 
-    def __init__(self, directory: Path, header: RunHeader, clock: Callable[[], float]) -> None:
-        """directory: of the run. What earlier writers left in its log is read and continued."""
+    def __init__(self, directory: Path, header: RunHeader, clock: Callable[[], float], *, shared: bool = False) -> None:
+        """directory: of the run. What earlier writers left in its log is read and continued.
+
+        shared: its root is its group's to write, where it is made now.
+        """
         self.directory = directory
+        self._shared = shared
         self.header = header
         self.sources: dict[Incarnation, Source] = {}
         self.ended = False  # the last frame is an END
@@ -104,6 +109,12 @@ class RunIngest:
         """The file that says this run is live."""
         return self.directory.parent / LIVE / self.directory.name
 
+    def mark(self) -> None:
+        """Say that this run is live now; raise OSError where it cannot be said."""
+        for directory in (self.directory.parent, self.marker.parent):
+            make_directory(directory)
+        touch(self.marker)
+
     # Who belongs to the run?
 
     def admit(self, join: Join, alive: Callable[[Source], bool], *, orphan: bool = False) -> Source:
@@ -134,7 +145,12 @@ class RunIngest:
         if lives and self._team.takes(join, alive):
             return self._team.attempt, "rank"
         members = [
-            Member(source.join, source.admission.attempt, source.over or not alive(source), source.clean)
+            Member(
+                source.join,
+                source.admission.attempt,
+                source.over or same_process(source.join, join) or not alive(source),
+                source.clean,
+            )
             for source in self.sources.values()
             if source.admission.role == "rank"
         ]
@@ -228,17 +244,18 @@ class RunIngest:
         if self._segment is not None and self._segment.full:
             self.close()
         if self._segment is None:
+            make_root(self.directory.parent.parent, shared=self._shared)
             # The marker comes first: a run whose directory exists is looked into by readers at least until then.
-            self.marker.parent.mkdir(parents=True, exist_ok=True)
-            self.marker.touch()
-            (self.directory / "log").mkdir(parents=True, exist_ok=True)
+            self.mark()
+            for directory in (self.directory, self.directory / "log"):
+                make_directory(directory)
             segment = Segment(self.directory / "log")
             segment.append(FrameKind.HEADER, self.header)
             self._segment = segment
             for source in self.sources.values():
                 source.admitted = False
         if self.ended:
-            self.marker.touch()
+            self.mark()
             self.ended = False
         return self._segment
 
@@ -295,6 +312,8 @@ class RunIngest:
             stored = StoredOutbox(Path(source.join.journal))
         except (OSError, ValueError):
             return None
+        if stored.join.incarnation != source.join.incarnation:
+            return None  # the log names somebody else's journal
         ended = None
         while data := stored.read(source.end, MAX_RAW_BYTES):
             before, ended = source.end, end_record(data) or ended  # what is damaged may follow

@@ -12,11 +12,12 @@ from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
-from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
+from disttrack.journal.outbox import StoredOutbox, is_journal, mark_home, remove, stored_outboxes
 from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
 from disttrack.records.names import DELETED, LIVE, directory_name, generated_name, generated_words, new_run_id
 from disttrack.records.types import End, Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
+from disttrack.writer.attempts import same_process
 from disttrack.writer.history import read_history
 from disttrack.writer.ingest import RunIngest, Source, end_record, now_us, run_header
 from disttrack.writer.liveness import how_ended, lives
@@ -73,8 +74,18 @@ class Launch:
         run = run or self._open(join, orphans=orphans)
         known = join.incarnation in run.sources
         source = run.admit(join, self._may_live, orphan=orphan or (orphans and not known and _only_orphans(run)))
+        if not known:
+            self._bury_replaced(run, source)
         self._remember(run, source)
         return run, source
+
+    def _bury_replaced(self, run: RunIngest, source: Source) -> None:
+        """Store the rest of the rank whose process now is this one: a program was executed over it."""
+        other = self._last_of.get(process_of(source.join))
+        if other is None or other is source or other.join.incarnation not in run.sources:
+            return
+        if other.admission.role == source.admission.role == "rank" and same_process(other.join, source.join):
+            self.bury(run, other)
 
     def _remember(self, run: RunIngest, source: Source) -> None:
         incarnation = source.join.incarnation
@@ -110,7 +121,7 @@ class Launch:
         directory = project / directory_name(run_id)
         # A rank may open a run of a given id again while others are still in its first attempt: one log, one writer.
         same = next((run for run in self.runs.values() if run.directory == directory), None)
-        run = same or RunIngest(directory, header, self._clock)
+        run = same or RunIngest(directory, header, self._clock, shared=join.shared)
         if not given and run.finished_before(join):  # by an earlier writer of this launch
             self._claim.remember_runs({name: value for name, value in self._claim.runs().items() if name != key})
             self.runs[key] = run
@@ -239,10 +250,11 @@ class Launch:
         if run.moved:
             return  # another run needs it
         try:
-            rest = StoredOutbox(directory).read(source.committed, 1 << 20)
+            stored = StoredOutbox(directory)
+            rest = stored.read(source.committed, 1 << 20)
         except (OSError, ValueError):
             return  # on another node, or removed already
-        if not rest:
+        if not rest and stored.join.incarnation == source.join.incarnation and is_journal(directory):
             remove(directory)
 
     def close(self) -> None:

@@ -86,7 +86,7 @@ class Node:
         if join.meeting and (self.meeting is None or self.meeting.name != join.meeting):
             if self.meeting is not None:
                 self.meeting.close()
-            self.meeting = Meeting(join.meeting, Path(join.root))
+            self.meeting = Meeting(join.meeting, Path(join.root), shared=join.shared)
             self.rounds += 1
 
     def publish(self) -> None:

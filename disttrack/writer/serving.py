@@ -389,7 +389,7 @@ class Writer:
                 self._progressed = now
                 self._send_over(run)
         elif mark:
-            run.marker.touch()
+            run.mark()
 
     def _refill(self, run: RunIngest) -> None:
         """Have everybody say everything again: the run's directory is gone, and the journals hold it all."""

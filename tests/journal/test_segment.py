@@ -212,10 +212,18 @@ def test_writers_that_begin_at_once_never_share_a_file(tmp_path: Path) -> None:
     assert all(len(frames(path)) == 1 for path in segment_paths(tmp_path))
 
 
-def test_a_segment_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
-    segment = Segment(tmp_path, mode=0o600)
-    segment.close()
-    assert stat.S_IMODE(segment.path.stat().st_mode) == 0o600
+def test_a_segment_has_the_mode_of_its_directory_whatever_the_umask(tmp_path: Path) -> None:
+    for mode, umask in ((0o750, 0o077), (0o2770, 0o022), (0o700, 0o000)):
+        log = tmp_path / f"{mode:o}"
+        log.mkdir()
+        log.chmod(mode)
+        before = os.umask(umask)
+        try:
+            segment = Segment(log)
+        finally:
+            os.umask(before)
+        segment.close()
+        assert stat.S_IMODE(segment.path.stat().st_mode) == mode & 0o666
 
 
 def test_a_newer_version_is_refused_with_the_segments_path() -> None:

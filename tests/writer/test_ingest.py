@@ -195,9 +195,15 @@ def test_other_restart_hints_open_the_next_attempt(run: RunIngest) -> None:
 
 
 def test_a_second_living_process_of_a_rank_is_kept_apart(run: RunIngest) -> None:
+    first = run.admit(join(0), living)
+    second = run.admit(join(0, pid=first.join.pid + 1), living)
+    assert (second.admission.attempt, second.admission.role) == (0, "claimant")
+
+
+def test_a_program_executed_over_a_rank_is_its_next_attempt(run: RunIngest) -> None:
     run.admit(join(0), living)
     second = run.admit(join(0), living)
-    assert (second.admission.attempt, second.admission.role) == (0, "claimant")
+    assert (second.admission.attempt, second.admission.role) == (1, "rank")
 
 
 def test_a_helper_belongs_to_its_parents_attempt(run: RunIngest) -> None:

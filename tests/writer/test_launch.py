@@ -67,7 +67,7 @@ def test_the_next_writer_of_a_launch_gives_the_same_run(tmp_path: Path) -> None:
     second = launch(tmp_path)
     again, source = second.admit(join(tmp_path, ordinal=0))
     assert again.header.run_id == run.header.run_id
-    assert source.admission.role == "claimant"  # this process lives, and was that rank already
+    assert (source.admission.role, source.admission.attempt) == ("rank", 1)  # by this process, which was it already
     other, _ = second.admit(join(tmp_path, ordinal=1))
     assert other.header.run_id != run.header.run_id
     second.close()
