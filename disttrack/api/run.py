@@ -119,13 +119,16 @@ class Run:
     def _wait_for_receipt(self, recorder: Recorder) -> Receipt:
         counts = recorder.counts
         outbox, sender = recorder.outbox, recorder.sender
-        if outbox is None or sender is None:
+        if outbox is None:
             return Receipt(counts.logged, 0, 0, counts.dropped)
-        if sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX)):  # inf is for ever
+        if sender is None:
+            stored = 0
+        elif sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX)):  # inf is for ever
             stored = counts.logged - counts.dropped
         else:
             stored = outbox.counted(sender.acked)
-        sender.stop(timeout_s=1.0)
+        if sender is not None:
+            sender.stop(timeout_s=1.0)
         pending = counts.logged - counts.dropped - stored
         return Receipt(
             counts.logged, stored, pending, counts.dropped, journal=str(outbox.directory) if pending else None

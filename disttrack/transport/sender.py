@@ -45,7 +45,7 @@ FRAME_BYTES = 256 << 10
 WINDOW_BYTES = 4 << 20  # sent and not acknowledged; the rest waits in the journal
 LOOK_BYTES = WINDOW_BYTES // 4  # where so much comes in less than WAKE_S: look when it is there
 WATCH_BYTES = WINDOW_BYTES // 2  # ... from here on each acknowledgement is read when it comes
-RESEND_S, RESEND_AT_MOST_S = 1.0, 8.0
+RESEND_S, RESEND_AT_MOST_S = 1.0, 4.0  # at most: P10 grants a disk with room again 5 s
 ANSWER_S = 8.0  # without an answer to anything: look for a writer again
 PING_S = 5.0
 SYNC_S = 0.5  # twice, and a WAKE_S, is how long bytes may be in memory only: P3 grants 1.5 s
@@ -166,10 +166,18 @@ class Sender:
             self._sync(time.monotonic())
         self._membership.go_alone()
 
-    def _sleep(self, seconds: float) -> None:
-        """Wait, but not if somebody is in a hurry to hear of us."""
-        if self._bell_poll.poll(int(1000 * seconds)):
-            self._drain_bell()
+    def _sleep(self, seconds: float) -> bool:
+        """Wait, but not if somebody is in a hurry to hear of us; say whether somebody was."""
+        if not self._bell_poll.poll(int(1000 * seconds)):
+            return False
+        self._drain_bell()
+        return True
+
+    def _rest(self, seconds: float) -> None:
+        """Sleep, and bring to this disk what is logged meanwhile."""
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0 and not self._sleep(min(left_s, WAKE_S)):
+            self._sync(time.monotonic())
 
     def _drain_bell(self) -> None:
         try:
@@ -220,7 +228,7 @@ class Sender:
         dealer.close()
         if isinstance(answer, Refusal):
             self._complain(f"disttrack's writer refused this rank ({answer.reason}); its records stay in its journal")
-            self._sleep(START_AGAIN_S)
+            self._rest(START_AGAIN_S)
         return None
 
     def _be_patient(self, record: rendezvous.Record, dealer: Dealer, hello: Hello) -> Message | None:
@@ -265,12 +273,14 @@ class Sender:
         """Send and be acknowledged until stopped, or until this writer is gone or no longer ours."""
         dealer, said_final = writer.dealer, False
         sent = self.acked
-        heard = spoke = progressed = checked = time.monotonic()
+        heard = spoke = waits = progressed = checked = time.monotonic()
         resend_s = RESEND_S
         while not self._stop:
             for data in self._next_messages(sent, said_final):
                 if not dealer.send(data):
                     break  # the writer does not read; the journal waits better than a socket's queue
+                if sent == self.acked:
+                    waits = time.monotonic()  # since when the first of what is not acknowledged does
                 sent, said_final, spoke = data.offset + len(data.data), data.final, time.monotonic()
             seen, looked = self._outbox.end, time.monotonic()
             self._wait(dealer)
@@ -289,7 +299,7 @@ class Sender:
                 self.finished.set()
                 return
             self._sync(now)
-            if self._outbox.end > self.acked and now - max(progressed, spoke) > resend_s:
+            if sent > self.acked and now - max(progressed, waits) > resend_s:  # whatever was sent after it
                 sent, said_final = self.acked, False
                 resend_s = min(2 * resend_s, RESEND_AT_MOST_S)  # a slow way to another node is no lost message
             if now - spoke > PING_S and dealer.send(Ping(self.join.incarnation)):

@@ -185,13 +185,19 @@ class RunIngest:
         return touched
 
     def _open_segment(self) -> Segment:
+        if self._segment is not None and self._segment.failed:
+            self.close()
         if self._segment is None:
             # The marker comes first: a run whose directory exists is looked into by readers at least until then.
             self.marker.parent.mkdir(parents=True, exist_ok=True)
             self.marker.touch()
             (self.directory / "log").mkdir(parents=True, exist_ok=True)
             segment = Segment(self.directory / "log")
-            segment.append(FrameKind.HEADER, self.header)
+            try:
+                segment.append(FrameKind.HEADER, self.header)
+            except OSError:
+                segment.discard()  # or each try on a full disk would leave one
+                raise
             self._segment = segment
             for source in self.sources.values():
                 source.admitted = False
