@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import crash, log_call, process_cost, reading, sizes, throughput
+from benchmarks import crash, fan_in, log_call, process_cost, reading, sizes, throughput
 from benchmarks.peers import PEERS, Peer
 from benchmarks.result import Benchmark, Result, missing, result_of
 from benchmarks.tables import table
@@ -23,6 +23,7 @@ __all__ = ["THEMES", "main"]
 THEMES: dict[str, tuple[Benchmark, ...]] = {
     "What a log() call costs": log_call.BENCHMARKS,
     "From log() into the store": throughput.BENCHMARKS,
+    "Many ranks, one writer": fan_in.BENCHMARKS,
     "What a process pays besides": process_cost.BENCHMARKS,
     "When a process is killed": crash.BENCHMARKS,
     "On disk": sizes.BENCHMARKS,

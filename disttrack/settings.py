@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from disttrack.errors import UnknownSetting, UsageError
 
-__all__ = ["MODES", "ROOT_NAME", "Settings", "load", "root_of"]
+__all__ = ["MODES", "PREFIX", "ROOT_NAME", "Given", "Settings", "given_outside", "load", "root_of"]
 
 ROOT_NAME = "disttrack-runs"  # with a hyphen: a data directory must never be importable as the package
 PREFIX = "DISTTRACK_"
@@ -76,11 +76,7 @@ def load(
     arguments: those of init; None counts as not given.
     """
     environ = os.environ if environ is None else environ
-    values: dict[str, Any] = {}
-    for path in (_config_home(environ) / "disttrack" / "settings.toml", Path("disttrack.toml")):
-        values |= _checked(_read_toml(path), str(path))
-    texts = {name: environ[PREFIX + name.upper()] for name in _NAMES if environ.get(PREFIX + name.upper())}
-    values |= {name: _from_text(name, text) for name, text in texts.items()}
+    values = {name: found.value for name, found in given_outside(environ).items()}
     if isinstance(given, Settings):
         defaults = Settings()
         changed = {name: getattr(given, name) for name in _NAMES if getattr(given, name) != getattr(defaults, name)}
@@ -91,6 +87,23 @@ def load(
         raise UsageError("settings= cannot be used", f"it is a {type(given).__name__}", "Pass a Settings or a dict.")
     values |= _checked({name: value for name, value in (arguments or {}).items() if value is not None}, "init()")
     return Settings(**values)
+
+
+class Given(typing.NamedTuple):
+    """A setting's value, and the file or variable that gives it."""
+
+    value: Any
+    source: str
+
+
+def given_outside(environ: Mapping[str, str] | None = None) -> dict[str, Given]:
+    """Return the settings that files and the environment give, as they are in force; raise as load does."""
+    environ = os.environ if environ is None else environ
+    found: dict[str, Given] = {}
+    for path in (_config_home(environ) / "disttrack" / "settings.toml", Path("disttrack.toml")):
+        found |= {name: Given(value, str(path)) for name, value in _checked(_read_toml(path), str(path)).items()}
+    variables = {name: PREFIX + name.upper() for name in _NAMES if environ.get(PREFIX + name.upper())}
+    return found | {name: Given(_from_text(name, environ[source]), source) for name, source in variables.items()}
 
 
 def root_of(dir: str | os.PathLike[str] | None = None) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "disttrack"
 FLOORS = [  # top first (docs/architecture.md)
     {"cli"},
-    {"server", "exchange", "compat", "integrations"},
+    {"server", "exchange", "doctor", "compat", "integrations"},
     {"api", "writer", "query"},
     {"transport", "index"},
     {"journal"},

@@ -26,7 +26,7 @@ from disttrack.settings import Settings, root_of
 from disttrack.transport.membership import Membership
 from disttrack.transport.sender import Sender
 
-__all__ = ["helper_recorder", "make_join", "make_recorder"]
+__all__ = ["helper_recorder", "job_type_maker", "make_join", "make_recorder"]
 
 DEFAULT_PROJECT = "uncategorized"
 TEMPLATE = "rank-{rank}"

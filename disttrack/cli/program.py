@@ -41,6 +41,7 @@ VERBS = {
     "archive": Verb("editing", "Put a run away, out of lists; nothing of it is lost."),
     "rm": Verb("editing", "Delete runs; without --yes only say which."),
     "restore": Verb("editing", "Undo the deletion of a run."),
+    "doctor": Verb("doctor", "Examine this node and its job: what was detected, what answers, what is wrong."),
     "export": Verb("exporting", "Write every value a run logged, as jsonl, csv or parquet."),
 }
 

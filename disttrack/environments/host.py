@@ -21,6 +21,7 @@ from disttrack.errors import UnsafeDirectory
 __all__ = [
     "address_towards",
     "boot_id",
+    "filesystem_type",
     "hostname",
     "is_alive",
     "is_network_filesystem",
@@ -32,7 +33,9 @@ __all__ = [
     "private_directory",
     "process_environ",
     "process_start_time",
+    "process_state",
     "runtime_directory",
+    "runtime_places",
     "try_lock",
 ]
 
@@ -96,6 +99,12 @@ def process_start_time(pid: int) -> int:
     """Return when the process started, in clock ticks since boot; 0 where it is gone or this cannot be known."""
     fields = _stat_fields(pid)
     return int(fields[19]) if fields else 0
+
+
+def process_state(pid: int) -> str:
+    """Return the kernel's letter for what a process does (R, S, D, T ...); "" where it is gone or cannot be known."""
+    fields = _stat_fields(pid)
+    return fields[0] if fields else ""
 
 
 def parent_of(pid: int) -> int:
@@ -217,17 +226,22 @@ def runtime_directory(chosen: str | None) -> Path:
     holds our name there, the user's runtime directory, then the home directory.
     Raises OSError or UnsafeDirectory where none can be had.
     """
-    if chosen:
-        return private_directory(Path(chosen))
-    base = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
-    others = [os.environ.get("XDG_RUNTIME_DIR"), os.path.expanduser("~")]
-    places = [base / own_name(), *(Path(other) / f".{own_name()}" for other in others if other)]
+    places = runtime_places(chosen)
     for place in places[:-1]:
         try:
             return private_directory(place)
         except (OSError, UnsafeDirectory):
             continue
     return private_directory(places[-1])
+
+
+def runtime_places(chosen: str | None) -> list[Path]:
+    """Return where the runtime directory may be, best first."""
+    if chosen:
+        return [Path(chosen)]
+    base = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
+    others = [os.environ.get("XDG_RUNTIME_DIR"), os.path.expanduser("~")]
+    return [base / own_name(), *(Path(other) / f".{own_name()}" for other in others if other)]
 
 
 def journal_places(chosen: str | None, environ: Mapping[str, str]) -> Iterable[Path]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
-from disttrack.index.chunks import Column, Ints, as_column, decode_ints, encode_bundle, encode_column
+from disttrack.index.chunks import Column, Ints, as_column, decode_ints, decode_runs, encode_bundle, encode_column
 from disttrack.records.types import RowSchema
 
 __all__ = [
@@ -55,32 +55,45 @@ class MemoryPlaces(NamedTuple):
     at: Ints
     time_us: Ints
 
+    @property
+    def slices(self) -> tuple[Ints, Ints]:
+        """Where the rows of each source begin, the end of the last behind them, and which these sources are."""
+        starts = np.append(0, np.flatnonzero(self.src[1:] != self.src[:-1]) + 1)
+        return np.append(starts, len(self.src)), self.src[starts]
+
 
 class StoredPlaces:
-    """The same in the index, each axis decoded when it is asked for first: most questions need but two of them."""
+    """The same in the index, each axis read when it is asked for first: most questions need but two of them."""
 
-    def __init__(self, blobs: Sequence[bytes | memoryview], n: int) -> None:
-        self._blobs, self._n = blobs, n
+    def __init__(self, read: Callable[[int], memoryview], n: int) -> None:
+        """read: returns one of the axes as it is stored."""
+        self._read, self._n = read, n
 
     @cached_property
     def src(self) -> Ints:
         """Whose they are."""
-        return decode_ints(self._blobs[0], self._n)
+        return decode_ints(self._read(0), self._n)
+
+    @property
+    def slices(self) -> tuple[Ints, Ints]:
+        """As in MemoryPlaces: all that most questions ask of src."""
+        starts, src = decode_runs(self._read(0), self._n)
+        return np.append(starts, self._n), src
 
     @cached_property
     def step(self) -> Ints:
         """Their steps."""
-        return decode_ints(self._blobs[1], self._n)
+        return decode_ints(self._read(1), self._n)
 
     @cached_property
     def at(self) -> Ints:
         """Their offsets."""
-        return decode_ints(self._blobs[2], self._n)
+        return decode_ints(self._read(2), self._n)
 
     @cached_property
     def time_us(self) -> Ints:
         """When they were logged."""
-        return decode_ints(self._blobs[3], self._n)
+        return decode_ints(self._read(3), self._n)
 
 
 Places = MemoryPlaces | StoredPlaces

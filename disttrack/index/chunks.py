@@ -34,6 +34,7 @@ __all__ = [
     "Ints",
     "decode_column",
     "decode_ints",
+    "decode_runs",
     "encode_bundle",
     "encode_column",
     "encode_ints",
@@ -78,6 +79,18 @@ def decode_ints(data: bytes | memoryview, n: int) -> Ints:
     values[0] = first
     values[1:] = _spread(data[_FIRST.size :], _INT_TYPES[tag], n - 1)
     return np.cumsum(values, out=values)
+
+
+def decode_runs(data: bytes | memoryview, n: int) -> tuple[Ints, Ints]:
+    """Return where each run of equal values begins among those that encode_ints was given, and these values."""
+    if data[0] == _CONSTANT:
+        _, first, step = _LINE.unpack(data)
+        count = 1 if step == 0 else n
+        return np.arange(count), _line(first, step, count)
+    tag, first = _FIRST.unpack_from(data)
+    steps = _spread(data[_FIRST.size :], _INT_TYPES[tag], n - 1)
+    changes = np.flatnonzero(steps != 0)
+    return np.append(0, changes + 1), np.cumsum(np.append(np.int64(first), steps[changes].astype(np.int64)))
 
 
 def _line(first: int, step: int, n: int) -> Ints:

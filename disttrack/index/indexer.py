@@ -372,19 +372,21 @@ class Index:
         with reading(self._store.connection):
             return numbered(self._store.connection, runs)
 
-    def find(self, name: str) -> list[tuple[RunRecord, bool]]:
-        """Return the runs that answer to an id, and whether it is but an alias of theirs."""
-        with self._lock:
-            return self._mended(lambda: self._find(name))
+    def find(self, name: str, known: RunRecord | None = None) -> list[tuple[RunRecord, bool]]:
+        """Return the runs that answer to an id, and whether it is but an alias of theirs.
 
-    def _find(self, name: str) -> list[tuple[RunRecord, bool]]:
+        known: one of them as it was found before; it is not read again where it is the same.
+        """
+        with self._lock:
+            return self._mended(lambda: self._find(name, known))
+
+    def _find(self, name: str, known: RunRecord | None) -> list[tuple[RunRecord, bool]]:
         with reading(self._store.connection):
-            found = answering(self._store.connection, name)
-            return [
-                (record, found[number])
-                for number in sorted(found)
-                for record in records(self._store.connection, "run.id = ?", number)
-            ]
+            answer = answering(self._store.connection, name)
+            rows = self._store.numbered(list(answer))
+            same = [known] if known is not None and known.number in rows and _is_same(known, rows[known.number]) else []
+            found = same + numbered(self._store.connection, rows.keys() - {record.number for record in same})
+            return [(record, answer[record.number]) for record in sorted(found, key=lambda record: record.number)]
 
     def snapshot(self, record: RunRecord) -> Snapshot:
         """Return a run with all its rows, up to what its log holds now; raise Vanished where it is gone."""
@@ -434,7 +436,7 @@ class Index:
         connection = self._store.connection
         rows = self._store.numbered([record.number for record in wanted])
         there = [record for record in wanted if record.number in rows]
-        stale = [record.number for record in there if signed(pack(record.facts)) != rows[record.number].facts]
+        stale = [record.number for record in there if not _is_same(record, rows[record.number])]
         fresh = {record.number: record for record in numbered(connection, stale)}
         known = [fresh.get(record.number, record) for record in there]
         blocks = sealed_blocks(connection, self._lock, known, self._is_damaged)
@@ -462,6 +464,11 @@ def _copy(record: RunRecord, decoder: RunDecoder) -> RunRecord:
     sources = tuple(decode(pack(stream.facts), SourceFacts) for stream in decoder.streams)
     facts = decode(pack(decoder.facts), RunFacts)
     return RunRecord(record.number, record.project_directory, record.directory, facts, sources)
+
+
+def _is_same(record: RunRecord, row: RunRow) -> bool:
+    """Say whether all that is known of a run is what is stored of it: how far its log was read is part of that."""
+    return signed(pack(record.facts)) == row.facts
 
 
 def _place(record: RunRecord) -> tuple[str, str]:

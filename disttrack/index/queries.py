@@ -34,6 +34,9 @@ __all__ = [
 ]
 
 
+_AXES = ("src", "step", "at", "time")
+
+
 class Vanished(Exception):
     """The run was removed or replaced while it was being read."""
 
@@ -180,9 +183,12 @@ class StoredBlock:
     ]  # of all blocks of a snapshot the bundle decoded last: keys are asked in turn
 
     def places(self) -> StoredPlaces:
-        """Return where the rows belong; raise Vanished where the run is gone."""
-        query = "SELECT src, step, at, time FROM axis WHERE run = ? AND ax = ?"
-        return StoredPlaces(self._fetch(query, (self.run, self.ax), (self.run, self.ax, self.sid, self.n)), self.n)
+        """Return where the rows belong; to ask for any of it raises Vanished where the run is gone."""
+        return StoredPlaces(self._axis, self.n)
+
+    def _axis(self, number: int) -> memoryview:
+        query = f"SELECT {_AXES[number]} FROM axis WHERE run = ? AND ax = ?"
+        return self._fetch(query, (self.run, self.ax), (self.run, self.ax, self.sid, self.n, number))
 
     def column(self, key: str) -> Column:
         """Return the values of one of the keys; raise Vanished where the run is gone."""
@@ -201,21 +207,23 @@ class StoredBlock:
 
     def check(self) -> None:
         """Read all of it once; raise Vanished where the run is gone, or the index damaged."""
-        self.places()
+        for number in range(len(_AXES)):
+            self._axis(number)
         for part in range(-(-len(self.keys) // columns_together(self.n))):
             self._part(part)
 
     def _part(self, part: int) -> memoryview:
         query = "SELECT data FROM chunk WHERE run = ? AND ax = ? AND part = ?"
-        return self._fetch(query, (self.run, self.ax, part))[0]
+        key = self.run, self.ax, part
+        return self._fetch(query, key, (*key, 0))
 
-    def _fetch(self, query: str, key: tuple[int, ...], place: tuple[int, ...] | None = None) -> list[memoryview]:
-        """Return the blobs of a row, each as it was signed with place and its column; place: its key, if need be."""
+    def _fetch(self, query: str, key: tuple[int, ...], place: tuple[int, ...]) -> memoryview:
+        """Return the blob that a query finds by a key, as it was signed with its place."""
         with self.lock:
             try:
-                row: tuple[bytes, ...] | None = self.connection.execute(query, key).fetchone()
+                row: tuple[bytes] | None = self.connection.execute(query, key).fetchone()
                 if row is not None:
-                    return [verified(blob, *(place or key), column) for column, blob in enumerate(row)]
+                    return verified(row[0], *place)
                 if self.connection.execute("SELECT 1 FROM run WHERE id = ?", (self.run,)).fetchone():
                     self.damaged.set()  # what is sealed goes with its run only
             except sqlite3.ProgrammingError:  # closed: the index was deleted and opened anew

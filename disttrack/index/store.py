@@ -41,6 +41,9 @@ class RunRow(NamedTuple):
     facts: bytes
 
 
+_NOTHING = signed(pack(RunFacts()))
+
+
 class Store:
     """The tables, through one connection that is used by one thread at a time."""
 
@@ -48,7 +51,9 @@ class Store:
         self.connection = connection
         self._describe = describe
         self._keys: dict[str, int] = {}
-        self._to_file: dict[int, dict[int, Facets | None]] = {}  # by block and run, until the transaction ends
+        # Until the transaction ends:
+        self._to_file: dict[int, dict[int, Facets | None]] = {}  # by block and run
+        self._runs: int | None = None  # how many were ever given a number, where one was given one now
 
     @contextmanager
     def transaction(self, wait_s: float) -> Generator[None]:
@@ -57,12 +62,16 @@ class Store:
             yield
             for block, runs in self._to_file.items():
                 file_block(self.connection, block, runs, self._key)
+            if self._runs is not None:
+                self.connection.execute("UPDATE counter SET runs = ?", (self._runs,))
             self._to_file.clear()
+            self._runs = None
 
     def forget(self) -> None:
         """Forget what a transaction that was undone may have taught."""
         self._keys.clear()
         self._to_file.clear()
+        self._runs = None
 
     # Projects
 
@@ -121,19 +130,19 @@ class Store:
 
     def create(self, project: int, directory: str, inode: int) -> RunRow:
         """Make a run of which nothing is known."""
-        self.connection.execute("UPDATE counter SET runs = runs + 1")
-        (number,) = self.connection.execute("SELECT runs FROM counter").fetchone()
-        facts = signed(pack(RunFacts()))
+        if self._runs is None:
+            self._runs = int(self.connection.execute("SELECT runs FROM counter").fetchone()[0])
+        self._runs += 1
         self.connection.execute(
             "INSERT INTO run (id, project, directory, inode, log_ns, is_over, is_filed, generation, facts)"
             " VALUES (?, ?, ?, ?, -1, 0, 0, 0, ?)",
-            (number, project, directory, inode, facts),
+            (self._runs, project, directory, inode, _NOTHING),
         )
-        return RunRow(number, inode, 0, -1, False, facts)
+        return RunRow(self._runs, inode, 0, -1, False, _NOTHING)
 
     def drop(self, run: int) -> None:
         """Drop all that is known of a run."""
-        self._file(run, None)
+        self._note(run, None)
         for table in RUN_TABLES:
             self.connection.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
         self.connection.execute("DELETE FROM run WHERE id = ?", (run,))
@@ -154,10 +163,11 @@ class Store:
 
     def save(self, run: int, decoder: RunDecoder, place: tuple[str, str], log_ns: int) -> None:
         """Store what is known up to where the decoder has read; its rows stay in the tail. Arguments as for seal."""
-        names = self._described(run, decoder, place)
+        names, is_filed = self._described(run, decoder, place)
         self.connection.execute(
-            "UPDATE run SET sealed = COALESCE(sealed, facts), facts = ?, is_over = ?, log_ns = ? WHERE id = ?",
-            (signed(pack(decoder.facts)), _is_over(decoder), log_ns, run),
+            "UPDATE run SET sealed = COALESCE(sealed, facts), facts = ?, is_over = ?, is_filed = ?, log_ns = ?"
+            " WHERE id = ?",
+            (signed(pack(decoder.facts)), _is_over(decoder), is_filed, log_ns, run),
         )
         self.connection.executemany(
             "INSERT INTO source (run, src, facts) VALUES (?, ?, ?) ON CONFLICT (run, src) DO UPDATE SET"
@@ -173,7 +183,7 @@ class Store:
         place: the project's and the run's directory.
         log_ns: when the log had changed, where every segment there was then was read to its end.
         """
-        names = self._described(run, decoder, place)
+        names, is_filed = self._described(run, decoder, place)
         self._schemas(run, decoder)
         self._answers(run, decoder, names)
         self.connection.executemany(
@@ -189,23 +199,24 @@ class Store:
                 self._insert(run, decoder.facts.blocks, sid, part)
                 decoder.facts.blocks += 1
         self.connection.execute(
-            "UPDATE run SET facts = ?, sealed = NULL, generation = generation + 1, is_over = ?, log_ns = ?"
-            " WHERE id = ?",
-            (signed(pack(decoder.facts)), _is_over(decoder), log_ns, run),
+            "UPDATE run SET facts = ?, sealed = NULL, generation = generation + 1, is_over = ?, is_filed = ?,"
+            " log_ns = ? WHERE id = ?",
+            (signed(pack(decoder.facts)), _is_over(decoder), is_filed, log_ns, run),
         )
 
-    def _described(self, run: int, decoder: RunDecoder, place: tuple[str, str]) -> tuple[str, str]:
-        """See to what lists ask of a run; return its project's and its own true name."""
+    def _described(self, run: int, decoder: RunDecoder, place: tuple[str, str]) -> tuple[tuple[str, str], bool]:
+        """See to what lists ask of a run; return its project's and its own true name, and whether it is filed."""
         record = RunRecord(run, *place, decoder.facts, tuple(stream.facts for stream in decoder.streams))
-        self._file(run, self._describe(record) if _is_over(decoder) else None)
-        return record.project, record.run_id
+        facets = self._describe(record) if _is_over(decoder) else None
+        self._note(run, facets)
+        return (record.project, record.run_id), facets is not None
 
-    def _file(self, run: int, facets: Facets | None) -> None:
+    def _note(self, run: int, facets: Facets | None) -> None:
         """Note what lists ask of a run, instead of what was noted before; None: they must look at it."""
-        (was_filed,) = self.connection.execute("SELECT is_filed FROM run WHERE id = ?", (run,)).fetchone()
-        if not was_filed and facets is None:
-            return
-        self.connection.execute("UPDATE run SET is_filed = ? WHERE id = ?", (facets is not None, run))
+        if facets is None:
+            (was_filed,) = self.connection.execute("SELECT is_filed FROM run WHERE id = ?", (run,)).fetchone()
+            if not was_filed:
+                return
         self._to_file.setdefault(run // BLOCK_RUNS, {})[run] = facets
 
     def _insert(self, run: int, ax: int, sid: int, block: MemoryBlock) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "is_good_place",
     "is_held",
     "is_home",
+    "journal_directories",
     "mark_home",
     "newest_join",
     "note_place",
@@ -168,6 +169,12 @@ class StoredOutbox:
             self.join = decode(body, Join)
         self._base = _HEAD.size + length
 
+    @property
+    def size(self) -> int:
+        """How many bytes of records there are, a torn tail included."""
+        records: int = self._path.stat().st_size - self._base
+        return max(0, records)
+
     def read(self, offset: int, limit: int) -> bytes:
         """Return whole, checked records from offset on: at most limit bytes, or one larger record; b"" at the end."""
         with open(self._path, "rb") as file:
@@ -250,16 +257,21 @@ def note_place(runtime: Path, place: Path) -> None:
         temporary.replace(note)
 
 
-def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:
-    """Yield every readable journal on this host that this user's processes noted; what is no journal is passed over."""
+def journal_directories(runtime: Path) -> Iterator[Path]:
+    """Yield where journals lie on this host, in the places that this user's processes noted."""
     notes = runtime / "journal-places"
     places = [Path(os.fsdecode(note.read_bytes())) for note in sorted(notes.glob("[!.]*"))] if notes.is_dir() else []
     for place in places:
-        for directory in sorted(place.iterdir()) if place.is_dir() else []:
-            try:
-                yield StoredOutbox(directory)
-            except (OSError, ValueError, UnsupportedFormat):
-                continue  # being created, being removed, or a newer disttrack's: its owner still has it
+        yield from sorted(place.iterdir()) if place.is_dir() else []
+
+
+def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:
+    """Yield every readable journal on this host that this user's processes noted; what is no journal is passed over."""
+    for directory in journal_directories(runtime):
+        try:
+            yield StoredOutbox(directory)
+        except (OSError, ValueError, UnsupportedFormat):
+            continue  # being created, being removed, or a newer disttrack's: its owner still has it
 
 
 def is_good_place(place: Path) -> bool:

@@ -43,21 +43,21 @@ def aligned(wide: Wide, x: str, how: RankAggregate) -> tuple[Ints, dict[str, Arr
 class _Grid:
     """Rows of one run whose ranks have the same steps, each once: a matrix, and nothing to sort."""
 
-    def __init__(self, wide: Wide, ranks: int) -> None:
-        self._step, self._run, self._ranks = wide.step[: len(wide.step) // ranks], wide.run[0], ranks
+    def __init__(self, step: Ints, run: int, ranks: int) -> None:
+        self._step, self._run, self._ranks = step, run, ranks
 
     @classmethod
     def of(cls, wide: Wide) -> _Grid | None:
         """Return the rows as a grid; None where they are none."""
-        n = len(wide.owner)
-        owners = wide.owner[np.append(True, wide.owner[1:] != wide.owner[:-1])] if n else wide.owner
-        if not n or n % len(owners) or (wide.owners.run[owners] != wide.owners.run[owners[0]]).any():
+        length = np.diff(wide.ends, prepend=0)
+        owners = np.flatnonzero(length)
+        if not len(owners) or (length[owners] != length[owners[0]]).any():
+            return None
+        ranks, runs = wide.owners.rank[owners], wide.owners.run[owners]
+        if (ranks[1:] == ranks[:-1]).any() or (runs != runs[0]).any():
             return None
         steps = wide.step.reshape(len(owners), -1)
-        ranks = wide.owners.rank[owners]
-        if (ranks[1:] == ranks[:-1]).any() or (wide.owner.reshape(steps.shape) != owners[:, None]).any():
-            return None
-        return cls(wide, len(owners)) if (steps == steps[0]).all() else None
+        return cls(steps[0], int(runs[0]), len(owners)) if (steps == steps[0]).all() else None
 
     def first(self) -> tuple[Ints, dict[str, Array]]:
         """Return the run of each row, and the first columns."""

@@ -9,6 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, overload
 
+from disttrack.index.queries import Damaged, RunRecord
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.finding import check_search, find_runs
 from disttrack.query.frames import FrameKind, as_frame
@@ -16,7 +17,7 @@ from disttrack.query.listing import run_table
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
-from disttrack.query.runs import RunDetail, detail_of
+from disttrack.query.runs import AttemptRow, Failure, RankRow, RunReceipt, RunRow, Spread
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
@@ -50,7 +51,7 @@ class Api:
 
     def run(self, id: str) -> RunView:
         """Return the run that answers to `id` or `project/id`; raise RunNotFound where none or several do."""
-        return _view(self._reader, Subject(self._reader.snapshot(id).record, Observer.here(self._reader.root)))
+        return _view(self._reader, self._reader.snapshot(id).record)
 
     def restore(self, id: str) -> RunView:
         """Undo the deletion of a run; raise RunNotFound where no such run was deleted."""
@@ -70,14 +71,54 @@ class Api:
 
 
 @dataclass(frozen=True)
-class RunView(RunDetail, WithHistory):
-    """A run as it was when it was asked for."""
+class RunView(RunRow, WithHistory):
+    """A run as it was when it was asked for: a row of a list, and what each of its ranks has to say."""
 
     _reader: Reader = field(repr=False, compare=False)
+    _run: Subject = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self._run.is_settled:
+            self._run.detail  # noqa: B018 - a moment later its ranks may be in other states than the run
+
+    @property
+    def config(self) -> dict[str, object]:
+        """What was configured, by key."""
+        return self._run.config
+
+    @property
+    def summary_ranks(self) -> dict[str, Spread]:
+        """How the last values of each key are spread over the ranks."""
+        return self._run.detail.summary_ranks
+
+    @property
+    def ranks(self) -> list[RankRow]:
+        """The ranks of the newest attempt, those included that never joined."""
+        return self._run.detail.ranks
+
+    @property
+    def receipt(self) -> RunReceipt:
+        """What became of the run's records."""
+        return self._run.detail.receipt
+
+    @property
+    def attempts(self) -> list[AttemptRow]:
+        """Its attempts, the first one first."""
+        return self._run.detail.attempts
+
+    @property
+    def first_failure(self) -> Failure | None:
+        """The rank of the newest attempt that failed first; None where none failed."""
+        return self._run.detail.first_failure
+
+    @property
+    def damaged(self) -> list[Damaged]:
+        """The places of its log that cannot be read, as far as they are known."""
+        return self._run.detail.damaged
 
     def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         wanted = f"{self.project}/{self.id}"
-        return self._reader.asked(wanted, lambda snapshot: series_of(snapshot, request))
+        return self._reader.asked(wanted, lambda snapshot: series_of(snapshot, request), self._run.record)
 
     def summary_of(self, key: str, ranks: RankChoice = None) -> KeySummary | None:
         """Return the count, first, last, min, max and mean of the numbers logged as key; None where there is none.
@@ -86,7 +127,7 @@ class RunView(RunDetail, WithHistory):
         left out. Raises RunNotFound where the run is gone.
         """
         wanted = f"{self.project}/{self.id}"
-        return self._reader.asked(wanted, lambda snapshot: summary_of(snapshot, key, ranks))
+        return self._reader.asked(wanted, lambda snapshot: summary_of(snapshot, key, ranks), self._run.record)
 
     def edit(
         self,
@@ -106,7 +147,7 @@ class RunView(RunDetail, WithHistory):
         )
         wanted = f"{self.project}/{self.id}"
         edit_run(self._reader.root, wanted, change)
-        return _view(self._reader, Subject(self._reader.snapshot(wanted).record, Observer.here(self._reader.root)))
+        return _view(self._reader, self._reader.snapshot(wanted).record)
 
     def delete(self) -> None:
         """Delete the run (Api.restore undoes it); raise UsageError while it is still running."""
@@ -134,10 +175,10 @@ class Runs(Sequence[RunView], WithHistory):
     def __getitem__(self, index: int | slice) -> RunView | Runs:
         if isinstance(index, slice):
             return Runs(self._reader, lambda: self._found[index])
-        return _view(self._reader, self._found[index])
+        return _view(self._reader, self._found[index].record)
 
     def __iter__(self) -> Iterator[RunView]:
-        return (_view(self._reader, run) for run in self._found)
+        return (_view(self._reader, run.record) for run in self._found)
 
     def __repr__(self) -> str:
         return f"<{len(self)} runs in {self._reader.root}>"
@@ -160,5 +201,6 @@ class Runs(Sequence[RunView], WithHistory):
         )
 
 
-def _view(reader: Reader, run: Subject) -> RunView:
-    return RunView(**vars(detail_of(run.record, Observer.here(reader.root))), _reader=reader)
+def _view(reader: Reader, record: RunRecord) -> RunView:
+    run = Subject(record, Observer.here(reader.root))
+    return RunView(**vars(run.row), _reader=reader, _run=run)

@@ -114,10 +114,9 @@ def _slices(blocks: _Blocks) -> _Slices:
     """Return where each source's rows lie: a block has them together."""
     slices: _Slices = {}
     for number, (block, _) in enumerate(blocks):
-        src = block.places().src
-        bounds = [0, *(np.flatnonzero(src[1:] != src[:-1]) + 1).tolist(), len(src)]
-        for start, end in pairwise(bounds):
-            slices.setdefault(int(src[start]), []).append((number, start, end))
+        bounds, src = block.places().slices
+        for source, (start, end) in zip(src.tolist(), pairwise(bounds.tolist()), strict=True):
+            slices.setdefault(source, []).append((number, start, end))
     return slices
 
 

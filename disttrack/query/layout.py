@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disttrack.index.blocks import Block, Places
-from disttrack.index.chunks import Ints
+from disttrack.index.chunks import Floats, Ints
 from disttrack.index.indexer import Snapshot
 from disttrack.query.members import Member
 from disttrack.query.selection import RankChoice, blocks_with, chosen
@@ -43,26 +43,36 @@ class Layout(NamedTuple):
     """The rows of a table, by owner and step, and where they come from."""
 
     owners: Owners
-    owner: Ints  # [rows], ascending
+    ends: Ints  # [owners] where the rows of each end: an owner's follow those of the one before it
     step: Ints  # [rows]
     parts: list[Part]
     last: Ints | None  # [rows] the last call for each, in the order of all rows found; None: there is but one
 
-    def time_us(self, which: Ints) -> Ints:
-        """Return when the last call for each of some rows was made; which: their numbers, ascending."""
-        calls = which if self.last is None else self.last[which]
-        if len(which) < len(self.owner) and all(isinstance(part.order, slice) for part in self.parts):
-            found = np.empty(len(which), np.int64)
+    def fill_times(self, times: Floats) -> None:
+        """Write to times, [rows], when the last call for each was made, in unix seconds."""
+        calls = times if self.last is None else np.empty(sum(part.n for part in self.parts))
+        for part in self.parts:
+            calls[part.order] = part.block.places().time_us[part.rows] / 1e6
+        if self.last is not None:
+            np.take(calls, self.last, out=times)
+
+    def times_of(self, which: Ints) -> Floats:
+        """Return when the last call for each of some rows was made, in unix seconds; which: their numbers, ascending.
+
+        Decodes only what these need.
+        """
+        if all(isinstance(part.order, slice) for part in self.parts):
+            calls = which if self.last is None else self.last[which]
+            found = np.empty(len(which))
             for part in self.parts:
                 start, n = cast(slice, part.order).start, part.n
                 first, end = np.searchsorted(calls, [start, start + n])
                 if first < end:
-                    found[first:end] = part.block.places().time_us[part.rows][calls[first:end] - start]
+                    found[first:end] = part.block.places().time_us[part.rows][calls[first:end] - start] / 1e6
             return found
-        table = np.empty(sum(part.n for part in self.parts), np.int64)
-        for part in self.parts:
-            table[part.order] = part.block.places().time_us[part.rows]
-        return table if self.last is None and len(which) == len(table) else table[calls]
+        times = np.empty(len(self.step))
+        self.fill_times(times)
+        return times[which]
 
 
 class _Pick(NamedTuple):
@@ -110,13 +120,9 @@ def laid_out(
 def _picked(block: Block, keys: tuple[str, ...], owner_of: Ints, cut_of: Mapping[int, int]) -> _Pick:
     """Return the rows of a block whose owners were chosen, up to where these are cut."""
     places = block.places()
-    src, step = places.src, places.step
-    n = len(src)
-    starts = np.zeros(1, np.int64)
-    if src[0] != src[-1]:
-        starts = np.append(starts, np.flatnonzero(src[1:] != src[:-1]) + 1)
-    ends = np.append(starts[1:], n)
-    owner = owner_of[src[starts]]
+    step, (bounds, src) = places.step, places.slices
+    starts, ends = bounds[:-1], bounds[1:]
+    owner = owner_of[src]
     if cut_of:
         limits = [cut_of.get(each) for each in owner.tolist()]
         ends = np.array(
@@ -172,7 +178,8 @@ def _joined(owners: Owners, picks: Sequence[_Pick]) -> Layout | None:
         target = _rows(start[here], pick.length)
         step[target] = pick.step
         parts.append(Part(pick.block, pick.keys, len(pick.step), pick.rows, target, target))
-    return Layout(owners, np.repeat(owner, length[order]), step, parts, None)
+    ends = np.cumsum(np.bincount(owner, length[order], len(owners.rank))).astype(np.int64)
+    return Layout(owners, ends, step, parts, None)
 
 
 def _ends(pick: _Pick) -> tuple[Ints, Ints]:
@@ -204,7 +211,7 @@ def _merged(owners: Owners, picks: Sequence[_Pick]) -> Layout:
         start = part.stop
         parts.append(Part(pick.block, pick.keys, len(pick.step), pick.rows, row_of[part], sorted_at[part]))
     last = np.append(first[1:], n)[: len(first)] - 1 if merges else None
-    return Layout(owners, owner[first], step[first], parts, last)
+    return Layout(owners, np.cumsum(np.bincount(owner[first], minlength=len(owners.rank))), step[first], parts, last)
 
 
 def _sorting(owner: Ints, step: Ints, at: Ints) -> Ints:

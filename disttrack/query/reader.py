@@ -66,16 +66,17 @@ class Reader:
         """Return the runs with these numbers, in no order: those of them that are still there."""
         return self._index.numbered(runs)
 
-    def find(self, wanted: str) -> RunRecord:
+    def find(self, wanted: str, known: RunRecord | None = None) -> RunRecord:
         """Return the run that answers to `id` or `project/id`, where an alias stands for the run it is part of.
 
+        known: what was found before, returned again where nothing of it has changed.
         Raises RunNotFound where none or several do, UnsupportedFormat where a newer disttrack wrote it.
         """
         self._index.catch_up()
         project, slash, name = wanted.rpartition("/")
         found = [
             (self._resolved(record), alias)
-            for record, alias in self._index.find(name)
+            for record, alias in self._index.find(name, known)
             if not slash or record.project == project
         ]
         own = {record.number: record for record, alias in found if not alias}
@@ -109,13 +110,13 @@ class Reader:
         """
         return self.asked(wanted, Snapshot.checked if check else lambda snapshot: snapshot)
 
-    def asked(self, wanted: str, ask: Callable[[Snapshot], _T]) -> _T:
-        """Return what ask says of a run's snapshot; raises as find does.
+    def asked(self, wanted: str, ask: Callable[[Snapshot], _T], known: RunRecord | None = None) -> _T:
+        """Return what ask says of a run's snapshot; known as for find, raises as that does.
 
         Where that is gone half way (the index was damaged or deleted, the run replaced), ask the one that came after.
         """
         try:
-            return ask(self._index.snapshot(self.find(wanted)))
+            return ask(self._index.snapshot(self.find(wanted, known)))
         except Vanished:
             pass
         try:

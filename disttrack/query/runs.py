@@ -39,6 +39,7 @@ __all__ = [
     "Spread",
     "created_s",
     "detail_of",
+    "detail_of_team",
     "rank_rows",
     "row_of",
     "row_of_team",
@@ -117,8 +118,14 @@ def detail_of(record: RunRecord, observer: Observer) -> RunDetail:
     """Return a run with its ranks. Looks into the journals on this host of those that have not ended."""
     everybody = members(record)
     team = newest_team(everybody)
+    return detail_of_team(record, everybody, team, observer, row_of_team(record, everybody, team, observer))
+
+
+def detail_of_team(
+    record: RunRecord, everybody: list[Member], team: Team, observer: Observer, row: RunRow
+) -> RunDetail:
+    """Return what detail_of returns of a run whose row is known; the others as for row_of_team."""
     sources = [member.source for member in everybody]
-    row = row_of_team(record, everybody, team, observer)
     return RunDetail(
         **vars(row),
         config=merged_config(by_precedence(everybody)),

@@ -46,11 +46,11 @@ def _series(
         wide = wide.rows(np.lexsort((wide.time, wide.owner)).astype(np.int64))
     if request.rank_agg is None:
         if request.points is not None:
-            wide = wide.rows(_thinned(wide.owner, wide.keys, request.points))
+            wide = wide.rows(_thinned(wide.bounds(), wide.keys, request.points))
         return wide.run, wide.axes(), wide.keys
     run, first, columns = aligned(wide, x, request.rank_agg)
     if request.points is not None:
-        rows = _thinned(run, columns, request.points)
+        rows = _thinned(_bounds(run), columns, request.points)
         run, first, columns = run[rows], _rows(first, rows), _rows(columns, rows)
     return run, first, columns
 
@@ -61,16 +61,23 @@ def _rows(columns: Mapping[str, Array], rows: Ints) -> dict[str, Array]:
 
 def _along_metric(wide: Wide, x: str) -> Wide:
     """Return the rows that have a number for x, each source's by that."""
-    wide.keys.setdefault(x, np.full(len(wide.owner), np.nan))  # nobody logged it
+    wide.keys.setdefault(x, np.full(len(wide.step), np.nan))  # nobody logged it
     values = as_numbers(wide.keys[x])
     order = np.lexsort((values, wide.owner))
     return wide.rows(order[~np.isnan(values[order])].astype(np.int64))
 
 
-def _thinned(series: Ints, columns: Mapping[str, Array], points: int) -> Ints:
-    """Return the rows that any of the columns needs, at most points of each series for each column."""
-    bounds = [0, *(np.flatnonzero(series[1:] != series[:-1]) + 1).tolist(), len(series)]
-    needed = np.zeros(len(series), bool)
+def _bounds(run: Ints) -> list[int]:
+    """Return where the rows of each run begin, and where the last one's end."""
+    return [0, *(np.flatnonzero(run[1:] != run[:-1]) + 1).tolist(), len(run)]
+
+
+def _thinned(bounds: Sequence[int], columns: Mapping[str, Array], points: int) -> Ints:
+    """Return the rows that any of the columns needs, at most points of each series for each column.
+
+    bounds: where the series begin, and where the last one ends.
+    """
+    needed = np.zeros(bounds[-1], bool)
     for column in columns.values():
         values = as_numbers(column)
         missing = np.isnan(values)

@@ -13,7 +13,7 @@ from disttrack.index.facets import Columns, Facet, Facets, Scope, Values, as_lis
 from disttrack.index.queries import RunRecord
 from disttrack.query.filters import Field
 from disttrack.query.members import Member, Observer, Team, is_final, members, newest_team
-from disttrack.query.runs import RunRow, created_s, row_of_team
+from disttrack.query.runs import RunDetail, RunRow, created_s, detail_of_team, row_of_team
 from disttrack.query.summaries import by_precedence, merged_config, merged_summary
 
 __all__ = [
@@ -44,6 +44,16 @@ class Subject:
     def row(self) -> RunRow:
         """The run as a row."""
         return row_of_team(self.record, self._members, self.team, self._observer)
+
+    @cached_property
+    def detail(self) -> RunDetail:
+        """The run with its ranks."""
+        return detail_of_team(self.record, self._members, self.team, self._observer, self.row)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether row and detail are the same whenever they are asked for: all sources have ended."""
+        return all(member.source.ended is not None for member in self._members)
 
     @cached_property
     def _members(self) -> list[Member]:

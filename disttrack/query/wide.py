@@ -23,44 +23,63 @@ class Wide(NamedTuple):
     """Rows by owner (a source: run, rank, attempt, seniority) and step, one column a key: all of one length."""
 
     owners: Owners
-    owner: Ints  # a number for each source, ascending
+    ends: Ints  # [owners] where the rows of each end: an owner's follow those of the one before it
     step: Ints
     keys: dict[str, Array]  # as they were logged
     layout: Layout
     place: Ints | None = None  # of each row in the layout, where they are not all of it
 
     @property
+    def owner(self) -> Ints:
+        """A number for each source, ascending."""
+        return np.repeat(np.arange(len(self.ends)), self._lengths)
+
+    @property
+    def _lengths(self) -> Ints:
+        return np.diff(self.ends, prepend=0)
+
+    @property
     def time(self) -> Floats:
-        """Unix time in s of the last call for each row: decoded now, and only for these rows."""
-        if self.place is None:
-            return self.layout.time_us(np.arange(len(self.owner))) / 1e6
-        order = np.argsort(self.place)
-        times = np.empty(len(order))
-        times[order] = self.layout.time_us(self.place[order]) / 1e6
+        """Unix time in s of the last call for each row."""
+        times = np.empty(len(self.step))
+        self._fill_times(times)
         return times
+
+    def _fill_times(self, times: Floats) -> None:
+        """Decode the times now, and only of these rows."""
+        if self.place is None:
+            self.layout.fill_times(times)
+        else:
+            order = np.argsort(self.place)
+            times[order] = self.layout.times_of(self.place[order])
 
     @property
     def run(self) -> Ints:
         """Whose rows they are: numbers of snapshots."""
         if not self.owners.run.any():  # one run's: zeros that nobody looks at cost nothing
-            return np.zeros(len(self.owner), np.int64)
-        return self.owners.run[self.owner]
+            return np.zeros(len(self.step), np.int64)
+        return np.repeat(self.owners.run, self._lengths)
 
     @property
     def rank(self) -> Ints:
         """The rank of each row."""
-        return self.owners.rank[self.owner]
+        return np.repeat(self.owners.rank, self._lengths)
 
     @property
     def attempt(self) -> Ints:
         """The attempt of each row."""
-        return self.owners.attempt[self.owner]
+        return np.repeat(self.owners.attempt, self._lengths)
+
+    def bounds(self) -> list[int]:
+        """Return where the rows of each source that has any begin, and where the last one's end."""
+        return sorted({0, *self.ends.tolist()})
 
     def rows(self, which: Ints) -> Wide:
-        """Return some of the rows, in the order of which."""
+        """Return some of the rows, in the order of which: by owner."""
+        owner = np.searchsorted(self.ends, which, side="right")
         return Wide(
             self.owners,
-            self.owner[which],
+            np.cumsum(np.bincount(owner, minlength=len(self.ends))),
             self.step[which],
             {key: column[which] for key, column in self.keys.items()},
             self.layout,
@@ -88,7 +107,7 @@ def wide_form(
     layout = laid_out(snapshots, keys, ranks, superseded=superseded)
     names = _in_order(layout.parts) if keys is None else list(dict.fromkeys(keys))
     columns = _columns(layout, names)
-    return Wide(layout.owners, layout.owner, layout.step, {key: columns[key] for key in names}, layout)
+    return Wide(layout.owners, layout.ends, layout.step, {key: columns[key] for key in names}, layout)
 
 
 def as_columns(first: Mapping[str, Array], keys: Mapping[str, Array]) -> dict[str, Array]:
@@ -127,7 +146,7 @@ def _columns(layout: Layout, keys: Collection[str]) -> dict[str, Array]:
     columns: dict[str, Array] = {}
     for which, some in together.items():
         parts = [layout.parts[number] for number in which]
-        columns.update(_columns_of(parts, some, len(layout.owner), merges=layout.last is not None))
+        columns.update(_columns_of(parts, some, len(layout.step), merges=layout.last is not None))
     return columns
 
 

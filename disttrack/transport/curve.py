@@ -21,7 +21,16 @@ from zmq.utils import z85
 
 from disttrack.environments.host import is_network_filesystem
 
-__all__ = ["ClientKey", "Credentials", "JobKey", "client_key", "load_job_key", "new_credentials"]
+__all__ = [
+    "JOB_KEY",
+    "ClientKey",
+    "Credentials",
+    "JobKey",
+    "client_key",
+    "job_key_trouble",
+    "load_job_key",
+    "new_credentials",
+]
 
 JOB_KEY = "DISTTRACK_JOB_KEY"
 KEY_BYTES = 32
@@ -61,7 +70,7 @@ def load_job_key() -> JobKey | None:
     given = os.environ.get(JOB_KEY, "").strip()
     if len(given) >= MIN_JOB_KEY_CHARACTERS:
         return _job_key(given.encode())
-    path = Path(os.path.expanduser("~")) / ".config" / "disttrack" / "job.key"
+    path = _job_key_path()
     try:
         found = _read_private(path)
         if found is None and is_network_filesystem(path.parent):
@@ -70,6 +79,37 @@ def load_job_key() -> JobKey | None:
     except OSError:
         return None
     return _job_key(found) if found else None
+
+
+def job_key_trouble() -> tuple[str | None, str | None, str]:
+    """Look for the user's job key without making one; return where it is, what is wrong with one, and how to mend that.
+
+    None, None where there is none. One that is wrong is not used.
+    """
+    too_short = f"it has fewer than {MIN_JOB_KEY_CHARACTERS} characters"
+    given = os.environ.get(JOB_KEY, "").strip()
+    if given and len(given) < MIN_JOB_KEY_CHARACTERS:
+        return JOB_KEY, too_short, f"export {JOB_KEY}=$(openssl rand -hex 32), the same on every node"
+    if given:
+        return JOB_KEY, None, ""
+    path = _job_key_path()
+    try:
+        found = os.lstat(path)
+        if _read_private(path) is not None:
+            return str(path), None, ""
+    except FileNotFoundError:
+        return None, None, ""
+    except OSError as error:
+        return str(path), f"it cannot be read ({error.strerror})", f"chmod 600 {path}"
+    if not stat.S_ISREG(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
+        return str(path), "it is not a file of this user", f"rm {path}"
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        return str(path), f"others may read it (mode {stat.S_IMODE(found.st_mode):04o})", f"chmod 600 {path}"
+    return str(path), too_short, f"openssl rand -hex 32 > {path}"
+
+
+def _job_key_path() -> Path:
+    return Path(os.path.expanduser("~")) / ".config" / "disttrack" / "job.key"
 
 
 def _job_key(secret: bytes) -> JobKey:

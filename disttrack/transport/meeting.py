@@ -12,8 +12,9 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -22,7 +23,7 @@ from disttrack.errors import StoreUnavailable
 from disttrack.transport.curve import Credentials
 from disttrack.transport.tcpstore import TCPStoreClient
 
-__all__ = ["Address", "Meeting", "Notice"]
+__all__ = ["Address", "Meeting", "Notice", "Visit", "private_files", "visit"]
 
 PREFIX = "disttrack/"
 LAUNCHES = ".launches"
@@ -69,6 +70,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Place(Protocol):
+    @property
+    def name(self) -> str: ...  # for people
     def read(self) -> bytes: ...  # b"" where nothing is; raises OSError
     def replace(self, old: bytes, new: bytes) -> bool: ...
     def knock(self) -> None: ...
@@ -82,6 +85,7 @@ class _StorePlace:
     def __init__(self, host: str, port: int, name: str) -> None:
         self._host, self._port = host, port
         self._key = f"{PREFIX}{name}"
+        self.name = f"tcp://{host}:{port}"
         self._client: TCPStoreClient | None = None
 
     def _connected(self) -> TCPStoreClient:
@@ -114,6 +118,7 @@ class _FilePlace:
         self._directory = root / LAUNCHES
         self._stem = hashlib.sha256(name.encode()).hexdigest()[:16]
         self._path = self._directory / f"{self._stem}.json"
+        self.name = str(self._path)
 
     def read(self) -> bytes:
         try:
@@ -168,6 +173,38 @@ def _places(meeting: str, root: Path) -> list[_Place]:
         host, _, port = address.rpartition(":")
         places.insert(0, _StorePlace(host, int(port), name))
     return places
+
+
+class Visit(NamedTuple):
+    """What somebody found who only looked at a place. trouble: why it cannot be read."""
+
+    place: str
+    took_s: float
+    notice: Notice | None
+    trouble: str | None
+
+
+def visit(meeting: str, root: Path) -> Iterator[Visit]:
+    """Look at the places that a Join's meeting names, best first, and change nothing; each takes STORE_TIMEOUT_S."""
+    for place in _places(meeting, root):
+        notice, trouble = None, None
+        began = time.monotonic()
+        try:
+            data = place.read()
+            notice = _decoded(data)
+            if data and notice is None:
+                trouble = "what stands there is no notice of this disttrack"
+        except (StoreUnavailable, OSError) as error:
+            trouble = error.why if isinstance(error, StoreUnavailable) else str(error)
+        finally:
+            place.close()
+        yield Visit(place.name, time.monotonic() - began, notice, trouble)
+
+
+def private_files(root: Path) -> list[Path]:
+    """Return what of a root holds keys between nodes, and is for its owner alone: a directory, and its files."""
+    directory = root / LAUNCHES
+    return [directory, *sorted(directory.iterdir())] if directory.is_dir() else []
 
 
 class Meeting:

@@ -14,10 +14,12 @@ from typing import NamedTuple
 import msgspec
 
 from disttrack.records.types import End, Incarnation, Join, Offset, Role, RunId
+from disttrack.transport.status import Status
 
 __all__ = [
     "PROTOCOL_VERSION",
     "Ack",
+    "Ask",
     "Buried",
     "Data",
     "Died",
@@ -106,6 +108,10 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
     signal: int | None
 
 
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody to a node's process: how are you? Changes nothing, and keeps nobody alive; answered by a Status."""
+
+
 class Data(NamedTuple):
     """Whole journal records from offset on. urgent: commit at once; final: the last of them is the End."""
 
@@ -159,7 +165,7 @@ class Over(NamedTuple):
     incarnation: Incarnation
 
 
-_Struct = Hello | Welcome | Refusal | Moved | NodeHello | NodeWelcome | Gone
+_Struct = Hello | Welcome | Refusal | Moved | NodeHello | NodeWelcome | Gone | Ask | Status
 _Word = Ping | Unknown | Wait | Died | Buried | Over
 Message = _Struct | _Word | Data | Ack
 
@@ -171,6 +177,8 @@ _STRUCTS: dict[int, type[_Struct]] = {
     ord("N"): NodeHello,
     ord("n"): NodeWelcome,
     ord("G"): Gone,
+    ord("Q"): Ask,
+    ord("S"): Status,
 }
 _WORDS: dict[int, type[_Word]] = {
     ord("P"): Ping,

@@ -20,9 +20,13 @@ __all__ = ["MAX_MESSAGE_BYTES", "Peer", "Receiver"]
 
 MAX_MESSAGE_BYTES = 96 << 20  # one record of 64 MiB and its envelope; strangers may claim 2^62
 BATCH = 256  # messages taken before commits and processes are looked at again
+BACKLOG = 4096  # connections begun at once; beyond libzmq's 100 the kernel drops them, and they try again after 1 s
+QUEUE = 16  # messages of one connection that wait here; the rest waits where it was said
 HANDSHAKE_MS = 10_000
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 5_000, 20_000
 ZAP_DOMAIN = "disttrack"
+# As plain ints: to join two of pyzmq's enumerations takes longer than to send an acknowledgement.
+NOBLOCK, NOBLOCK_MORE, RCVMORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.RCVMORE)
 
 
 class Peer(NamedTuple):
@@ -70,6 +74,7 @@ class Receiver:
         router.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         router.setsockopt(zmq.RCVHWM, 0)  # bounded by each rank's window of un-acknowledged bytes
         router.setsockopt(zmq.SNDHWM, 0)  # acknowledgements only: 17 bytes each
+        router.setsockopt(zmq.BACKLOG, BACKLOG)
         return router
 
     @property
@@ -90,6 +95,7 @@ class Receiver:
         router.curve_secretkey = server_secret
         router.curve_publickey = zmq.curve_public(server_secret)
         router.curve_server = True
+        router.setsockopt(zmq.RCVHWM, QUEUE)
         router.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN.encode())
         router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         router.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
@@ -146,9 +152,12 @@ class Receiver:
     def _messages(self, socket: zmq.Socket[bytes], remote: bool) -> Iterator[tuple[Peer, Message]]:
         for _ in range(BATCH):
             try:
-                id, *frames = socket.recv_multipart(zmq.NOBLOCK)
+                id = socket.recv(NOBLOCK)
             except zmq.Again:
                 return
+            frames = [socket.recv(NOBLOCK)]
+            while socket.getsockopt(RCVMORE):
+                frames.append(socket.recv(NOBLOCK))
             try:
                 message = unpack(frames)
             except ValueError:
@@ -160,7 +169,9 @@ class Receiver:
         """Send a message to a peer; one that is gone is no error (it will say Hello again)."""
         socket = self._remote if peer.remote else self._local
         if socket is not None:
-            socket.send_multipart([peer.id, *pack(message)], zmq.NOBLOCK)
+            socket.send(peer.id, NOBLOCK_MORE)
+            (frame,) = pack(message)
+            socket.send(frame, NOBLOCK)
 
     def close(self) -> None:
         """Stop listening."""

@@ -13,7 +13,9 @@ import site
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,7 +25,9 @@ from disttrack.environments.processes import PARENT
 
 __all__ = [
     "Claim",
+    "Claimed",
     "Record",
+    "claimed",
     "launch_hash",
     "read_record",
     "remove_empty_log",
@@ -33,6 +37,7 @@ __all__ = [
 ]
 
 STALE_CLAIM_S = 7 * 24 * 3600.0
+LOG_TAIL_BYTES = 2048
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,11 +90,49 @@ def remove_empty_log(runtime: Path, launch_key: str) -> None:
 
 def read_record(runtime: Path, launch_key: str) -> Record | None:
     """Return the record of the launch's writer if one runs on this host."""
+    record = _record(runtime / "claims" / f"{launch_hash(launch_key)}.json")
+    return record if record is not None and record.may_answer() else None
+
+
+def _record(path: Path) -> Record | None:
     try:
-        record = msgspec.json.decode((_claims(runtime) / f"{launch_hash(launch_key)}.json").read_bytes(), type=Record)
+        return msgspec.json.decode(path.read_bytes(), type=Record)
     except (OSError, msgspec.DecodeError):
         return None
-    return record if record.may_answer() else None
+
+
+class Claimed(NamedTuple):
+    """A launch that this node has, or had, a process for; its record may be that of a dead one.
+
+    said: the end of what the launch's processes complained of in their log.
+    """
+
+    launch_key: str
+    record: Record | None
+    log: Path
+    said: str
+
+
+def claimed(runtime: Path) -> Iterator[Claimed]:
+    """Yield the launches of a runtime directory, without taking a claim or making anything."""
+    for path in sorted((runtime / "claims").glob("*.lock")):
+        try:
+            key = path.read_text()
+        except (OSError, ValueError):
+            continue  # removed this moment
+        if key:  # else it is being taken
+            log = runtime / "logs" / f"{path.stem}.log"
+            yield Claimed(key, _record(path.with_suffix(".json")), log, _tail(log))
+
+
+def _tail(log: Path) -> str:
+    try:
+        with open(log, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 class Claim:

@@ -33,6 +33,7 @@ from disttrack.transport.protocol import (
     Wait,
     Welcome,
 )
+from disttrack.transport.streams import WINDOW_BYTES, Outgoing
 
 if TYPE_CHECKING:
     from disttrack.transport.dealer import Dealer
@@ -42,10 +43,9 @@ __all__ = ["Sender"]
 WAKE_S = 0.25  # each look takes the interpreter from training a few times, whatever it finds: 13 µs a step at 0.1 s
 FIRST_WAKE_S = 0.02
 FRAME_BYTES = 256 << 10
-WINDOW_BYTES = 4 << 20  # sent and not acknowledged; the rest waits in the journal
 LOOK_BYTES = WINDOW_BYTES // 4  # where so much comes in less than WAKE_S: look when it is there
 WATCH_BYTES = WINDOW_BYTES // 2  # ... from here on each acknowledgement is read when it comes
-RESEND_S, RESEND_AT_MOST_S = 1.0, 4.0  # at most: P10 grants a disk with room again 5 s
+CHECK_S = 1.0  # how often whether the writer lives
 ANSWER_S = 8.0  # without an answer to anything: look for a writer again
 PING_S = 5.0
 SYNC_S = 0.5  # twice, and a WAKE_S, is how long bytes may be in memory only: P3 grants 1.5 s
@@ -271,17 +271,15 @@ class Sender:
 
     def _converse(self, writer: _Writer) -> None:
         """Send and be acknowledged until stopped, or until this writer is gone or no longer ours."""
-        dealer, said_final = writer.dealer, False
-        sent = self.acked
-        heard = spoke = waits = progressed = checked = time.monotonic()
-        resend_s = RESEND_S
+        dealer = writer.dealer
+        out = Outgoing(self.acked, time.monotonic())
+        heard = spoke = checked = time.monotonic()
         while not self._stop:
-            for data in self._next_messages(sent, said_final):
+            for data in self._next_messages(out):
                 if not dealer.send(data):
                     break  # the writer does not read; the journal waits better than a socket's queue
-                if sent == self.acked:
-                    waits = time.monotonic()  # since when the first of what is not acknowledged does
-                sent, said_final, spoke = data.offset + len(data.data), data.final, time.monotonic()
+                spoke = time.monotonic()
+                out.took(data.offset + len(data.data), spoke, final=data.final)
             seen, looked = self._outbox.end, time.monotonic()
             self._wait(dealer)
             now = time.monotonic()
@@ -290,8 +288,9 @@ class Sender:
                 heard = now
                 if isinstance(answer, Unknown):
                     return
-                if isinstance(answer, Ack) and answer.offset > self.acked:
-                    self.acked, progressed, resend_s = answer.offset, now, RESEND_S
+                if isinstance(answer, Ack):
+                    out.acknowledged(answer.offset, now)
+                    self.acked = out.acked
             if not self._membership.key_known and self._membership.upgrade():
                 return  # before it is finished: these records belong to another run
             if self._end is not None and self.acked >= self._end[1]:
@@ -299,12 +298,10 @@ class Sender:
                 self.finished.set()
                 return
             self._sync(now)
-            if sent > self.acked and now - max(progressed, waits) > resend_s:  # whatever was sent after it
-                sent, said_final = self.acked, False
-                resend_s = min(2 * resend_s, RESEND_AT_MOST_S)  # a slow way to another node is no lost message
+            out.resend(now)
             if now - spoke > PING_S and dealer.send(Ping(self.join.incarnation)):
                 spoke = now
-            if now - checked > RESEND_S:
+            if now - checked > CHECK_S:
                 checked = now
                 if not writer.record.may_answer() or (spoke > heard and now - heard > ANSWER_S):
                     return
@@ -324,17 +321,16 @@ class Sender:
         pause_s = min(2 * self._pause_s, WAKE_S, waited_s * LOOK_BYTES / max(new_bytes, 1))
         self._pause_s = max(pause_s, FIRST_WAKE_S)
 
-    def _next_messages(self, sent: int, said_final: bool) -> Iterator[Data]:
-        """Yield what fits into the window; the last one says so if it ends with the End record."""
+    def _next_messages(self, out: Outgoing) -> Iterator[Data]:
+        """Yield what there is room for; the last one says so if it ends with the End record."""
         incarnation = self.join.incarnation
         last = self._end
         end = self._outbox.end
-        while sent < end and sent - self.acked < WINDOW_BYTES:
-            data = self._outbox.read(sent, FRAME_BYTES)
-            said_final = last is not None and sent + len(data) == last[1]
-            yield Data(incarnation, sent, said_final, said_final, data)
-            sent += len(data)
-        if last is not None and sent == last[1] and not said_final:  # it went out before anyone said it is the End
+        while out.sent < end and out.has_room:
+            data = self._outbox.read(out.sent, FRAME_BYTES)
+            final = last is not None and out.sent + len(data) == last[1]
+            yield Data(incarnation, out.sent, final, final, data)
+        if last is not None and out.sent == last[1] and not out.final:  # it went before anyone said it is the End
             yield Data(incarnation, last[0], True, True, self._outbox.read(last[0], FRAME_BYTES))
 
     def _sync(self, now: float) -> None:

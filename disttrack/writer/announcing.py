@@ -116,6 +116,16 @@ class Announcement:
         self.renew()
 
     @property
+    def term(self) -> int:
+        """How many writers this launch has had, this one included."""
+        return self._term
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where other nodes can connect."""
+        return self._endpoints
+
+    @property
     def listens(self) -> bool:
         """Say whether other nodes can connect."""
         return bool(self._endpoints)

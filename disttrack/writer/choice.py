@@ -8,6 +8,7 @@ from disttrack.journal.outbox import is_home, stored_outboxes
 from disttrack.records.types import Incarnation, Join
 from disttrack.transport.protocol import Data, Hello, Message, Moved, Ping, Unknown, Wait
 from disttrack.transport.receiver import Peer
+from disttrack.transport.status import MemberStatus, Status
 from disttrack.writer.announcing import Announcement
 from disttrack.writer.launch import Launch
 from disttrack.writer.liveness import lives
@@ -36,7 +37,7 @@ def agent_of(node: Node, former: Launch | None = None) -> Relay:
     def become_writer(succeed: bool) -> Writer:
         return writer_of(node, Announcement(node, listen=True, succeed=succeed))
 
-    return Relay(node, become_writer, former)
+    return Relay(node, become_writer, lambda: Choice(node), former)
 
 
 class Choice:
@@ -123,6 +124,25 @@ class Choice:
     def may_go(self, now: float) -> bool:
         """Say whether no rank came, or all that came have gone; a reader on this node may want what they left."""
         return now - self._needed > (WANTED_S if self._node.claim.is_wanted() else ALONE_S)
+
+    def status(self) -> Status:
+        """Return who waits here."""
+        waiting = [*(hello.join for hello in self._hellos.values()), *self._left.values()]
+        since_s = time.monotonic() - self._since
+        members = [
+            MemberStatus(
+                rank=join.rank.rank,
+                role=join.role,
+                run_id=join.run_id,
+                host=join.host,
+                pid=join.pid,
+                over=False,
+                heard_s=since_s,
+                stored=0,
+            )
+            for join in waiting
+        ]
+        return self._node.status("undecided", members=members)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from disttrack.environments.host import runtime_directory
+from disttrack.environments.host import node_id, runtime_directory
 from disttrack.journal.outbox import StoredOutbox, is_home, stored_outboxes
 from disttrack.records.codec import records
 from disttrack.records.types import USER_KINDS
@@ -67,6 +67,7 @@ def _waiting(runtime: Path, root: Path) -> dict[str, list[Path]]:
 
 def _bring_launch_home(runtime: Path, key: str, claim: Claim) -> list[Homecoming]:
     launch = Launch(runtime, key, claim, secrets.token_hex(16))
+    here = node_id(runtime)
     try:
         home = [
             Homecoming(
@@ -80,7 +81,9 @@ def _bring_launch_home(runtime: Path, key: str, claim: Claim) -> list[Homecoming
         ]
         for run in launch.runs.values():
             for source in run.sources.values():
-                if not source.over and not lives(source.join):
+                # Of another node's ranks nothing can be known here: they may live, and their journals hold more.
+                ours = source.join.node in ("", here) or Path(source.join.journal).is_dir()
+                if ours and not source.over and not lives(source.join):
                     launch.bury(run, source, how_ended(source.join))
             if all(source.over for source in run.sources.values()):
                 launch.end_run(run)

@@ -6,7 +6,7 @@ Times are of the monotonic clock handed in; wall clock is only ever stored, neve
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from disttrack.environments.endings import UNKNOWN, Ending
@@ -28,8 +28,10 @@ from disttrack.records.types import (
     Sighting,
     changed,
 )
+from disttrack.transport.streams import Incoming
 from disttrack.writer.attempts import Member, place, restarted
 from disttrack.writer.history import OVER, is_clean, read_history
+from disttrack.writer.team import Team
 
 __all__ = ["RunIngest", "Source", "end_record", "now_us", "run_header"]
 
@@ -45,14 +47,13 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-class Source:
+class Source(Incoming):
     """One incarnation as its writer knows it."""
 
     def __init__(self, admission: Admission, end: int) -> None:
+        super().__init__(end)
         self.join = admission.join
         self.admission = admission
-        self.end = end  # offset up to which its bytes have arrived
-        self.committed = end  # ... and are on disk
         self.admitted = False  # in this segment
         self.over = False  # it ended, or its process did
         self.clean = False  # it ended with exit code 0, whatever became of its process
@@ -71,6 +72,7 @@ class RunIngest:
         self.sources: dict[Incarnation, Source] = {}
         self.ended = False  # the last frame is an END
         self.moved = False
+        self._given_up: dict[Source, None] = {}  # what waited of them could not be stored
         self.changed_at = clock()  # when somebody joined or ended last
         self._clock = clock
         self._segment: Segment | None = None
@@ -78,6 +80,9 @@ class RunIngest:
         self._pending_bytes = 0
         self._oldest = self._last_commit = self._blocked_until = 0.0
         self._urgent = False
+        self._durable: dict[Source, None] = {}  # of which more was committed than was returned yet
+        self._seen: list[tuple[Source, bool]] = []  # sightings since the last sync: of whom, and whether it was over
+        self._team = Team[Source](0)  # of the newest attempt
         history = read_history(directory / "log")
         if history.header is not None:
             self.header = changed(history.header, nonce=header.nonce, time_us=header.time_us)
@@ -87,7 +92,12 @@ class RunIngest:
             source.over = admission.join.incarnation in history.over
             source.clean = admission.join.incarnation in history.clean
             source.ending = history.endings.get(admission.join.incarnation, UNKNOWN)
-            self.sources[admission.join.incarnation] = source
+            self._add(source)
+
+    @property
+    def pending_bytes(self) -> int:
+        """How much has arrived and waits for the next commit."""
+        return self._pending_bytes
 
     @property
     def marker(self) -> Path:
@@ -101,54 +111,71 @@ class RunIngest:
         source = self.sources.get(join.incarnation)
         if source is None:
             attempt, role = self._place(join, alive)
-            admission = Admission(join=join, attempt=attempt, role=role, orphan=orphan)
-            source = self.sources[join.incarnation] = Source(admission, 0)
+            source = Source(Admission(join=join, attempt=attempt, role=role, orphan=orphan), 0)
+            self._add(source)
         self.changed_at = self._clock()
         return source
+
+    def _add(self, source: Source) -> None:
+        admission = source.admission
+        self.sources[admission.join.incarnation] = source
+        if admission.attempt > self._team.attempt:
+            self._team = Team[Source](admission.attempt)
+        if admission.role == "rank" and admission.attempt == self._team.attempt:
+            self._team.add(source)
 
     def _place(self, join: Join, alive: Callable[[Source], bool]) -> tuple[int, Role]:
         """Return attempt and role of a new incarnation; a helper has its parent's attempt, else the newest."""
         if join.role == "helper":
             parent = self.sources.get(join.parent) if join.parent is not None else None
-            attempts = [source.admission.attempt for source in self.sources.values()]
-            return (parent.admission.attempt if parent else max(attempts, default=0)), "helper"
+            return (parent.admission.attempt if parent else self._team.attempt), "helper"
+        joining = Source(Admission(join=join, attempt=0, role="rank"), 0)
+        lives = alive(joining)
+        if lives and self._team.takes(join, alive):
+            return self._team.attempt, "rank"
         members = [
             Member(source.join, source.admission.attempt, source.over or not alive(source), source.clean)
             for source in self.sources.values()
             if source.admission.role == "rank"
         ]
-        joining = Source(Admission(join=join, attempt=0, role="rank"), 0)
-        return place(join, alive(joining), members)
+        return place(join, lives, members)
 
     def finished_before(self, join: Join) -> bool:
         """Say whether this rank took part already and all ended well: then it opens another run, and retries none."""
-        members = [
-            Member(source.join, source.admission.attempt, source.over, source.clean)
-            for source in self.sources.values()
-            if source.admission.role == "rank"  # children go as they like
-        ]
-        newest = max((member.attempt for member in members), default=0)
-        team = [member for member in members if member.attempt == newest]
-        ranks = {member.join.rank.rank for member in team}
-        return join.rank.rank in ranks and all(member.clean for member in team) and not restarted(join, team)
+        if join.incarnation in self.sources:
+            return False  # it is of this run, whoever asks: an agent may not have heard that its ranks' run has ended
+        team = self._team
+        return (
+            team.has(join.rank.rank)
+            and team.ended_well()
+            and not restarted(
+                join, [Member(other.join, team.attempt, other.over, other.clean) for other in team.members]
+            )
+        )
 
     # What has arrived?
 
     def receive(self, source: Source, offset: int, data: bytes, *, urgent: bool = False) -> None:
         """Take whole records from offset on, less what is known already; after a gap nothing (it is sent again)."""
-        if self._clock() < self._blocked_until or offset > source.end or offset + len(data) < source.end:
-            return
-        fresh = data[source.end - offset :]
-        if fresh:
+        known = source.fresh(offset, len(data)) if self._clock() >= self._blocked_until else None
+        if known is not None:
+            fresh = data[known:]
             if not self._pending:
                 self._oldest = self._clock()
-            source.end += len(fresh)
+            source.take(len(fresh))
             self._pending.append((source, fresh))
             self._pending_bytes += len(fresh)
         self._urgent |= urgent
 
+    @property
+    def synced(self) -> bool:
+        """Whether all that was seen is on the disk."""
+        return not self._seen
+
     def due_in(self) -> float | None:
         """Return the seconds until the next commit is due; None while nothing waits."""
+        if self._seen or self._durable:
+            return 0.0
         if not self._pending:
             return None
         now = self._clock()
@@ -160,29 +187,42 @@ class RunIngest:
         return max(0.0, wait_s)
 
     def commit(self) -> list[Source]:
-        """Append what waits and bring it to the disk; return the sources that may be acknowledged.
+        """Append what waits and bring all to the disk; return the sources of which more may be acknowledged.
 
         Where the disk takes nothing, what waited is given up here, so that the ranks send it again.
         """
+        self._commit()
+        durable, self._durable = self._durable, {}
+        return list(durable)
+
+    def given_up(self) -> list[Source]:
+        """Return the sources of which something that had arrived was given up since this was asked last."""
+        given_up, self._given_up = self._given_up, {}
+        return list(given_up)
+
+    def _commit(self) -> None:
         pending, self._pending = self._pending, []
         self._pending_bytes, self._urgent = 0, False
         self._last_commit = self._clock()
-        touched = list({id(source): source for source, _ in pending}.values())
-        try:
-            segment = self._open_segment()
+        touched = dict.fromkeys(source for source, _ in pending)
+        if touched:
+            try:
+                segment = self._open_segment()
+                for source in touched:
+                    self._announce(segment, source)
+                for batch in _batches(pending):
+                    segment.append_batch(batch)
+                segment.sync()
+            except OSError:
+                self._blocked_until = self._clock() + RETRY_S
+                for source in touched:
+                    source.give_up()
+                self._given_up |= touched
+                raise
             for source in touched:
-                self._announce(segment, source)
-            for batch in _batches(pending):
-                segment.append_batch(batch)
-            segment.sync()
-        except OSError:
-            self._blocked_until = self._clock() + RETRY_S
-            for source in touched:
-                source.end = source.committed
-            raise
-        for source in touched:
-            source.committed = source.end
-        return touched
+                source.commit()
+            self._durable |= touched
+        self.sync()
 
     def _open_segment(self) -> Segment:
         if self._segment is not None and self._segment.failed:
@@ -213,25 +253,41 @@ class RunIngest:
 
     # How did it end?
 
-    def open(self, source: Source) -> None:
-        """Bring a source's admission to the disk before it is welcomed."""
+    def open(self, sources: Iterable[Source]) -> None:
+        """Bring the admissions of sources to the disk before they are welcomed."""
         segment = self._open_segment()
-        self._announce(segment, source)
+        for source in sources:
+            self._announce(segment, source)
         segment.sync()
 
     def see(self, source: Source, seen: Sighting) -> None:
-        """Store what was seen of a source; everything of it that waits is committed first."""
-        if self._pending:
-            self.commit()
+        """Append what was seen of a source, after everything of it that waits; sync brings it to the disk.
+
+        A thousand ranks end within a second: a sync for each would keep the others waiting for as long.
+        """
+        if source.committed < source.end:
+            self._commit()
         segment = self._open_segment()
         self._announce(segment, source)
         segment.append(FrameKind.SIGHTING, seen)
-        segment.sync()
+        self._seen.append((source, source.over))
         source.silent = seen.seen == "silent"
         if seen.seen in OVER:
             source.over, source.ending = True, Ending(seen.exit_code, seen.signal)
             source.clean |= is_clean(seen)
         self.changed_at = self._clock()
+
+    def sync(self) -> None:
+        """Bring what was seen to the disk; where that fails, it was not seen."""
+        if not self._seen or self._segment is None:
+            return
+        seen, self._seen = self._seen, []
+        try:
+            self._segment.sync()
+        except OSError:
+            for source, was_over in reversed(seen):
+                source.over = was_over
+            raise
         self._rest()
 
     def drain_journal(self, source: Source) -> End | None:
@@ -249,7 +305,7 @@ class RunIngest:
             self.receive(source, before, data)
             if source.end == before:
                 raise OSError(f"{self.directory} took nothing a moment ago")
-            self.commit()
+            self._commit()
         return ended
 
     def is_lost(self) -> bool:
@@ -261,6 +317,8 @@ class RunIngest:
         self.close()
         self._pending.clear()
         self._pending_bytes = 0
+        self._durable.clear()
+        self._seen.clear()
         self.ended = False
         for source in self.sources.values():
             source.end = source.committed = 0
@@ -276,7 +334,7 @@ class RunIngest:
     def end(self) -> None:
         """Close the run: every rank that joined has ended. It opens again if another joins."""
         if self._pending:
-            self.commit()
+            self._commit()
         segment = self._open_segment()
         segment.append(FrameKind.END, RunEnd(time_us=now_us()))
         segment.sync()

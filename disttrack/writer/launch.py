@@ -20,6 +20,7 @@ from disttrack.transport.rendezvous import Claim
 from disttrack.writer.history import read_history
 from disttrack.writer.ingest import RunIngest, Source, end_record, now_us, run_header
 from disttrack.writer.liveness import how_ended, lives
+from disttrack.writer.watches import Process, process_of
 
 __all__ = ["Launch"]
 
@@ -48,6 +49,7 @@ class Launch:
         self._nonce = nonce
         self._clock = clock
         self._run_of: dict[Incarnation, RunIngest] = {}
+        self._last_of: dict[Process, Source] = {}  # what a process became last
         self._looked_at: set[str] = set()  # journals of other launches: their names never come to mean ours
 
     def run_of(self, incarnation: Incarnation) -> RunIngest | None:
@@ -60,14 +62,25 @@ class Launch:
         orphans: the journal never met a writer; a run that it opens is marked so.
         Raises OSError where the run's directory cannot be written, UnsupportedFormat where a newer disttrack did.
         """
+        run, source = self.place(join, orphans=orphans)
+        run.open([source])
+        return run, source
+
+    def place(self, join: Join, *, orphans: bool = False) -> tuple[RunIngest, Source]:
+        """Do as admit, but write nothing to the run's log yet."""
         run = self._run_of.get(join.incarnation) or self._find(join)
         orphan = orphans and run is None
         run = run or self._open(join, orphans=orphans)
         known = join.incarnation in run.sources
         source = run.admit(join, self._may_live, orphan=orphan or (orphans and not known and _only_orphans(run)))
-        run.open(source)
-        self._run_of[join.incarnation] = run
+        self._remember(run, source)
         return run, source
+
+    def _remember(self, run: RunIngest, source: Source) -> None:
+        incarnation = source.join.incarnation
+        if incarnation not in self._run_of:
+            self._last_of[process_of(source.join)] = source
+        self._run_of[incarnation] = run
 
     def _may_live(self, source: Source) -> bool:
         """Say whether the process of a source lives, as far as we or its node's agent can tell."""
@@ -106,8 +119,8 @@ class Launch:
         if again is not None:
             self.runs[f"{key} {again.header.run_id}"] = again
         self.runs[key] = run
-        for incarnation in run.sources:
-            self._run_of[incarnation] = run
+        for source in run.sources.values():
+            self._remember(run, source)
         return run
 
     def _known(self, key: str, project: Path, join: Join, orphans: bool) -> str | None:
@@ -132,6 +145,7 @@ class Launch:
         run.see(run.sources[incarnation], Sighting(incarnation=incarnation, seen="moved", time_us=now_us()))
         if not run.moved:
             run.become_alias(to)
+        run.sync()
         if all(source.over for source in run.sources.values()):
             run.end()
 
@@ -144,6 +158,7 @@ class Launch:
         """Store the rest of a rank whose process is gone, and how it ended; raise OSError if the disk is full."""
         if not source.over:
             self.gone(run, source, run.drain_journal(source), ending)
+            run.sync()
             mark_home(Path(source.join.journal))
 
     def gone(self, run: RunIngest, source: Source, said: End | None, ending: Ending) -> None:
@@ -167,18 +182,13 @@ class Launch:
         Only of the last rank that a process was, and only while its run is open: what becomes of a process long after
         is nothing of that run.
         """
-        if not run.ended and ending.failed and ending != source.ending and source is self._last_of(source.join):
+        if (
+            not run.ended
+            and ending.failed
+            and ending != source.ending
+            and source is self._last_of[process_of(source.join)]
+        ):
             self._see(run, source, "ended", now_us(), ending)
-
-    def _last_of(self, join: Join) -> Source | None:
-        """Return the source that the process of an incarnation became last."""
-        mine = [
-            source
-            for incarnation, run in self._run_of.items()
-            if (source := run.sources[incarnation]).join.pid == join.pid
-            and (source.join.boot_id, source.join.start_time) == (join.boot_id, join.start_time)
-        ]
-        return mine[-1] if mine else None
 
     def _see_end(self, run: RunIngest, source: Source, said: End | None) -> None:
         time_us, exit_code = (said.time_us, said.exit_code) if said is not None else (now_us(), 0)
@@ -201,7 +211,9 @@ class Launch:
             run = self._run_of.get(join.incarnation)
             if name in self._looked_at or (run is not None and run.sources[join.incarnation].over):
                 continue
-            if join.launch_key != self._key or join.node not in ("", self._node):
+            # orphans: also those from before this node booted again; that nobody holds them is asked below.
+            mine = orphans or join.node in ("", self._node)
+            if join.launch_key != self._key or not mine:
                 if join.rank.settled:
                     self._looked_at.add(name)
                 continue

@@ -7,16 +7,17 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ParamSpec, Protocol
 
-from disttrack.environments.host import boot_id, node_id, process_start_time
+from disttrack.environments.host import boot_id, hostname, node_id, process_start_time
 from disttrack.records.types import Join
 from disttrack.transport.meeting import Meeting
-from disttrack.transport.protocol import Message
+from disttrack.transport.protocol import PROTOCOL_VERSION, Message
 from disttrack.transport.receiver import Peer, Receiver
 from disttrack.transport.rendezvous import Claim, Record, socket_path
+from disttrack.transport.status import Complaint, LinkStatus, MemberStatus, NodeStatus, PartName, Status
 from disttrack.writer.watches import Watches
 
 __all__ = ["Node", "Part"]
@@ -51,6 +52,10 @@ class Part(Protocol):
         """Say whether nobody needs the process any more."""
         ...
 
+    def status(self) -> Status:
+        """Return what to tell somebody who asks how we are."""
+        ...
+
     def close(self) -> None:
         """Let go of everything, for good."""
         ...
@@ -69,7 +74,8 @@ class Node:
         self.watches = Watches(self.receiver)
         self.meeting: Meeting | None = None
         self.rounds = 0
-        self._complaints: set[str] = set()
+        self._complaints: dict[str, float] = {}  # when each was made last
+        self._since = time.monotonic()
 
     def is_local(self, join: Join) -> bool:
         """Say whether an incarnation is of this node, so that its process and journal are ours to look after."""
@@ -105,11 +111,45 @@ class Node:
 
     def complain(self, text: str, *, trace: bool = False) -> None:
         """Say once, in the launch's log, what goes wrong."""
-        if text not in self._complaints:
-            self._complaints.add(text)
+        known = text in self._complaints
+        self._complaints[text] = time.monotonic()
+        if not known:
             print(time.strftime("%Y-%m-%d %H:%M:%S"), text, file=sys.stderr, flush=True)
             if trace:
                 traceback.print_exc(file=sys.stderr)
+
+    def status(
+        self,
+        part: PartName,
+        *,
+        members: Iterable[MemberStatus],
+        term: int | None = None,
+        nodes: Iterable[NodeStatus] = (),
+        link: LinkStatus | None = None,
+        endpoints: tuple[str, ...] = (),
+        pending_bytes: int = 0,
+    ) -> Status:
+        """Return what a part tells of itself, with what the node's process has whatever it is."""
+        now = time.monotonic()
+        return Status(
+            protocol=PROTOCOL_VERSION,
+            part=part,
+            launch_key=self.launch_key,
+            host=hostname(),
+            pid=os.getpid(),
+            time_us=time.time_ns() // 1000,
+            age_s=now - self._since,
+            meeting="" if self.meeting is None else self.meeting.name,
+            meeting_answers=self.meeting is not None and self.meeting.reached,
+            term=term,
+            members=tuple(members),
+            nodes=tuple(nodes),
+            link=link,
+            endpoints=endpoints,
+            refused=self.receiver.refused,
+            pending_bytes=pending_bytes,
+            complaints=tuple(Complaint(text=text, ago_s=now - when) for text, when in self._complaints.items()),
+        )
 
     def close(self) -> None:
         """Stop listening and meeting."""

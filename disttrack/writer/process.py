@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+from disttrack.transport.protocol import Ask, Message
+from disttrack.transport.receiver import Peer
 from disttrack.transport.rendezvous import Claim, remove_empty_log, remove_sockets
 from disttrack.writer.choice import Choice
 from disttrack.writer.node import Node, Part
@@ -59,7 +61,7 @@ def _serve(node: Node) -> None:
         if fds:
             part.keep_house(now)  # before new messages: who replaces a dead rank comes after it
         for peer, message in node.receiver.messages():
-            node.guard(part.take, peer, message)
+            _take(node, part, peer, message)
         part.work()
         if keep_house:
             looked = now
@@ -69,13 +71,21 @@ def _serve(node: Node) -> None:
             return
 
 
+def _take(node: Node, part: Part, peer: Peer, message: Message) -> None:
+    """Answer whoever only asks; all else is the part's."""
+    if isinstance(message, Ask):
+        node.guard(lambda: node.receiver.send(peer, part.status()))
+    else:
+        node.guard(part.take, peer, message)
+
+
 def _go(node: Node, part: Part) -> bool:
     """Withdraw, unless somebody says Hello at the last moment; say whether we are gone."""
     node.claim.withdraw()
     late = list(node.receiver.messages())
     for peer, message in late:
-        node.guard(part.take, peer, message)
-    if late:
+        _take(node, part, peer, message)
+    if any(not isinstance(message, Ask) for _, message in late):
         node.publish()
         return False
     part.close()

@@ -11,11 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from disttrack.environments.host import hostname
 from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
 from disttrack.records.names import directory_name
 from disttrack.records.types import Incarnation, Join, RunId, changed
-from disttrack.transport.meeting import Address
 from disttrack.transport.protocol import (
     PROTOCOL_VERSION,
     Ack,
@@ -26,7 +24,6 @@ from disttrack.transport.protocol import (
     Hello,
     Message,
     Moved,
-    NodeHello,
     NodeWelcome,
     Over,
     Ping,
@@ -36,20 +33,18 @@ from disttrack.transport.protocol import (
     Welcome,
 )
 from disttrack.transport.receiver import Peer
-from disttrack.transport.uplink import Uplink
+from disttrack.transport.status import MemberStatus, Status
+from disttrack.transport.streams import Passing
 from disttrack.writer.ingest import end_record
 from disttrack.writer.launch import Launch
+from disttrack.writer.link import SILENT_S, Link
 from disttrack.writer.liveness import how_ended, lives
 from disttrack.writer.node import Node, Part
 from disttrack.writer.watches import process_of
 
 __all__ = ["Relay"]
 
-BEAT_S = 2.0
-SILENT_S = 10.0  # without an answer of the writer: it is gone, or its node, or the way there
-CONNECT_S = 6.0  # ... without a first one: the next endpoint is tried
 FRAME_BYTES = 256 << 10
-WINDOW_BYTES = 4 << 20  # of a dead rank's journal, sent and not acknowledged
 ADOPT_S = 5.0
 LINGER_S = 5.0
 SUCCEED_S = 60.0  # without the writer: the lowest node that has the run's directory takes over
@@ -57,15 +52,16 @@ SUCCEED_STEP_S = 2.0  # ... the next one so much later
 GIVE_UP_S = 30 * 60.0  # with nobody alive here and no writer: the journals stay, for `ls` or the next process
 
 
-class _Member:
+class _Member(Passing):
     """One incarnation of this node, as its agent knows it."""
 
     def __init__(self, join: Join) -> None:
+        super().__init__()
         self.join = join
         self.peer: Peer | None = None
+        self.heard: float | None = None
+        self.run_id = join.run_id
         self.hello = False  # it waits for a Welcome
-        self.welcomed = False  # on this link
-        self.sent = self.acked = 0
         self.mark = 0  # a record boundary of its journal, close to the last
         self.final = False  # its last record was passed on
         self.died = False
@@ -78,40 +74,40 @@ class _Member:
 class Relay:
     """The agent of one node."""
 
-    def __init__(self, node: Node, become_writer: Callable[[bool], Part], former: Launch | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        become_writer: Callable[[bool], Part],
+        choose_again: Callable[[], Part],
+        former: Launch | None = None,
+    ) -> None:
         """become_writer: in place of one whose node is gone (True), or before us on this one.
 
+        choose_again: whether we are the writer, now that the last one has gone without our ranks' records.
         former: the runs of a writer that this process was until now.
         """
         self._node = node
         self._become_writer = become_writer
+        self._choose_again = choose_again
         self._former = former
         self._members: dict[Incarnation, _Member] = {}
         self._runs: dict[RunId, Path] = {}  # where those lie that our ranks were welcomed to
-        self._uplink: Uplink | None = None
-        self._address: Address | None = None
-        self._attempts = 0
-        now = time.monotonic()
-        self._linked = False
-        self._heard = self._tried = self._linked_at = now  # linked_at: the last moment of a link
-        self._beat = 0.0
+        self._link = Link(node)
         self._adopted = 0.0
-        self._busy_until = now + LINGER_S
+        self._busy_until = time.monotonic() + LINGER_S
         self._next: Part = self
 
     # What a part of a node's process does
 
     def due_s(self) -> float:
         """Return the seconds until the next beat, or look for the writer."""
-        return BEAT_S / 2 if self._linked else 0.1
+        return self._link.due_s
 
     def work(self) -> None:
         """Take what the writer said, and keep the link."""
         now = time.monotonic()
-        if self._uplink is not None:
-            for message in self._uplink.messages():
-                self._heard = now
-                self._node.guard(self._take_answer, message)
+        for message in self._link.answers(now):
+            self._node.guard(self._take_answer, message)
         self._keep_link(now)
 
     def next_part(self) -> Part:
@@ -131,7 +127,7 @@ class Relay:
         for member in self._members.values():
             if member.journal is not None:
                 self._node.guard(self._bring_home, member)
-        if not self._linked and now - self._linked_at > self._patience_s():
+        if not self._link.linked and self._link.gone_s(now) > self._patience_s():
             self._node.guard(self._succeed)
 
     def may_go(self, now: float) -> bool:
@@ -140,11 +136,35 @@ class Relay:
             return False
         if all(member.over for member in self._members.values()):
             return True
-        if not self._linked and self._node.claim.is_wanted():
+        if not self._link.linked and self._node.claim.is_wanted():
             return True  # a reader on this node can reach the root, and brings home what we cannot
-        gone_s = now - self._linked_at
-        buried = all(member.over or member.buried for member in self._members.values())
+        gone_s = self._link.gone_s(now)
+        buried = self._all_home()
+        if buried and self._link.withdrawn:
+            return True
         return gone_s > (SUCCEED_S + SILENT_S if buried else GIVE_UP_S)
+
+    def status(self) -> Status:
+        """Return which ranks we serve, and how it stands with the writer."""
+        now = time.monotonic()
+        members = [
+            MemberStatus(
+                rank=member.join.rank.rank,
+                role=member.join.role,
+                run_id=member.run_id,
+                host=member.join.host,
+                pid=member.join.pid,
+                over=member.over,
+                heard_s=None if member.heard is None else now - member.heard,
+                stored=member.acked,
+            )
+            for member in self._members.values()
+        ]
+        pending_bytes = sum(member.sent - member.acked for member in self._members.values())
+        return self._node.status("agent", members=members, link=self._link.status(), pending_bytes=pending_bytes)
+
+    def _all_home(self) -> bool:
+        return all(member.over or member.buried for member in self._members.values())
 
     def close(self) -> None:
         """Leave the writer."""
@@ -160,14 +180,14 @@ class Relay:
             self._take_hello(peer, message)
         elif isinstance(message, Data | Ping | Moved):
             member = self._members.get(message.incarnation)
-            if member is None or not member.welcomed or self._uplink is None:
+            if member is None or not member.welcomed or not self._link.connected:
                 self._node.receiver.send(peer, Unknown(message.incarnation))
                 return
-            member.peer = peer
+            member.peer, member.heard = peer, time.monotonic()
             if isinstance(message, Data):
-                self._pass_on(member, message, self._uplink)
+                self._pass_on(member, message)
             else:
-                self._uplink.send(message)
+                self._link.send(message)
                 if isinstance(message, Ping):
                     self._node.receiver.send(peer, Ack(message.incarnation, member.acked))
 
@@ -181,17 +201,20 @@ class Relay:
         self._node.watches.add(join)
         self._busy_until = time.monotonic() + LINGER_S
         member = self._members.setdefault(join.incarnation, _Member(join))
-        member.join, member.peer, member.hello, member.welcomed = join, peer, True, False
-        if self._linked:
+        member.join, member.peer, member.hello = join, peer, True
+        member.broke()
+        member.heard = time.monotonic()
+        if self._link.linked:
             self._say_hello(member)
         else:
             self._node.receiver.send(peer, Wait(join.incarnation))
 
-    def _pass_on(self, member: _Member, data: Data, uplink: Uplink) -> None:
+    def _pass_on(self, member: _Member, data: Data) -> None:
         """Send what was not sent on this link yet: what goes over tcp arrives, or the link breaks."""
         end = data.offset + len(data.data)
-        if data.offset <= member.sent and (end > member.sent or data.urgent or data.final) and uplink.send(data):
-            member.sent = max(member.sent, end)
+        urgent = data.urgent or data.final
+        if member.wants(data.offset, end, urgent=urgent) and self._link.send(data):
+            member.took(end)
             member.mark, member.final = data.offset, member.final or data.final
         elif member.peer is not None:
             self._node.receiver.send(member.peer, Ack(data.incarnation, member.acked))
@@ -203,7 +226,7 @@ class Relay:
             self._take_welcome_of_node(message)
             return
         if isinstance(message, Refusal) and not message.incarnation:
-            self._node.complain(f"the writer refused this node: {message.reason}")
+            self._link.be_refused(f"the writer refused this node: {message.reason}")
             self._unlink()
             return
         incarnation = getattr(message, "incarnation", None)
@@ -213,12 +236,13 @@ class Relay:
         if isinstance(message, Welcome):
             self._welcome(member, message)
         elif isinstance(message, Unknown):
-            member.welcomed = member.told = False
+            member.broke()
+            member.told = False
             if member.died or member.final:
                 self._speak_for(member)
                 return
         elif isinstance(message, Ack):
-            member.acked = max(member.acked, message.offset)
+            member.acknowledged(message.offset)
         elif isinstance(message, Buried):
             member.buried = True
             mark_home(Path(member.join.journal))
@@ -232,79 +256,49 @@ class Relay:
             self._node.receiver.send(member.peer, message)
 
     def _take_welcome_of_node(self, message: NodeWelcome) -> None:
-        if self._linked or self._address is None or message.nonce != self._address.nonce:
+        if not self._link.welcome(message):
             return
-        self._linked, self._attempts = True, 0
         for member in self._members.values():
             if member.died:
-                self._send(Died(member.join.incarnation))
+                self._link.send(Died(member.join.incarnation))
             if member.died or member.hello:
                 self._say_hello(member)  # who lives and was told so says it anew
 
     def _say_hello(self, member: _Member) -> None:
-        assert self._address is not None
-        self._send(Hello(version=PROTOCOL_VERSION, nonce=self._address.nonce, join=member.join))
+        self._link.send(Hello(version=PROTOCOL_VERSION, nonce=self._link.nonce, join=member.join))
 
     def _welcome(self, member: _Member, welcome: Welcome) -> None:
-        member.welcomed, member.hello = True, False
-        member.sent = member.acked = welcome.offset
+        member.hello = False
+        member.welcome(welcome.offset)
         join = member.join
+        member.run_id = welcome.run_id
         self._runs[welcome.run_id] = Path(join.root) / directory_name(join.project) / directory_name(welcome.run_id)
         if self._former is not None:
             self._former.leave(join.incarnation, welcome.run_id)
         if member.journal is None and member.peer is not None:
             self._node.receiver.send(member.peer, changed(welcome, nonce=self._node.nonce))
 
-    def _send(self, message: Message) -> bool:
-        return self._uplink is not None and self._uplink.send(message)
-
     # The link
 
     def _keep_link(self, now: float) -> None:
-        found = self._node.meeting.found if self._node.meeting is not None else None
-        address = found.writer if found is not None else None
-        if self._linked:
-            self._linked_at = now
-        moved = address is not None and self._address is not None and address.nonce != self._address.nonce
-        patience_s = SILENT_S if self._linked else CONNECT_S
-        if self._uplink is not None and (moved or now - self._heard > patience_s):
+        if self._link.is_lost(now):
             self._unlink()
-        if self._uplink is None and address is not None:
-            self._link(address, now)
-        if self._uplink is not None and now - self._beat >= BEAT_S:
-            self._beat = now
-            assert self._address is not None
-            self._send(
-                NodeHello(version=PROTOCOL_VERSION, nonce=self._address.nonce, node=self._node.id, host=hostname())
-            )
-
-    def _link(self, address: Address, now: float) -> None:
-        if address.node == self._node.id:
+        if self._link.withdrawn and not self._link.linked and not self._all_home():
+            self._leave_for(self._choose_again())  # the writer went in order, and never knew of these ranks
+            return
+        found = self._link.found
+        if not self._link.connected and found is not None and found.node == self._node.id:
             self._take_over()  # a writer before us on this node: its claim is ours
             return
-        if not address.endpoints:
-            if self._node.meeting is not None:
-                self._node.meeting.knock()
-            return
-        endpoint = address.endpoints[self._attempts % len(address.endpoints)]
-        self._attempts += 1
-        try:
-            self._uplink = Uplink(address, endpoint)
-        except PermissionError as error:
-            self._node.complain(str(error))
-            return
-        self._node.receiver.listen_to(self._uplink.socket)
-        self._address, self._heard, self._beat = address, now, 0.0
+        self._link.keep(now)
 
     def _unlink(self) -> None:
-        if self._uplink is None:
+        if not self._link.connected:
             return
-        self._node.receiver.forget(self._uplink.socket)
-        self._uplink.close()
-        self._uplink, self._address = None, None
-        was_linked, self._linked = self._linked, False
+        was_linked = self._link.close()
         for member in self._members.values():
-            member.welcomed = member.told = False
+            member.broke()
+            member.told = False
             if was_linked and member.peer is not None and not member.died:
                 self._node.receiver.send(member.peer, Unknown(member.join.incarnation))
 
@@ -315,7 +309,7 @@ class Relay:
 
     def _died(self, member: _Member) -> None:
         member.died = True
-        self._send(Died(member.join.incarnation))
+        self._link.send(Died(member.join.incarnation))
         self._speak_for(member)
 
     def _speak_for(self, member: _Member) -> None:
@@ -327,7 +321,7 @@ class Relay:
                 member.over = True  # removed: its run is over
                 return
             member.join = member.journal.join
-        if self._linked and not member.welcomed:
+        if self._link.linked and not member.welcomed:
             self._say_hello(member)
 
     def _adopt(self) -> None:
@@ -341,17 +335,17 @@ class Relay:
 
     def _bring_home(self, member: _Member) -> None:
         """Send the rest of a dead rank's journal, then how it ended."""
-        if member.over or member.journal is None or not member.welcomed or self._uplink is None:
+        if member.over or member.journal is None or not member.welcomed or not self._link.connected:
             return
         incarnation = member.join.incarnation
-        while member.sent - member.acked < WINDOW_BYTES:
+        while member.has_room:
             data = member.journal.read(member.sent, FRAME_BYTES)
-            if not data or not self._uplink.send(Data(incarnation, member.sent, False, False, data)):
+            if not data or not self._link.send(Data(incarnation, member.sent, False, False, data)):
                 break
             member.mark = member.sent
-            member.sent += len(data)
+            member.took(member.sent + len(data))
         if member.acked == member.sent and not member.told and not member.journal.read(member.sent, FRAME_BYTES):
-            member.told = self._uplink.send(self._gone(member))
+            member.told = self._link.send(self._gone(member))
 
     def _gone(self, member: _Member) -> Gone:
         """Return how a rank whose journal is home ended: as it said itself, and as we saw its process end."""
@@ -392,8 +386,12 @@ class Relay:
             self._take_over(succeed=True)
 
     def _take_over(self, *, succeed: bool = False) -> None:
+        self._leave_for(self._become_writer(succeed))
+
+    def _leave_for(self, part: Part) -> None:
+        """Be something else from now on, and have our ranks say Hello to it."""
         self._unlink()
-        self._next = self._become_writer(succeed)
+        self._next = part
         for member in self._members.values():
             if member.peer is not None and not member.died:
                 self._node.receiver.send(member.peer, Unknown(member.join.incarnation))

@@ -29,6 +29,7 @@ from disttrack.transport.protocol import (
     Welcome,
 )
 from disttrack.transport.receiver import Peer
+from disttrack.transport.status import MemberStatus, NodeStatus, Status
 from disttrack.writer.announcing import Announcement
 from disttrack.writer.ingest import RunIngest, Source, now_us
 from disttrack.writer.launch import Launch
@@ -46,6 +47,8 @@ GIVE_UP_S = 300.0  # with records of the dead that the disk does not take
 STOPPED_S = 5.0  # a gap in our own loop: we were stopped, not the ranks
 LOST_S = 30 * 60.0  # without a word of another node: its ranks are lost
 
+_SPOKEN = (Data, Ping, Moved, Died, Gone)  # what only a rank that was welcomed says, or its agent
+
 
 class Writer:
     """The one process that appends to the logs of a launch's runs."""
@@ -60,7 +63,11 @@ class Writer:
         self._peers: dict[Incarnation, Peer] = {}
         self._heard: dict[Incarnation, float] = {}
         self._heard_node: dict[str, float] = {}
+        self._host_of: dict[str, str] = {}  # by node
+        self._joining: dict[RunIngest, dict[Incarnation, tuple[Peer, Source]]] = {}  # placed, not welcomed yet
+        self._watching: set[RunIngest] = set()  # runs whose earlier sources are watched
         self._last_words: list[tuple[RunIngest, Source, int, bytes]] = []  # ... that end at this offset
+        self._buried: list[tuple[Peer, RunIngest, Source]] = []  # their agents wait to hear so
         now = time.monotonic()
         self._busy_until = now + LINGER_S
         self._looked = self._progressed = now
@@ -71,14 +78,22 @@ class Writer:
 
     def due_s(self) -> float:
         """Return the seconds until the next commit."""
+        if self._joining or self._buried:
+            return 0.0
         return min((due for run in self._launch.runs.values() if (due := run.due_in()) is not None), default=60.0)
 
     def work(self) -> None:
-        """Commit what is due, and store ends after the last words before them."""
+        """Welcome who came, commit what is due, and store ends after the last words before them."""
+        self._welcome_all()
         for run in list(self._launch.runs.values()):
             if run.due_in() == 0.0:
                 self._node.guard(self._commit, run)
+            for source in run.given_up():  # else what an agent has passed on already would not be said again
+                peer = self._peers.get(source.join.incarnation)
+                if peer is not None:
+                    self._receiver.send(peer, Unknown(source.join.incarnation))
         self._say_ends()
+        self._say_buried()
 
     def next_part(self) -> Part:
         """Return this, or the agent of another node's writer that we became."""
@@ -114,6 +129,39 @@ class Writer:
         if self._announcement is not None and self._announcement.listens and launcher_lives(self._node.launch_key):
             return False  # it may start its ranks again, on any node
         return now >= self._busy_until or (bool(runs) and alone)
+
+    def status(self) -> Status:
+        """Return which ranks and nodes we hear, and what waits to be stored."""
+        now = time.monotonic()
+        runs = list(self._launch.runs.values())
+        members = [
+            MemberStatus(
+                rank=source.join.rank.rank,
+                role=source.admission.role,
+                run_id=run.header.run_id,
+                host=source.join.host,
+                pid=source.join.pid,
+                over=source.over,
+                heard_s=now - self._heard[incarnation] if incarnation in self._heard else None,
+                stored=source.committed,
+            )
+            for run in runs
+            for incarnation, source in run.sources.items()
+        ]
+        waited_for = {source.join.node for run in runs for source in run.sources.values() if not source.over}
+        said = self._announcement
+        return self._node.status(
+            "writer",
+            members=members,
+            term=said.term if said is not None else None,
+            nodes=[
+                NodeStatus(host=self._host_of.get(node, ""), heard_s=now - heard)
+                for node, heard in self._heard_node.items()
+                if node in waited_for
+            ],
+            endpoints=said.endpoints if said is not None else (),
+            pending_bytes=sum(run.pending_bytes for run in runs),
+        )
 
     def close(self) -> None:
         """Close all runs, and say that this writer has gone."""
@@ -151,10 +199,10 @@ class Writer:
     def take(self, peer: Peer, message: Message) -> None:
         """Take one message of a rank or an agent."""
         if isinstance(message, Hello):
-            self._welcome(peer, message)
+            self._admit(peer, message)
         elif isinstance(message, NodeHello):
             self._welcome_node(peer, message)
-        elif isinstance(message, Data | Ping | Moved | Died | Gone):
+        elif isinstance(message, _SPOKEN):
             run = self._launch.run_of(message.incarnation)
             if run is None or self._peers.get(message.incarnation) is None:
                 self._receiver.send(peer, Unknown(message.incarnation))
@@ -170,7 +218,7 @@ class Writer:
             source.died = True
         elif isinstance(message, Gone):
             self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal))
-            self._receiver.send(peer, Buried(message.incarnation))
+            self._buried.append((peer, run, source))
         elif isinstance(message, Moved):
             run.see(source, Sighting(incarnation=message.incarnation, seen="moved", time_us=now_us()))
             run.become_alias(message.to)
@@ -182,7 +230,9 @@ class Writer:
                 run.receive(source, message.offset, message.data, urgent=message.urgent)
                 if message.final:
                     self._last_words.append((run, source, message.offset + len(message.data), message.data))
-            if source.end == before:
+            if isinstance(message, Data) and message.offset + len(message.data) > source.end:
+                self._receiver.send(peer, Unknown(message.incarnation))  # not taken: an agent says nothing twice
+            elif source.end == before:
                 self._receiver.send(peer, Ack(message.incarnation, source.committed))
 
     def _welcome_node(self, peer: Peer, hello: NodeHello) -> None:
@@ -191,6 +241,7 @@ class Writer:
             self._receiver.send(peer, Refusal(reason=reason))
             return
         self._heard_node[hello.node] = time.monotonic()
+        self._host_of[hello.node] = hello.host
         self._receiver.send(peer, NodeWelcome(nonce=self._node.nonce))
 
     def _objection(self, nonce: str, version: int) -> str | None:
@@ -200,7 +251,7 @@ class Writer:
             return f"it speaks protocol {version}, this writer {PROTOCOL_VERSION}: use one version of disttrack"
         return None
 
-    def _welcome(self, peer: Peer, hello: Hello) -> None:
+    def _admit(self, peer: Peer, hello: Hello) -> None:
         join = hello.join
         reason = self._objection(hello.nonce, hello.version)
         if reason is not None:
@@ -212,19 +263,48 @@ class Writer:
             if self._announcement is not None:
                 self._announcement.expect(join)
         try:
-            run, source = self._launch.admit(join)
-        except (DisttrackError, OSError) as error:  # a newer format, a full or unwritable disk: the rank asks again
+            run, source = self._launch.place(join)
+        except (DisttrackError, OSError) as error:  # a newer format, a disk that cannot be read: the rank asks again
             self._receiver.send(peer, Refusal(incarnation=join.incarnation, reason=str(error)))
             raise
-        self._peers[join.incarnation] = peer
-        for other in run.sources.values():  # those an earlier writer admitted are ours to watch, too
-            if self._node.is_local(other.join):
-                self._node.watches.add(other.join)
-                self._heard.setdefault(other.join.incarnation, time.monotonic())
-        if not local:
-            self._heard_node.setdefault(join.node, time.monotonic())
-        self._hear(run, join.incarnation)
         self._busy_until = time.monotonic() + LINGER_S
+        self._joining.setdefault(run, {})[join.incarnation] = peer, source
+
+    def _welcome_all(self) -> None:
+        """Welcome those who said Hello since the last wait, after one sync for all of them: ranks come by thousands."""
+        joining, self._joining = self._joining, {}
+        for run, those in joining.items():
+            self._node.guard(self._open, run, those)
+
+    def _open(self, run: RunIngest, joining: dict[Incarnation, tuple[Peer, Source]]) -> None:
+        try:
+            run.open(source for _, source in joining.values())
+        except OSError as error:  # a full or unwritable disk: the ranks ask again
+            for incarnation, (peer, _) in joining.items():
+                self._receiver.send(peer, Refusal(incarnation=incarnation, reason=str(error)))
+            raise
+        now = time.monotonic()
+        if run not in self._watching:  # those an earlier writer admitted are ours to watch, too
+            self._watching.add(run)
+            for source in run.sources.values():
+                self._look_to(source, now)
+        for peer, source in joining.values():
+            self._look_to(source, now)
+            self._welcome(peer, run, source)
+
+    def _look_to(self, source: Source, now: float) -> None:
+        """Watch the process of a source of this node."""
+        if self._node.is_local(source.join):
+            self._node.watches.add(source.join)
+            self._heard.setdefault(source.join.incarnation, now)
+
+    def _welcome(self, peer: Peer, run: RunIngest, source: Source) -> None:
+        join = source.join
+        self._peers[join.incarnation] = peer
+        if not self._node.is_local(join):
+            self._heard_node.setdefault(join.node, time.monotonic())
+            self._host_of[join.node] = join.host
+        self._hear(run, join.incarnation)
         self._receiver.send(
             peer,
             Welcome(
@@ -262,10 +342,23 @@ class Writer:
             else:
                 self._node.guard(self._launch.ended, run, source, data)
 
+    def _say_buried(self) -> None:
+        """Tell agents which ends of ranks are on the disk."""
+        waiting, self._buried = self._buried, []
+        for peer, run, source in waiting:
+            if not run.synced:
+                self._buried.append((peer, run, source))
+            elif source.over:
+                self._receiver.send(peer, Buried(source.join.incarnation))
+                if run.ended:  # and its node was not there to hear it
+                    self._receiver.send(peer, Over(source.join.incarnation))
+
     # Processes
 
     def _bury_the_dead(self) -> None:
         gone = self._node.watches.gone()
+        if not gone:
+            return
         dead = [
             (run, source, gone[process_of(source.join)])
             for run in self._launch.runs.values()

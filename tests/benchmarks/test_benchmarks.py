@@ -25,11 +25,12 @@ def benchmark(goal: Goal) -> Benchmark:
 
 @pytest.mark.real(timeout_s=120)
 def test_quick_benchmarks_print_strict_json_of_what_was_asked_for() -> None:
-    done = run("--quick", "--json", "--repeats", "2", "log-sleeps", "throughput", "log-bytes", "index-many")
+    asked = ["log-sleeps", "throughput", "fan-in-agents", "fan-in-agent", "log-bytes", "index-many"]
+    done = run("--quick", "--json", "--repeats", "2", *asked)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     results = {result["name"]: result for result in document["results"]}
-    assert list(results) == ["log-sleeps", "throughput", "log-bytes", "index-many"]
+    assert list(results) == asked
     assert "Python" in document["machine"]
     for result in results.values():
         assert {type(result[key]) for key in ("what", "unit", "limit_name", "goal", "note")} == {str}

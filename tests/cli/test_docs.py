@@ -12,6 +12,7 @@ import pytest
 
 from disttrack.cli.exporting import COLUMNS
 from disttrack.cli.program import VERBS, program
+from disttrack.doctor.findings import GROUPS, Finding
 from disttrack.query.comparing import RunsCompared
 from disttrack.query.ranks import RankComparison, RankPace
 from disttrack.query.runs import AttemptRow, Failure, RankRow, RunDetail, RunReceipt, RunRow, Spread
@@ -76,6 +77,7 @@ def test_every_option_says_what_it_is_for(verb: str) -> None:
         ("ranks", RankPace),
         ("ranks", RankComparison),
         ("compare", RunsCompared),
+        ("doctor", Finding),
     ],
 )
 def test_every_field_of_the_json_is_described(verb: str, shape: type) -> None:
@@ -86,6 +88,10 @@ def test_every_field_of_the_json_is_described(verb: str, shape: type) -> None:
 def test_what_show_adds_is_described() -> None:
     added = {field.name for field in fields(RunDetail)} - {field.name for field in fields(RunRow)}
     assert [name for name in sorted(added) if f"`{name}`" not in section("show")] == []
+
+
+def test_every_group_of_the_doctor_is_described() -> None:
+    assert [group for group in GROUPS if f"| `{group}` |" not in section("doctor")] == []
 
 
 def test_every_column_of_export_is_described() -> None:

@@ -14,6 +14,7 @@ from disttrack.index.chunks import (
     Ints,
     decode_column,
     decode_ints,
+    decode_runs,
     encode_bundle,
     encode_column,
     encode_ints,
@@ -37,6 +38,14 @@ def column(bits: list[int]) -> Ints:
 @given(COLUMNS)
 def test_ints_come_back(values: Ints) -> None:
     assert decode_ints(encode_ints(values), len(values)).tolist() == values.tolist()
+
+
+@given(COLUMNS)
+def test_runs_of_equal_ints_come_back(values: Ints) -> None:
+    starts, each = decode_runs(encode_ints(values), len(values))
+    assert starts[0] == 0
+    assert np.repeat(each, np.diff(np.append(starts, len(values)))).tolist() == values.tolist()
+    assert starts.tolist() == [row for row in range(len(values)) if not row or values[row] != values[row - 1]]
 
 
 @given(COLUMNS, st.sampled_from("dq"))

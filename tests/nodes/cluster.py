@@ -209,6 +209,16 @@ class Node:
         """Send a signal to a process by its number on this node; stop what popen() started by its own method."""
         self.run(["bash", "-c", f"kill -{sig.value} {pid}"])
 
+    def memory(self, process: Process) -> int:
+        """Return the resident memory of a process of this node, in bytes."""
+        status = Path(f"/proc/{self.init_pid}/root/proc/{process.pid}/status").read_text()
+        return 1024 * int(status.partition("VmRSS:")[2].split()[0])
+
+    def kill_process(self, process: Process) -> None:
+        """Send SIGKILL to a process of this node, and wait until it has gone."""
+        self.send_signal(process.pid, signal.SIGKILL)
+        wait_until(lambda: process not in self.processes(), f"{process.command} has gone", BOOT_S)
+
     def processes(self) -> list[Process]:
         """Return the processes that run on this node, but for the first, which holds it up."""
         found: list[Process] = []

@@ -1,9 +1,11 @@
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.nodes.cluster import PROGRAMS, Cluster, why_not
+from tests.nodes.plain import LAST_PORT, PORT, serve_stores
 
 
 @pytest.fixture
@@ -21,3 +23,32 @@ def cluster(tmp_path: Path, require_nodes: None) -> Iterator[Cluster]:
     """Two nodes."""
     with Cluster(tmp_path) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Four nodes, with a TCPStore at each of plain.py's ports on the first; a module's tests share them."""
+    if any(shutil.which(program) is None for program in PROGRAMS) or why_not() is not None:
+        pytest.skip("nodes are not to be had; test_cluster.py says why")
+    with Cluster(tmp_path_factory.mktemp("nodes"), count=4) as cluster, serve_stores(cluster):
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def ports() -> Iterator[int]:
+    """Ports of the stores that no job has met at yet."""
+    return iter(range(PORT, LAST_PORT))
+
+
+@pytest.fixture
+def wired(stores: Cluster) -> Iterator[Cluster]:
+    """The shared nodes, on a wire that is whole and fast again after the test."""
+    yield stores
+    for node in stores.nodes:
+        for process in node.processes():  # what a failed test left
+            if any("rank.py" in word or word == "disttrack.writer" for word in process.command):
+                node.kill_process(process)
+    stores.wire.heal()
+    stores.wire.loss(0)
+    stores.wire.delay(0)
+    stores.wire.rate(None)

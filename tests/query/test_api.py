@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from disttrack.errors import RunNotFound
 from disttrack.query.api import Api
+from disttrack.query.listing import show_run
+from disttrack.query.runs import RunDetail
 from disttrack.settings import ROOT_NAME
 from tests.index.logs import START_US, RunLog, finished_run, process_of
 
@@ -45,6 +48,30 @@ def test_a_run_has_its_details_and_its_history(root: Path) -> None:
             assert history["step"].tolist() == [0, 1, 2, 3]
             np.testing.assert_array_equal(history["loss"], 1 / np.arange(1, 5))
             assert run.history()["epoch"].dtype == np.int64
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_run_says_the_same_of_its_ranks_whenever_it_is_asked(root: Path, ends: bool) -> None:
+    log, process = RunLog(root), process_of()
+    log.admit(process)
+    process.config(lr=0.1)
+    process.row({"loss": 1.0}, 0)
+    if ends:
+        process.end()
+    log.commit_all(process)
+    with Api() as api:
+        run = api.run("run1")
+        then = show_run(root, "run1")
+        if not ends:
+            log.see(process, "crashed")  # seen after the run was asked for
+            api.run("run1")
+        for name in (field.name for field in fields(RunDetail)):
+            if name not in ("duration_s", "ranks"):
+                assert getattr(run, name) == getattr(then, name), name
+        assert [replace(rank, last_seen_s=None) for rank in run.ranks] == [
+            replace(rank, last_seen_s=None) for rank in then.ranks
+        ]
+        assert run.history()["loss"].tolist() == [1.0]
 
 
 def test_every_call_sees_what_was_logged_up_to_then(root: Path) -> None:

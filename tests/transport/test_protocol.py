@@ -5,7 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from disttrack.records.types import Incarnation, Offset, RunId
-from disttrack.transport.protocol import Ack, Data, Hello, Message, Moved, Ping, Refusal, Unknown, Welcome, pack, unpack
+from disttrack.transport.protocol import (
+    Ack,
+    Ask,
+    Data,
+    Hello,
+    Message,
+    Moved,
+    Ping,
+    Refusal,
+    Unknown,
+    Welcome,
+    pack,
+    unpack,
+)
+from disttrack.transport.status import Complaint, LinkStatus, MemberStatus, NodeStatus, Status
 from tests.journal.joins import make_join
 
 WHO = Incarnation(2**64 - 1)
@@ -28,6 +42,26 @@ MESSAGES: list[Message] = [
     Ack(WHO, 2**40),
     Ping(WHO),
     Unknown(WHO),
+    Ask(),
+    Status(
+        protocol=2,
+        part="agent",
+        launch_key="parent:b:1:2",
+        host="node1",
+        pid=7,
+        time_us=1_700_000_000_000_000,
+        age_s=1.5,
+        meeting="tcp://node0:29500/job",
+        meeting_answers=True,
+        members=(
+            MemberStatus(
+                rank=0, role="rank", run_id=RunId("r"), host="node1", pid=8, over=False, heard_s=None, stored=2**40
+            ),
+        ),
+        nodes=(NodeStatus(host="node1", heard_s=0.5),),
+        link=LinkStatus(linked=False, since_s=3.0, endpoint="tcp://10.0.0.1:5", host="node0", why="because"),
+        complaints=(Complaint(text="é", ago_s=2.0),),
+    ),
 ]
 
 

@@ -150,13 +150,28 @@ def test_the_next_writer_goes_on_where_the_log_ends_in_a_segment_of_its_own(run:
     assert data_frames(after) == [[(3, b"abc")], [(6, b"def")]]
 
 
+def test_ends_are_stored_together_and_whoever_was_committed_with_them_is_acknowledged(run: RunIngest) -> None:
+    sources = [run.admit(join(rank), dead) for rank in range(3)]
+    for source in sources:
+        run.receive(source, 0, b"a")
+    for source in sources[:2]:
+        run.see(source, Sighting(incarnation=source.join.incarnation, seen="ended", time_us=1, exit_code=0))
+    assert [source.over for source in sources] == [True, True, False]
+    assert not run.synced
+    assert run.due_in() == 0.0
+    assert set(run.commit()) == set(sources)
+    assert run.synced
+    assert run.due_in() is None
+    assert [source.committed for source in sources] == [1, 1, 1]
+
+
 def test_a_run_is_marked_live_until_it_ends_and_again_when_somebody_joins(run: RunIngest) -> None:
     source = run.admit(join(), dead)
-    run.open(source)
+    run.open([source])
     assert run.marker.exists()
     run.end()
     assert not run.marker.exists()
-    run.open(run.admit(join(1), dead))
+    run.open([run.admit(join(1), dead)])
     assert run.marker.exists()
     assert not run.ended
 
