@@ -1,9 +1,10 @@
-"""What is lost when a process that logs is killed."""
+"""What is lost when a process that logs is killed, and what training pays while its writer is stopped."""
 
 from __future__ import annotations
 
 import mmap
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -11,14 +12,16 @@ import time
 from pathlib import Path
 
 import disttrack
-from benchmarks.result import Benchmark, Goal, Measured
+from benchmarks.result import Benchmark, Goal, Measured, in_turns
 from benchmarks.rows import rows
-from benchmarks.workbench import Workbench
+from benchmarks.workbench import Workbench, writer_of
 
 __all__ = ["BENCHMARKS"]
 
 RATE_HZ = 1_000
 COUNTER = "returned"
+STEP_WORK = 15_000  # additions in Python: half a millisecond or more
+MAY_SLEEP = 0.005  # of the calls
 
 
 def log_for_ever() -> None:
@@ -63,4 +66,63 @@ def _lost(bench: Workbench) -> Measured:
     return Measured([logged - sum(stored for _, stored in found)], note=f"of {logged:,} in {len(found)} kills")
 
 
-BENCHMARKS = (Benchmark("kill", "SIGKILL at 1,000 steps/s: rows lost", "rows", Goal(at_most=0), _lost),)
+def train(steps: int, *, tracked: bool) -> tuple[float, int]:
+    """In a process of its own: return ms of processor time a step, and how many log() calls slept."""
+    data = rows(1_000, 10)
+    run = disttrack.init(project="bench") if tracked else None
+    writer = None
+    if run is not None:
+        run.log(data[0], 0)
+        assert run.id  # it has a writer
+        writer = writer_of(Path(os.environ["DISTTRACK_RUNTIME_DIR"]))
+        assert writer is not None
+        writer.suspend()
+    slept, began = 0, time.process_time()
+    for step in range(1, steps + 1):
+        sum(number * number for number in range(STEP_WORK))
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+        if run is not None:
+            run.log(data[step % 1_000], step)
+        slept += resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw > before
+    took_s = time.process_time() - began
+    if run is not None and writer is not None:
+        writer.resume()
+        run.finish()
+    return 1_000 * took_s / steps, slept
+
+
+def train_untracked(steps: int) -> tuple[float, int]:
+    """In a process of its own: the same loop without the tracker."""
+    return train(steps, tracked=False)
+
+
+def train_tracked(steps: int) -> tuple[float, int]:
+    """In a process of its own: the loop with a writer that is stopped."""
+    return train(steps, tracked=True)
+
+
+def _slowdown(bench: Workbench) -> Measured:
+    steps = bench.size(4_000, 200)
+    slept: list[int] = []
+
+    def tracked() -> float:
+        step_ms, calls = bench.call(train_tracked, steps)
+        slept.append(calls)
+        return float(step_ms)
+
+    measured = in_turns(bench.repeats, tracked, lambda: float(bench.call(train_untracked, steps)[0]))
+    note = f"{sum(slept)} of {steps * bench.repeats:,} log() calls slept"
+    return measured._replace(note=note, also=sum(slept) <= MAY_SLEEP * steps * bench.repeats)
+
+
+BENCHMARKS = (
+    Benchmark("crash", "SIGKILL at 1,000 steps/s: rows lost", "rows", Goal(at_most=0), _lost),
+    Benchmark(
+        "slowdown",
+        "CPU of a step with log(), writer SIGSTOPped",
+        "ms",
+        Goal(ratio_at_most=1.05, also="≤ 0.5 % sleep"),
+        _slowdown,
+        "without disttrack",
+    ),
+)

@@ -118,7 +118,7 @@ def make_recorder(settings: Settings, join: Join, parent: Path | None = None) ->
         membership = Membership(
             placed, key_known=join.rank.settled, parent=parent, job_type_of=job_type_maker(settings)
         )
-        return Recorder(outbox, Sender(outbox, membership, runtime), strict=settings.strict), placed
+        return Recorder(outbox, _sender(outbox, membership, runtime), strict=settings.strict), placed
     _log.warning(
         "disttrack: no local directory can hold this rank's journal, so nothing it logs is kept. "
         "Free some space, or name a directory with DISTTRACK_JOURNAL_DIR."
@@ -132,6 +132,20 @@ def _quota_bytes(settings: Settings, place: Path, join: Join) -> int:
     if quota is None:
         quota = MEMORY_QUOTA_BYTES if filesystem_type(place) in ("tmpfs", "ramfs") else DEFAULT_QUOTA_BYTES
     return quota // local_world_size(join.rank.world_size, join.nodes, os.environ)
+
+
+def _sender(outbox: Outbox, membership: Membership, runtime: Path) -> Sender | None:
+    """Return the thread that carries the journal home; None, said once, where this process can have none."""
+    try:
+        return Sender(outbox, membership, runtime)
+    except (OSError, RuntimeError) as error:  # no descriptor, no thread left
+        _log.warning(
+            "disttrack: this process cannot send (%s); what it logs stays in %s until `disttrack ls` on this host "
+            "brings it home",
+            error,
+            outbox.directory,
+        )
+        return None
 
 
 def helper_recorder(parent_journal: Path, settings: Settings) -> tuple[Recorder, Join] | None:

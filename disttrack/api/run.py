@@ -128,16 +128,18 @@ class Run:
 
     def _wait_for_receipt(self, recorder: Recorder) -> Receipt:
         outbox, sender = recorder.outbox, recorder.sender
-        if outbox is None or sender is None:
+        if outbox is None:
             counts = recorder.counts
             return Receipt(counts.logged, 0, 0, counts.dropped, drops=recorder.drops)
-        whole = sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX))  # inf is for ever
+        # inf is for ever
+        whole = sender is not None and sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX))
         counts = recorder.counts  # a writer may have asked meanwhile for what was removed
         if whole:
             stored = counts.logged - counts.dropped
         else:
-            stored = max(0, outbox.counted(sender.acked) - outbox.lost)
-        sender.stop(timeout_s=1.0)
+            stored = max(0, outbox.counted(sender.acked) - outbox.lost) if sender is not None else 0
+        if sender is not None:
+            sender.stop(timeout_s=1.0)
         pending = counts.logged - counts.dropped - stored
         return Receipt(
             counts.logged,

@@ -264,7 +264,15 @@ def runtime_places(chosen: str | None) -> list[Path]:
 
 def journal_places(chosen: str | None, environ: Mapping[str, str]) -> Iterable[Path]:
     """Yield the directories where a journal may lie, best first: node-local and, if possible, surviving a reboot."""
-    candidates = [chosen, environ.get("SLURM_TMPDIR"), environ.get("TMPDIR"), "/var/tmp", "/tmp", tempfile.gettempdir()]
+    candidates = [chosen, environ.get("SLURM_TMPDIR"), environ.get("TMPDIR"), "/var/tmp", "/tmp", _temporary()]
     for candidate in candidates:
         if candidate and not is_network_filesystem(Path(candidate)):
             yield Path(candidate) / own_name() / "journals"
+
+
+def _temporary() -> str | None:
+    """Return Python's own choice of a temporary directory; None where it finds none that it can write to now."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return None

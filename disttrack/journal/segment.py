@@ -122,9 +122,13 @@ class Segment:
         self._end = self._batches = 0
         self.full = False  # no file may grow further here (RLIMIT_FSIZE): another segment takes as much again
         self._dirty = True
+        self.failed = False  # a sync: write on in another segment
         directory = os.open(log, os.O_RDONLY)
         try:
             os.fsync(directory)  # or a power cut takes the name, and with it what was synced under it
+        except OSError:
+            self.discard()
+            raise
         finally:
             os.close(directory)
 
@@ -159,7 +163,12 @@ class Segment:
     def sync(self) -> None:
         """Bring everything appended to the disk; only then may it be acknowledged."""
         if self._dirty:
-            os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+            try:
+                os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+            except OSError:
+                # The kernel may have thrown these pages away and call them clean: another sync would promise nothing.
+                self.failed = True
+                raise
             self._dirty = False
 
     def close(self) -> None:
@@ -167,6 +176,11 @@ class Segment:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def discard(self) -> None:
+        """Remove the segment: nothing in it is of use."""
+        self.close()
+        self.path.unlink(missing_ok=True)
 
 
 def entry_table(frame: Frame) -> tuple[Iterator[tuple[int, int, int, int]], int]:

@@ -5,6 +5,7 @@ zmq is loaded here and in receiver, so that neither `import disttrack` nor init 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -13,6 +14,8 @@ import zmq
 from disttrack.transport.protocol import Message, pack, unpack
 
 __all__ = ["Dealer"]
+
+SPARE_DESCRIPTORS = 16  # libzmq ends the process where its context, its threads or a connection get none
 
 _contexts: dict[int, zmq.Context[zmq.Socket[bytes]]] = {}
 _parents: list[zmq.Context[zmq.Socket[bytes]]] = []  # in a forked child: never closed, never collected
@@ -32,10 +35,25 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_keep_parents_contexts)
 
 
+def _check_descriptors() -> None:
+    """Raise OSError where this process has too few descriptors left for libzmq to live with."""
+    probes: list[int] = []
+    try:
+        for _ in range(SPARE_DESCRIPTORS):
+            probes.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        raise OSError(errno.EMFILE, "this process has too few file descriptors left to reach its writer") from error
+    finally:
+        for fd in probes:
+            os.close(fd)
+
+
 class Dealer:
     """A connection to a writer. Nothing waits in it: what the writer does not read is not taken (LINGER 0)."""
 
     def __init__(self, address: str) -> None:
+        """Connect; raise OSError where the process has no descriptors left."""
+        _check_descriptors()
         self._socket = _context().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(address)

@@ -166,10 +166,18 @@ class Sender:
             self._sync(time.monotonic())
         self._membership.go_alone()
 
-    def _sleep(self, seconds: float) -> None:
-        """Wait, but not if somebody is in a hurry to hear of us."""
-        if self._bell_poll.poll(int(1000 * seconds)):
-            self._drain_bell()
+    def _sleep(self, seconds: float) -> bool:
+        """Wait, but not if somebody is in a hurry to hear of us; say whether somebody was."""
+        if not self._bell_poll.poll(int(1000 * seconds)):
+            return False
+        self._drain_bell()
+        return True
+
+    def _rest(self, seconds: float) -> None:
+        """Sleep, and bring to this disk what is logged meanwhile."""
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0 and not self._sleep(min(left_s, WAKE_S)):
+            self._sync(time.monotonic())
 
     def _drain_bell(self) -> None:
         try:
@@ -220,7 +228,7 @@ class Sender:
         dealer.close()
         if isinstance(answer, Refusal):
             self._complain(f"disttrack's writer refused this rank ({answer.reason}); its records stay in its journal")
-            self._sleep(START_AGAIN_S)
+            self._rest(START_AGAIN_S)
         return None
 
     def _be_patient(self, record: rendezvous.Record, dealer: Dealer, hello: Hello) -> Message | None:

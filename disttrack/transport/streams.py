@@ -10,7 +10,7 @@ from __future__ import annotations
 __all__ = ["WINDOW_BYTES", "Incoming", "Outgoing", "Passing"]
 
 WINDOW_BYTES = 4 << 20  # sent and not acknowledged; the rest waits in the journal
-RESEND_S, RESEND_AT_MOST_S = 1.0, 8.0
+RESEND_S, RESEND_AT_MOST_S = 1.0, 4.0  # at most: P10 grants a disk with room again 5 s
 
 
 class Outgoing:
@@ -20,7 +20,7 @@ class Outgoing:
         """offset: up to which the writer's log is whole, as its Welcome says."""
         self.acked = self.sent = offset
         self.final = False  # the End record was sent as such
-        self.progressed = self.spoke = now
+        self.progressed = self.waits = now  # waits: since when the first of what is not acknowledged does
         self._resend_s = RESEND_S
 
     @property
@@ -30,7 +30,9 @@ class Outgoing:
 
     def took(self, end: int, now: float, *, final: bool = False) -> None:
         """Note that everything up to end was sent; final: with the End record as the last one."""
-        self.sent, self.spoke, self.final = max(self.sent, end), now, self.final or final
+        if self.sent == self.acked:
+            self.waits = now  # whatever is sent after it: a rank that goes on logging always has more to say
+        self.sent, self.final = max(self.sent, end), self.final or final
 
     def acknowledged(self, offset: int, now: float) -> None:
         """Note that everything below offset is on the writer's disk."""
@@ -40,7 +42,7 @@ class Outgoing:
 
     def resend(self, now: float) -> bool:
         """Say whether what was sent counts as lost, and begin again where the acknowledgements ended if it does."""
-        if self.sent == self.acked or now - max(self.progressed, self.spoke) <= self._resend_s:
+        if self.sent == self.acked or now - max(self.progressed, self.waits) <= self._resend_s:
             return False
         self.sent, self.final = self.acked, False
         self._resend_s = min(2 * self._resend_s, RESEND_AT_MOST_S)  # a slow way to another node is no lost message

@@ -241,7 +241,7 @@ class RunIngest:
         self.sync()
 
     def _open_segment(self) -> Segment:
-        if self._segment is not None and self._segment.full:
+        if self._segment is not None and (self._segment.full or self._segment.failed):
             self.close()
         if self._segment is None:
             make_root(self.directory.parent.parent, shared=self._shared)
@@ -250,7 +250,11 @@ class RunIngest:
             for directory in (self.directory, self.directory / "log"):
                 make_directory(directory)
             segment = Segment(self.directory / "log")
-            segment.append(FrameKind.HEADER, self.header)
+            try:
+                segment.append(FrameKind.HEADER, self.header)
+            except OSError:
+                segment.discard()  # or each try on a full disk would leave one
+                raise
             self._segment = segment
             for source in self.sources.values():
                 source.admitted = False
