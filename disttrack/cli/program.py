@@ -42,6 +42,10 @@ VERBS = {
     "rm": Verb("editing", "Delete runs; without --yes only say which."),
     "restore": Verb("editing", "Undo the deletion of a run."),
     "doctor": Verb("doctor", "Examine this node and its job: what was detected, what answers, what is wrong."),
+    "fsck": Verb("checking", "Verify every frame and record of a run's log, or of all, and name what is damaged."),
+    "recover": Verb(
+        "recovering", "Bring home what journals of dead processes hold, of this host or copied from another."
+    ),
     "export": Verb("exporting", "Write every value a run logged, as jsonl, csv or parquet."),
 }
 

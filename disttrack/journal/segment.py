@@ -32,6 +32,7 @@ else:
 
 __all__ = [
     "FORMAT_VERSION",
+    "HEADER_BYTES",
     "Damage",
     "Entry",
     "Frame",
@@ -41,6 +42,7 @@ __all__ = [
     "entries",
     "entry_table",
     "frames",
+    "is_torn",
     "read_frames",
     "segment_paths",
 ]
@@ -53,6 +55,7 @@ ZSTD_LEVEL = 1  # facts/storage.md F: levels 3 and 9 are no smaller and 2-5 time
 _HEADER = struct.Struct("<4sIIIIBBH")
 _TAIL = struct.Struct("<IIIBBH")  # header[8:24]
 _ENTRY = struct.Struct("<IIQQ")
+HEADER_BYTES = _HEADER.size
 _MAGIC = b"DTF1"
 _WINDOW = 2 << 20
 _T = TypeVar("_T")
@@ -275,6 +278,13 @@ def _is_header(data: bytes, start: int) -> bool:
     magic, check, _, stored, raw, _, _, _ = header
     whole = magic == _MAGIC and zlib.crc32(data[start + 8 : start + _HEADER.size]) == check
     return whole and stored <= MAX_FRAME_BYTES and raw <= MAX_FRAME_BYTES
+
+
+def is_torn(data: bytes) -> bool:
+    """Say whether the rest of a file that begins so can be a frame that was not written to its end."""
+    if len(data) < HEADER_BYTES:
+        return data[:4] == _MAGIC[: len(data)]
+    return _is_header(data, 0)
 
 
 def _next_frame(read: Callable[[int, int], bytes], position: int) -> int | None:

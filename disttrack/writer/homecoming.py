@@ -23,13 +23,14 @@ LOOK_S = 0.02
 
 
 class Homecoming(NamedTuple):
-    """What came home from one journal; orphan: it had never met a writer, and its run was made for it now."""
+    """What came home from one journal, and where it lay; orphan: it met no writer, and its run was made for it now."""
 
     project: str
     run_id: str
     rank: int
     records: int
     orphan: bool
+    journal: str = ""
 
 
 def bring_home(root: Path) -> list[Homecoming]:
@@ -76,6 +77,7 @@ def _bring_launch_home(runtime: Path, key: str, claim: Claim) -> list[Homecoming
                 source.join.rank.rank,
                 _count(Path(source.join.journal), offset),
                 source.admission.orphan,
+                source.join.journal,
             )
             for run, source, offset in launch.adopt(orphans=True)
         ]

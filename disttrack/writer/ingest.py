@@ -162,7 +162,8 @@ class RunIngest:
             return False  # it is of this run, whoever asks: an agent may not have heard that its ranks' run has ended
         team = self._team
         return (
-            team.has(join.rank.rank)
+            join.incarnation not in self.sources  # its journal found once more opens nothing
+            and team.has(join.rank.rank)
             and team.ended_well()
             and not restarted(
                 join, [Member(other.join, team.attempt, other.over, other.clean) for other in team.members]

@@ -230,18 +230,27 @@ class Launch:
                 continue
             if not lives(join):
                 try:
-                    run, source = self.admit(join, orphans=orphans)
+                    run, source = self.place(join, orphans=orphans)
+                    if source.over and not stored.read(source.committed, 1 << 20):
+                        continue  # it waits for its run's end only, or what it holds beyond cannot be read
+                    run.open([source])
                 except DisttrackError:  # its run was deleted, or a newer disttrack wrote it: the journal waits
                     self._looked_at.add(name)
                     continue
                 offset = source.committed
-                self.bury(run, source, how_ended(join))
+                if source.over:  # and stored: but the log was damaged since
+                    self.bury_again(run, source)
+                else:
+                    self.bury(run, source, how_ended(join))
                 adopted.append((run, source, offset))
         return adopted
 
     def end_run(self, run: RunIngest) -> None:
         """Close a run all of whose sources are over, and remove the journals it no longer needs."""
-        run.end()
+        if run.ended:
+            run.marker.unlink(missing_ok=True)
+        else:
+            run.end()
         for source in run.sources.values():
             self._remove_journal(run, source)
 

@@ -1,0 +1,121 @@
+"""The verb fsck: what a verification found, as text or as strict JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import click
+
+from disttrack.cli.output import count, printable, say_json
+from disttrack.cli.reading import as_json, in_directory
+from disttrack.doctor.logs import DamagedRange, Held
+from disttrack.doctor.verification import CheckedRun, Pending, Verification, verify
+from disttrack.settings import root_of
+
+__all__ = ["fsck"]
+
+DAMAGED = 1
+PATIENCE_S = 1.0
+EVERY_S = 10.0
+EVERY_ON_TERMINAL_S = 0.2
+
+
+@click.command()
+@click.argument("run_id", metavar="[RUN]", required=False)
+@as_json()
+@in_directory
+@click.pass_context
+def fsck(context: click.Context, run_id: str | None, json: bool, directory: str | None) -> None:
+    """Verify every frame and record of a run's log, or of all, and name what is damaged.
+
+    Reads the logs themselves and writes nothing. Ends with 1 where something is damaged or missing.
+    """
+    line = _Line()
+    try:
+        found = verify(root_of(directory), run_id, line.tell)
+    finally:
+        line.close()
+    if json:
+        say_json(dataclasses.asdict(found))
+    else:
+        click.echo("\n".join(_lines(found)))
+    if not found.ok:
+        context.exit(DAMAGED)
+
+
+class _Line:
+    """How far it is, on standard error, where it takes long."""
+
+    def __init__(self) -> None:
+        self._next_at = time.monotonic() + PATIENCE_S
+        self._is_terminal = sys.stderr.isatty()
+        self._told = False
+
+    def tell(self, runs: int, of_runs: int, size_bytes: int, of_bytes: int) -> None:
+        """Tell it, if it is time."""
+        if time.monotonic() < self._next_at:
+            return
+        text = f"Verifying: {runs:,} of {count(of_runs, 'run')}, {size_bytes / 1e6:,.0f} MB of {of_bytes / 1e6:,.0f} MB"
+        click.echo(f"\r{text}\x1b[K" if self._is_terminal else text, err=True, nl=not self._is_terminal)
+        self._told = True
+        self._next_at = time.monotonic() + (EVERY_ON_TERMINAL_S if self._is_terminal else EVERY_S)
+
+    def close(self) -> None:
+        """End the line."""
+        if self._told and self._is_terminal:
+            click.echo("", err=True)
+
+
+def _lines(found: Verification) -> Iterator[str]:
+    for run in found.runs:
+        if run.damage or run.holes or run.unfinished:
+            yield from _run_lines(run)
+    for pending in found.pending:
+        yield _pending_line(pending)
+    frames = count(sum(run.frames for run in found.runs), "whole frame")
+    size = sum(run.bytes for run in found.runs) / 1e6
+    yield f"Verified {count(len(found.runs), 'run')}, {frames}, {size:,.1f} MB in {printable(found.root)}."
+    yield "Nothing is damaged." if found.ok else _verdict(found.runs)
+
+
+def _run_lines(run: CheckedRun) -> Iterator[str]:
+    yield f"{printable(run.project)}/{printable(run.run)}"
+    for damage in run.damage:
+        yield f"  damaged: {_place(damage)}: {printable(damage.why)}"
+        for held in damage.held:
+            yield f"    it held {_held(held)}"
+    for hole in run.holes:
+        if hole.journal is None:
+            yield f"  lost: {_held(hole)}"
+        else:
+            yield f"  missing: {_held(hole)}; `disttrack recover` takes it from {printable(hole.journal)}"
+    for tail in run.unfinished:
+        yield f"  unfinished, nothing is lost: {_place(tail)}"
+
+
+def _place(damage: DamagedRange) -> str:
+    where = printable(damage.path)
+    return where if damage.start == damage.end == 0 else f"{where}, bytes {damage.start:,} to {damage.end:,}"
+
+
+def _held(held: Held) -> str:
+    return f"bytes {held.start:,} to {held.end:,} of the journal of rank {held.rank} (incarnation {held.incarnation})"
+
+
+def _pending_line(pending: Pending) -> str:
+    run = f"{printable(pending.project)}/{printable(pending.run or 'a run yet to be made')}"
+    what = f"{count(pending.bytes, 'byte')} of rank {pending.rank} of {run} are in {printable(pending.journal)}"
+    return f"Pending: {what}; " + ("it is still logging" if pending.alive else "`disttrack recover` brings them home")
+
+
+def _verdict(runs: Sequence[CheckedRun]) -> str:
+    damaged = count(sum(len(run.damage) for run in runs), "damaged place")
+    lost = sum(hole.end - hole.start for run in runs for hole in run.holes if hole.journal is None)
+    kept = sum(hole.end - hole.start for run in runs for hole in run.holes if hole.journal is not None)
+    told = [damaged, f"{count(lost, 'byte')} of journals known to be lost"]
+    if kept:
+        told.append(f"{count(kept, 'byte')} that journals on this host still hold")
+    return f"{', '.join(told)}."

@@ -1,0 +1,294 @@
+"""One run's log, verified frame by frame and record by record, without an index: what is damaged, and what it held.
+
+Files are opened for reading only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from disttrack.errors import UnsupportedFormat
+from disttrack.index.cover import Cover
+from disttrack.journal.segment import (
+    HEADER_BYTES,
+    Damage,
+    Frame,
+    FrameKind,
+    check_version,
+    entry_table,
+    frames,
+    is_torn,
+    segment_paths,
+)
+from disttrack.records.codec import HEADER, records
+from disttrack.records.types import (
+    Admission,
+    Alias,
+    Edit,
+    Incarnation,
+    RecordKind,
+    RunEnd,
+    RunHeader,
+    Sighting,
+)
+
+__all__ = ["DamagedRange", "Held", "LogCheck", "Reached", "check_log"]
+
+KIND_AT = 8  # within a record's header
+_SAYS: dict[FrameKind, type[Admission | Sighting | Alias | RunEnd | Edit]] = {
+    FrameKind.ADMISSION: Admission,
+    FrameKind.SIGHTING: Sighting,
+    FrameKind.ALIAS: Alias,
+    FrameKind.END: RunEnd,
+    FrameKind.EDIT: Edit,
+}
+_KINDS = frozenset(RecordKind)
+
+Reached = Callable[[int], None]
+"""Called with how many more bytes were verified."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """Bytes [start, end) of an incarnation's journal; rank: as its admission says, else its entries."""
+
+    rank: int
+    incarnation: str  # 16 hexadecimal digits, as its journal's directory is called
+    start: int
+    end: int
+
+
+@dataclasses.dataclass
+class DamagedRange:
+    """Bytes [start, end) of a file that cannot be read, why, and what lay there, as far as what is around it tells."""
+
+    path: str
+    start: int
+    end: int
+    why: str
+    held: list[Held] = dataclasses.field(default_factory=list[Held])
+
+
+@dataclasses.dataclass
+class _Source:
+    """What was found of an incarnation. reached: where its bytes ended last in this segment, and after how much damage.
+
+    known_end: the greatest offset that anything speaks of.
+    """
+
+    rank: int
+    cover: Cover = dataclasses.field(default_factory=Cover)
+    known_end: int = 0
+    reached: tuple[int, int] | None = None
+
+
+@dataclasses.dataclass
+class LogCheck:
+    """What a log was found to hold.
+
+    unfinished: ends of segments that a killed writer left, or one that is at it, and that cost nothing.
+    """
+
+    segments: int = 0
+    frames: int = 0
+    bytes: int = 0
+    damage: list[DamagedRange] = dataclasses.field(default_factory=list[DamagedRange])
+    unfinished: list[DamagedRange] = dataclasses.field(default_factory=list[DamagedRange])
+    ranks: dict[Incarnation, int] = dataclasses.field(default_factory=dict[Incarnation, int])
+    holes: list[tuple[Incarnation, int, int]] = dataclasses.field(default_factory=list[tuple[Incarnation, int, int]])
+    ends: dict[Incarnation, int] = dataclasses.field(default_factory=dict[Incarnation, int])
+
+
+def check_log(log: Path, *, live: bool, reached: Reached) -> LogCheck:
+    """Verify every segment of a log; live: whether a writer may be at it now."""
+    checking = _Checking(log, live, reached)
+    checking.check()
+    return checking.found
+
+
+class _Checking:
+    def __init__(self, log: Path, live: bool, reached: Reached) -> None:
+        self.found = LogCheck()
+        self._log, self._live, self._reached = log, live, reached
+        self._sources: dict[Incarnation, _Source] = {}
+        self._admitted: set[Incarnation] = set()
+        self._header: RunHeader | None = None
+        self._ended: bool | None = None  # the last of a writer's segments; None: there is none
+        self._tails: list[tuple[DamagedRange, int]] = []  # whole headers whose frames are cut off; segment's number
+        self._last_written = 0
+
+    def check(self) -> None:
+        paths = segment_paths(self._log)
+        expected = 1
+        for path in paths:
+            number = int(path.stem)
+            if number > expected:
+                names = f"{expected:06d}.dtl" + (f" to {number - 1:06d}.dtl" if number > expected + 1 else "")
+                self._damaged(self._log, 0, 0, f"{names} is missing")
+            expected = number + 1
+            self._segment(path, number)
+        if not paths:
+            self._damaged(self._log, 0, 0, "there is no segment")
+        elif self._ended is not True and not self._live and paths:
+            why = "the log has no END, although no writer is at it: its last frames are missing"
+            last = paths[-1]
+            size = last.stat().st_size
+            if self._ended is not None and not self._tails and not self.found.damage:
+                self._damaged(last, size, size, why)
+        self._judge_tails()
+        for incarnation, source in self._sources.items():
+            self.found.ranks[incarnation] = source.rank
+            self.found.ends[incarnation] = source.cover.end
+            self.found.holes += [(incarnation, low, high) for low, high in source.cover.missing(0, source.known_end)]
+            if incarnation not in self._admitted:
+                self._damaged(self._log, 0, 0, f"the admission of {_who(source.rank, incarnation)} is missing")
+
+    def _segment(self, path: Path, number: int) -> None:
+        """Verify one segment, of the length that it has now."""
+        self.found.segments += 1
+        for source in self._sources.values():
+            source.reached = None
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(fd).st_size
+            self.found.bytes += size
+            position = self._frames(path, number, lambda length, at: os.pread(fd, min(length, max(0, size - at)), at))
+        except UnsupportedFormat as error:
+            self._damaged(path, 0, 0, str(error))
+            return
+        finally:
+            os.close(fd)
+        self._reached(size - position)
+        if position < size:
+            tail = DamagedRange(str(path), position, size, "the file ends within a frame, or in what is none")
+            self._tails.append((tail, number))
+
+    def _frames(self, path: Path, number: int, read: Callable[[int, int], bytes]) -> int:
+        """Take the frames of a segment; return where the last one that is whole, or known to be damaged, ends."""
+        position = 0
+        first_damage = len(self.found.damage)
+        for found in frames(read):
+            if isinstance(found, Damage):
+                self._damaged(path, found.start, found.end, found.why)
+            else:
+                self.found.frames += 1
+                if found.start == 0 and found.kind != FrameKind.HEADER:
+                    self._damaged(path, 0, 0, "the segment does not begin with a HEADER")
+                try:
+                    self._take(found, path, number, first_damage)
+                except ValueError as error:  # whole, but it says nothing
+                    self._damaged(path, found.start, found.end, str(error))
+            self._reached(found.end - position)
+            position = found.end
+        return position
+
+    def _take(self, frame: Frame, path: Path, number: int, first_damage: int) -> None:
+        if frame.kind == FrameKind.HEADER:
+            header = frame.value(RunHeader)
+            check_version(header, path)
+            self._header = self._header or header
+            if (header.project, header.run_id) != (self._header.project, self._header.run_id):
+                raise ValueError(f"a HEADER of another run, {header.project}/{header.run_id}")
+            return
+        if frame.kind == FrameKind.DATA:
+            self._take_entries(frame, path, first_damage)
+        elif frame.kind in _SAYS:
+            value = frame.value(_SAYS[FrameKind(frame.kind)])
+            if isinstance(value, Edit):
+                return
+            if isinstance(value, Admission):
+                self._admitted.add(value.join.incarnation)
+                self._source(value.join.incarnation, value.join.rank.rank).rank = value.join.rank.rank
+            if isinstance(value, Sighting) and value.seen == "ended" and self._ended:
+                return  # said once more
+        else:
+            raise ValueError(f"a frame of kind {frame.kind}, which this disttrack does not know")
+        self._last_written = number
+        self._ended = frame.kind == FrameKind.END or (frame.kind == FrameKind.ALIAS and bool(self._ended))
+
+    def _source(self, incarnation: Incarnation, rank: int) -> _Source:
+        return self._sources.setdefault(incarnation, _Source(rank))
+
+    def _take_entries(self, frame: Frame, path: Path, first_damage: int) -> None:
+        table, start = entry_table(frame)
+        view = memoryview(frame.payload)
+        taken = 0
+        for rank, length, number, end in table:
+            taken += 1
+            begin = end - length
+            if start + length > len(view) or begin < 0:
+                raise ValueError(f"entry {taken} of {frame.entries} reaches beyond its frame or its journal")
+            incarnation = Incarnation(number)
+            source = self._source(incarnation, rank)
+            self._attribute(source, incarnation, begin, first_damage)
+            for low, high in _damaged_records(view[start : start + length]):
+                self._damaged(path, frame.start, frame.end, "a record within has a wrong checksum, or is cut off")
+                self.found.damage[-1].held.append(
+                    _held(source.rank, incarnation, end - length + low, end - length + high)
+                )
+                if begin < end - length + low:
+                    source.cover.add(begin, end - length + low)
+                begin = end - length + high
+            if begin < end:
+                source.cover.add(begin, end)
+            source.known_end = max(source.known_end, end)
+            source.reached = end, len(self.found.damage)
+            start += length
+        if taken < frame.entries or start != len(view):
+            raise ValueError("its table of entries does not add up to its payload")
+
+    def _attribute(self, source: _Source, incarnation: Incarnation, begin: int, first_damage: int) -> None:
+        """Note what lay in the damaged frames since this incarnation's last bytes: a segment holds them in order."""
+        end, since = source.reached or (source.cover.end, first_damage)
+        if end < begin:
+            for damage in self.found.damage[since:]:
+                damage.held.append(_held(source.rank, incarnation, end, begin))
+
+    def _judge_tails(self) -> None:
+        """Tell an end that a writer left when it was killed, and said again in its next life, from a loss."""
+        whole = not any(source.cover.missing(0, source.known_end) for source in self._sources.values())
+        last = max((number for _, number in self._tails), default=0)
+        for tail, number in self._tails:
+            with open(tail.path, "rb") as file:
+                file.seek(tail.start)
+                torn = is_torn(file.read(HEADER_BYTES))
+            being_written = self._live and number == last >= self._last_written
+            if torn and (being_written or (number < self._last_written and whole)):
+                self.found.unfinished.append(tail)
+            else:
+                self.found.damage.append(tail)
+
+    def _damaged(self, path: Path, start: int, end: int, why: str) -> None:
+        self.found.damage.append(DamagedRange(str(path), start, end, why))
+
+
+def _held(rank: int, incarnation: Incarnation, start: int, end: int) -> Held:
+    return Held(rank, f"{incarnation:016x}", start, end)
+
+
+def _who(rank: int, incarnation: Incarnation) -> str:
+    return f"rank {rank} (incarnation {incarnation:016x})"
+
+
+def _damaged_records(data: memoryview) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of an entry's bytes that are no whole records."""
+    start = 0
+    while True:
+        for record in records(data, start):
+            start = record.end
+        if start == len(data):
+            return
+        resume = _next_record(data, start + 1)
+        yield start, resume
+        start = resume
+
+
+def _next_record(data: memoryview, start: int) -> int:
+    """Return where the next whole record begins; the end of data where there is none."""
+    for at in range(start, len(data) - HEADER.size + 1):
+        if data[at + KIND_AT] in _KINDS and next(records(data, at), None) is not None:
+            return at
+    return len(data)
