@@ -26,7 +26,7 @@ from disttrack.settings import load
 from disttrack.transport.protocol import unpack
 from disttrack.transport.rendezvous import Claim, read_record
 from tests.journal.joins import make_join
-from tests.road.site import Site
+from tests.road.site import Site, wait_until
 
 PACKAGE = Path(__file__).parents[2] / "disttrack"
 STRANGER = 54321  # a user id that is nobody's here
@@ -168,7 +168,8 @@ def test_links_of_others_in_a_shared_root_lead_nowhere(site: Site, tmp_path: Pat
     site.cli("ls")
     assert list(victim.iterdir()) == [], output
     path.unlink()
-    assert {(run["project"], run["id"]) for run in site.ls()} == {("p", "r"), ("q", "r")}
+    both = {("p", "r"), ("q", "r")}
+    wait_until(lambda: {(run["project"], run["id"]) for run in site.ls()} == both, "the run is there", 30)
     assert site.steps("p/r", "a") == {0: [0]}
 
 

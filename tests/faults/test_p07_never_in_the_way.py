@@ -7,6 +7,8 @@ Every trainer of tests/faults counts the log() calls that slept (voluntary conte
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -93,6 +95,8 @@ def test_two_interrupts_end_a_finish_that_waits(job: Job) -> None:
     script = job.site.script(
         """
         import sys, disttrack
+        import signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
         run = disttrack.init(project="p")
         run.id
         for step in range(100): run.log({"loss": 1.0}, step=step)
@@ -103,9 +107,6 @@ def test_two_interrupts_end_a_finish_that_waits(job: Job) -> None:
         run.finish()
         """
     )
-    import signal
-    import subprocess
-
     process = subprocess.Popen(
         [sys.executable, str(script)],
         cwd=job.site.directory,

@@ -200,6 +200,7 @@ def test_no_row_is_lost_however_a_process_ends(site: Site, end: str) -> None:
     script = site.script(
         f"""
         import ctypes, os, signal, sys, threading, disttrack
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
         run = disttrack.init(project="p")
         for step in range(1000): run.log({{"a": step}}, step=step)
         {end}
