@@ -44,7 +44,7 @@ def test_a_cut_link_and_links_that_carry_one_way_only_cost_no_row(
     wired.wire.cut("node1")
     wired.wire.one_way("node2", "from")  # its records arrive, their acknowledgements do not
     wired.wire.one_way("node3", "to")
-    job.logs_on(rows)
+    job.logs_on(rows, limit_s=120 + rows / 50)
     wired.wire.heal()
     job.stop()
     check_whole(job, job.ended())
