@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.faults.jobs import may_sleep
 from tests.road.site import Site
 
 ROWS = 3000
@@ -38,7 +39,7 @@ print("slept", slept, run.finish())
 def test_log_does_not_sleep_whether_the_writer_runs_is_stopped_or_dead(site: Site, fault: str) -> None:
     output = site.python(site.script(LOG), fault)
     slept = int(re.findall(r"slept (\d+)", output)[0])
-    assert slept <= ROWS * 0.005
+    assert slept <= may_sleep(ROWS)
     assert f"{ROWS + 1:,} stored" in output
 
 
