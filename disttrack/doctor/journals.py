@@ -13,7 +13,8 @@ from disttrack.errors import UnsupportedFormat
 from disttrack.journal.outbox import StoredOutbox, is_home, journal_directories
 from disttrack.records.codec import records
 from disttrack.records.names import DELETED, directory_name
-from disttrack.records.types import USER_KINDS, Join
+from disttrack.records.payloads import USER_KINDS
+from disttrack.records.types import Join
 from disttrack.transport.rendezvous import read_record
 from disttrack.writer.liveness import lives
 

@@ -33,7 +33,8 @@ from disttrack.journal.files import (
 )
 from disttrack.records.classes import LOWEST_SHARE
 from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, pack, records, removed_bytes
-from disttrack.records.types import USER_KINDS, Join
+from disttrack.records.payloads import USER_KINDS
+from disttrack.records.types import Join
 
 __all__ = [
     "DEFAULT_QUOTA_BYTES",

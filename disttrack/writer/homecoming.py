@@ -10,7 +10,7 @@ from typing import NamedTuple
 from disttrack.environments.host import node_id, runtime_directory
 from disttrack.journal.outbox import StoredOutbox, is_home, stored_outboxes
 from disttrack.records.codec import records
-from disttrack.records.types import USER_KINDS
+from disttrack.records.payloads import USER_KINDS
 from disttrack.settings import load
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.launch import Launch

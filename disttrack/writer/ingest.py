@@ -15,13 +15,12 @@ from disttrack.journal.outbox import StoredOutbox
 from disttrack.journal.segment import FORMAT_VERSION, MAX_RAW_BYTES, Entry, FrameKind, Segment
 from disttrack.records.codec import decode, records
 from disttrack.records.names import LIVE
+from disttrack.records.payloads import End, RecordKind
 from disttrack.records.types import (
     Admission,
     Alias,
-    End,
     Incarnation,
     Join,
-    RecordKind,
     Role,
     RunEnd,
     RunHeader,

@@ -15,7 +15,8 @@ from disttrack.errors import DisttrackError, RunDeleted
 from disttrack.journal.outbox import StoredOutbox, is_journal, mark_home, remove, stored_outboxes
 from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
 from disttrack.records.names import DELETED, LIVE, directory_name, generated_name, generated_words, new_run_id
-from disttrack.records.types import End, Incarnation, Join, RunHeader, RunId, Sighting
+from disttrack.records.payloads import End
+from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.attempts import same_process
 from disttrack.writer.history import read_history

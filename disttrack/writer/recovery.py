@@ -18,7 +18,8 @@ from disttrack.journal.outbox import StoredOutbox, is_held, is_home, journal_dir
 from disttrack.journal.segment import MAX_RAW_BYTES
 from disttrack.records.codec import records
 from disttrack.records.names import DELETED, directory_name
-from disttrack.records.types import USER_KINDS, Join, changed
+from disttrack.records.payloads import USER_KINDS
+from disttrack.records.types import Join, changed
 from disttrack.settings import load
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.homecoming import bring_home
