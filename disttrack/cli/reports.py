@@ -12,13 +12,14 @@ from disttrack.cli.output import age, count, day_time, duration, exact, figure, 
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import RunsCompared, leaves
 from disttrack.query.ranks import RankComparison, RankPace
-from disttrack.query.runs import DropRow, RankRow, RunDetail, RunReceipt
+from disttrack.query.runs import AlertRow, DropRow, RankRow, RunDetail, RunReceipt
 from disttrack.records.classes import receipt_told
 
 __all__ = ["comparison_report", "damage_sentence", "run_report", "runs_report"]
 
 NOTABLE_SKEW = 1.1  # 10 % above the median rank: below that, ranks of a healthy job differ too (facts/ui.md)
 _NAMED_DROPS = 20  # the JSON has all
+_NAMED_ALERTS = 5  # as above
 _NAMED_RANKS = 8  # more are counted, not named
 
 
@@ -88,6 +89,12 @@ def drop_sentence(drop: DropRow) -> str:
     return f"rank {drop.rank} dropped {what} ({printable(drop.reason)}{steps}{times})"
 
 
+def alert_sentence(alert: AlertRow) -> str:
+    """Return what a rank wanted a person to see, in one line."""
+    told = f"{alert.title}: {alert.text}" if alert.text else alert.title
+    return f"{printable(told)} (rank {alert.rank}, {day_time(alert.at)})"
+
+
 def damage_sentence(damage: int) -> str:
     """Return what damage to a run's log means."""
     return (
@@ -106,6 +113,8 @@ def _labels(run: RunDetail) -> Iterator[str]:
     yield f"  records   {receipt_sentence(run.receipt)}"
     for drop in run.drops[:_NAMED_DROPS]:
         yield f"            {drop_sentence(drop)}"
+    for alert in run.alerts[:_NAMED_ALERTS]:
+        yield f"  {alert.level.lower():<9} {alert_sentence(alert)}"
     if run.first_failure is not None and run.ranks_joined > 1:
         yield f"  failed    first of all {failure_sentence(run.first_failure)}"
     if run.damage:

@@ -17,7 +17,7 @@ from disttrack.query.listing import run_table
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
-from disttrack.query.runs import AttemptRow, DropRow, Failure, RankRow, RunReceipt, RunRow, Spread
+from disttrack.query.runs import AlertRow, AttemptRow, DropRow, Failure, RankRow, RunReceipt, RunRow, Spread
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
@@ -120,6 +120,11 @@ class RunView(RunRow, WithHistory):
     def drops(self) -> list[DropRow]:
         """What its ranks dropped, by class and reason."""
         return self._run.detail.drops
+
+    @property
+    def alerts(self) -> list[AlertRow]:
+        """What its ranks wanted a person to see soon, the newest first."""
+        return self._run.detail.alerts
 
     def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         wanted = f"{self.project}/{self.id}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import Damaged, RunRecord, damage_of
+from disttrack.query.alerts import AlertRow, alert_rows
 from disttrack.query.attempts import (
     AttemptRow,
     Failure,
@@ -14,7 +17,7 @@ from disttrack.query.attempts import (
     last_s,
     may_go_on,
 )
-from disttrack.query.labels import edited
+from disttrack.query.labels import edited, given
 from disttrack.query.members import (
     Member,
     Observer,
@@ -23,13 +26,14 @@ from disttrack.query.members import (
     Team,
     members,
     newest_team,
-    rank_state,
+    rank_states,
     run_state,
 )
 from disttrack.query.receipts import DropRow, RunReceipt, drop_rows, receipt_of
 from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
 
 __all__ = [
+    "AlertRow",
     "AttemptRow",
     "DropRow",
     "Failure",
@@ -100,6 +104,7 @@ class RunDetail(RunRow):
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
+    alerts: list[AlertRow] = field(default_factory=list[AlertRow], kw_only=True)  # the newest
 
 
 def created_s(record: RunRecord) -> float:
@@ -137,6 +142,7 @@ def detail_of_team(
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
         drops=drop_rows(everybody),
+        alerts=alert_rows(everybody),
     )
 
 
@@ -145,16 +151,17 @@ def row_of_team(record: RunRecord, everybody: list[Member], team: Team, observer
     header = record.facts.header
     joins = [source.join for source in team.joined.values() if source.join is not None]
     first = joins[0] if joins else None
-    states: list[RankState] = [rank_state(source, record, observer) for source in team.joined.values()]
+    states = list(rank_states(team, record, observer).values())
     state = run_state(states, record, observer)
     begun_s = created_s(record)
     ended_s = _ended_s(record, team, states)
     last_known_s = ended_s if ended_s is not None else last_s(team) if state == "unknown" else observer.now_s
-    given = (first.name if first else None) or (header.name if header else None)
-    tags = [*next((join.tags for join in joins if join.tags), ())]
-    if any(member.source.orphan for member in everybody) and "orphan" not in tags:
-        tags.append("orphan")
-    labels = edited(record.facts.edits, given or record.run_id, tags, next((j.notes for j in joins if j.notes), None))
+    labels = given(_by_attempt(everybody))
+    if not labels.name:
+        labels = labels._replace(name=header.name if header else record.run_id)
+    if any(member.source.orphan for member in everybody) and "orphan" not in labels.tags:
+        labels = labels._replace(tags=[*labels.tags, "orphan"])
+    labels = edited(record.facts.edits, labels)
     return RunRow(
         id=record.run_id,
         entity=None,
@@ -177,6 +184,13 @@ def row_of_team(record: RunRecord, everybody: list[Member], team: Team, observer
     )
 
 
+def _by_attempt(everybody: list[Member]) -> Iterator[list[SourceFacts]]:
+    """Yield the sources of each attempt, the newest first; of one the ranks themselves first, then their helpers."""
+    for attempt in sorted({member.attempt for member in everybody}, reverse=True):
+        mine = [member for member in everybody if member.attempt == attempt]
+        yield [member.source for member in sorted(mine, key=lambda member: member.source.role != "rank")]
+
+
 def _ended_s(record: RunRecord, team: Team, states: list[RankState]) -> float | None:
     """Return when a run ended: None while one of its ranks may still go on."""
     if may_go_on(states):
@@ -189,15 +203,16 @@ def _ended_s(record: RunRecord, team: Team, states: list[RankState]) -> float | 
 def rank_rows(record: RunRecord, team: Team, observer: Observer) -> list[RankRow]:
     """Return a row for each rank of the newest attempt, those included that never joined."""
     everyone = sorted({*range(team.world_size), *team.joined})
+    states = rank_states(team, record, observer)
     return [
-        _rank_row(rank, record, team, observer)
+        _rank_row(rank, states[rank], team, observer)
         if rank in team.joined
         else RankRow(rank, None, None, None, "absent", team.attempt, 0, None, None)
         for rank in everyone
     ]
 
 
-def _rank_row(rank: int, record: RunRecord, team: Team, observer: Observer) -> RankRow:
+def _rank_row(rank: int, state: RankState, team: Team, observer: Observer) -> RankRow:
     source, voices = team.joined[rank], team.voices[rank]
     times_us = [voice.last_time_us for voice in voices if voice.last_time_us is not None]
     exit_code, signal = ending_of(source)
@@ -206,7 +221,7 @@ def _rank_row(rank: int, record: RunRecord, team: Team, observer: Observer) -> R
         local_rank=team.local_rank(rank),
         node=source.join.host if source.join else None,
         job_type=source.join.rank_job_type if source.join else None,
-        state=rank_state(source, record, observer),
+        state=state,
         attempt=team.attempt,
         rows=sum(voice.rows for voice in voices),
         last_step=max((voice.max_step for voice in voices if voice.max_step is not None), default=None),

@@ -13,6 +13,8 @@ from disttrack.journal.segment import FORMAT_VERSION, FrameKind, Segment
 from disttrack.query.listing import list_runs, show_run
 from disttrack.query.reader import Reader
 from disttrack.query.runs import RunDetail, RunRow, Spread, detail_of, row_of
+from disttrack.records.codec import encode
+from disttrack.records.payloads import Alert, AlertLevel, LabelUpdate, RecordKind
 from disttrack.records.types import RunHeader, RunId
 from disttrack.records.values import plain
 from tests.index.logs import START_US, Process, RunLog, finished_run, process_of
@@ -73,6 +75,34 @@ def test_labels_are_those_of_the_lowest_rank_that_gave_some(tmp_path: Path) -> N
     )
     assert (found.name, found.job_type, found.tags, found.notes) == ("first", None, ["b"], "mine")
     assert [row.job_type for row in found.ranks] == [None, "rank-1", "rank-2", "rank-3"]
+
+
+def test_what_the_program_calls_its_run_later_beats_init_and_the_newest_attempt_the_one_before(tmp_path: Path) -> None:
+    first = [process_of(rank, 2, name="given", tags=("a",), notes="mine") for rank in range(2)]
+    first[1].append(encode(RecordKind.LABELS, LabelUpdate(name="of rank 1", notes="")))
+    log = RunLog(tmp_path)
+    log.commit_all(*first)
+    assert (detail(tmp_path).name, detail(tmp_path).tags, detail(tmp_path).notes) == ("of rank 1", ["a"], None)
+    first[0].append(encode(RecordKind.LABELS, LabelUpdate(name="of rank 0", tags=())))
+    log.commit_all(*first)
+    assert (detail(tmp_path).name, detail(tmp_path).tags) == ("of rank 0", [])
+    second = process_of(tags=("b",))
+    second.attempt = 1
+    log.commit_all(second)
+    assert (detail(tmp_path).name, detail(tmp_path).tags, detail(tmp_path).notes) == ("of rank 0", ["b"], None)
+
+
+def test_alerts_are_told_newest_first_with_their_ranks(tmp_path: Path) -> None:
+    processes = [process_of(rank, 2) for rank in range(2)]
+    for number, rank in enumerate((0, 1, 0)):
+        alert = Alert(title=f"t{number}", text="x", level=AlertLevel.WARN, time_us=START_US + number)
+        processes[rank].append(encode(RecordKind.ALERT, alert))
+    found = written(tmp_path, *processes)
+    assert [(row.title, row.rank, row.level) for row in found.alerts] == [
+        ("t2", 0, "WARN"),
+        ("t1", 1, "WARN"),
+        ("t0", 0, "WARN"),
+    ]
 
 
 def test_a_run_brought_home_without_a_writer_is_tagged_orphan(tmp_path: Path) -> None:
