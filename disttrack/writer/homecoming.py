@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from disttrack.environments.host import node_id, runtime_directory
-from disttrack.journal.outbox import StoredOutbox, is_home, stored_outboxes
+from disttrack.journal.directories import is_home
+from disttrack.journal.stored import StoredOutbox, stored_outboxes
 from disttrack.records.codec import records
 from disttrack.records.types import USER_KINDS
 from disttrack.settings import load

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.files import make_directory, make_root, touch
-from disttrack.journal.outbox import StoredOutbox
 from disttrack.journal.segment import FORMAT_VERSION, MAX_RAW_BYTES, Entry, FrameKind, Segment
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import decode, records
 from disttrack.records.names import LIVE
 from disttrack.records.types import (

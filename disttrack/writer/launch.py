@@ -12,8 +12,9 @@ from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
-from disttrack.journal.outbox import StoredOutbox, is_journal, mark_home, remove, stored_outboxes
+from disttrack.journal.directories import is_journal, mark_home, remove
 from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
+from disttrack.journal.stored import StoredOutbox, stored_outboxes
 from disttrack.records.names import DELETED, LIVE, directory_name, generated_name, generated_words, new_run_id
 from disttrack.records.types import End, Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim

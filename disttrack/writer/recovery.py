@@ -14,8 +14,9 @@ from pathlib import Path
 from disttrack.environments.endings import UNKNOWN
 from disttrack.environments.host import runtime_directory
 from disttrack.errors import DisttrackError
-from disttrack.journal.outbox import StoredOutbox, is_held, is_home, journal_directories
+from disttrack.journal.directories import is_held, is_home, journal_directories
 from disttrack.journal.segment import MAX_RAW_BYTES
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import records
 from disttrack.records.names import DELETED, directory_name
 from disttrack.records.types import USER_KINDS, Join, changed

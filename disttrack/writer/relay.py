@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
+from disttrack.journal.directories import mark_home, remove
+from disttrack.journal.stored import StoredOutbox, stored_outboxes
 from disttrack.records.names import directory_name
 from disttrack.records.types import Incarnation, Join, RunId, changed
 from disttrack.transport.protocol import (
