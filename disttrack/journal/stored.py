@@ -16,9 +16,9 @@ from disttrack.errors import UnsupportedFormat
 from disttrack.journal.directories import journal_directories
 from disttrack.journal.files import FILE_NAME, JournalFile, damage_end, journal_files, read_head
 from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, pack, records, removed_bytes
-from disttrack.records.types import Join
+from disttrack.records.types import End, Join, RecordKind
 
-__all__ = ["StoredOutbox", "newest_join", "stored_outboxes", "write_join"]
+__all__ = ["StoredOutbox", "end_record", "newest_join", "stored_outboxes", "write_join"]
 
 JOIN_NAME = "join"  # beside it, the newer Join of a rank that learnt its launch later
 
@@ -102,6 +102,16 @@ def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:
             yield StoredOutbox(directory)
         except (OSError, ValueError, UnsupportedFormat):
             continue  # being created, being removed, or a newer disttrack's: its owner still has it
+
+
+def end_record(data: bytes) -> End | None:
+    """Return the End record among whole journal records, if the last of them is one."""
+    last = None
+    for record in records(data):  # checked: damaged bytes of a journal come here, too
+        last = record
+    if last is None or last.kind != RecordKind.END:
+        return None
+    return decode(data[last.start : last.end], End)
 
 
 def _is_torn(header: bytes, room: int) -> bool:

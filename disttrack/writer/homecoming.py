@@ -88,7 +88,7 @@ def _bring_launch_home(runtime: Path, key: str, claim: Claim) -> list[Homecoming
                 ours = source.join.node in ("", here) or Path(source.join.journal).is_dir()
                 if ours and not source.over and not lives(source.join):
                     launch.bury(run, source, how_ended(source.join))
-            if all(source.over for source in run.sources.values()):
+            if run.sources.all_over():
                 launch.end_run(run)
     finally:
         launch.close()
