@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from disttrack import errors as errors
     from disttrack.api.calls import alert as alert
+    from disttrack.api.calls import define_metric as define_metric
     from disttrack.api.calls import mark_preempting as mark_preempting
     from disttrack.api.config import Config
     from disttrack.api.init import finish as finish
@@ -40,6 +41,7 @@ __all__ = [
     "Settings",
     "alert",
     "config",
+    "define_metric",
     "errors",
     "finish",
     "init",
@@ -58,6 +60,7 @@ _HOMES = {
     "Run": "disttrack.api.run",
     "Settings": "disttrack.settings",
     "alert": "disttrack.api.calls",
+    "define_metric": "disttrack.api.calls",
     "finish": "disttrack.api.init",
     "init": "disttrack.api.init",
     "log": "disttrack.api.init",

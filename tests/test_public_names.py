@@ -6,7 +6,8 @@ import sys
 import disttrack
 
 NAMES = (
-    "AlertLevel Api Rank Receipt Run Settings alert config errors finish init log mark_preempting run summary"
+    "AlertLevel Api Rank Receipt Run Settings "
+    "alert config define_metric errors finish init log mark_preempting run summary"
 ).split()
 HEAVY = ["torch", "ray", "zmq", "numpy", "sqlite3", "starlette", "msgspec", "psutil", "click", "rich", "yaml"]
 

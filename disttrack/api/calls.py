@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Literal
 
 from disttrack.api.init import opened
+from disttrack.records.payloads import MetricDefinition
 
-__all__ = ["alert", "mark_preempting"]
+__all__ = ["alert", "define_metric", "mark_preempting"]
 
 
 def alert(title: str, text: str = "", level: str | None = None, wait_duration: float | timedelta | None = None) -> None:
@@ -17,3 +20,17 @@ def alert(title: str, text: str = "", level: str | None = None, wait_duration: f
 def mark_preempting() -> None:
     """Say that the current run's machine is being taken away; see Run.mark_preempting."""
     opened("mark_preempting()").mark_preempting()
+
+
+def define_metric(
+    name: str,
+    step_metric: str | MetricDefinition | None = None,
+    step_sync: bool | None = None,
+    hidden: bool | None = None,
+    summary: str | Sequence[str] | None = None,
+    goal: Literal["minimize", "maximize"] | None = None,
+    overwrite: bool = False,
+) -> MetricDefinition | None:
+    """Say how a metric of the current run is to be read; see Run.define_metric. Raises NotInitialized before init."""
+    run = opened("define_metric()")
+    return run.define_metric(name, step_metric, step_sync, hidden, summary, goal, overwrite)

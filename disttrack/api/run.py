@@ -7,22 +7,23 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from disttrack.api.alerts import Alerts
 from disttrack.api.attach import helper_recorder, make_join
 from disttrack.api.config import Config
 from disttrack.api.identity import RunIdentity
+from disttrack.api.metrics import checked_definition
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.summary import Summary
 from disttrack.environments.detect import single
 from disttrack.environments.processes import PARENT
-from disttrack.records.payloads import ConfigUpdate, Preempting, SummaryUpdate
+from disttrack.records.payloads import ConfigUpdate, MetricDefinition, Preempting, SummaryUpdate
 from disttrack.records.secrets import redacted_text
 from disttrack.records.types import Join
 from disttrack.settings import Settings, load
@@ -78,6 +79,29 @@ class Run(RunIdentity):
             recorder.say(SummaryUpdate(values=values, removed=removed))
             if problems:
                 recorder.leave_out(problems)
+
+    def define_metric(
+        self,
+        name: str,
+        step_metric: str | MetricDefinition | None = None,
+        step_sync: bool | None = None,
+        hidden: bool | None = None,
+        summary: str | Sequence[str] | None = None,
+        goal: Literal["minimize", "maximize"] | None = None,
+        overwrite: bool = False,
+    ) -> MetricDefinition | None:
+        """Say how a metric is to be read: also of rows that were logged before, by any rank.
+
+        name: may hold `*` anywhere, for any text. step_metric: the metric it is drawn over; step_sync (default): rows
+        that lack it get its last value. summary: what is kept besides the last value, of min, max, mean, first, last
+        and best, as "min,mean" or a list: scalars such as `loss.min` in the summary. "none" keeps nothing at all.
+        goal: which value is the best one. hidden: not for charts. overwrite: forget what was said of that name before;
+        else calls add to each other. What cannot be used is left out and said; None where that is the name.
+        """
+        definition = checked_definition(self._complain, name, step_metric, step_sync, summary, goal, hidden, overwrite)
+        if definition is not None:
+            self._say(definition)
+        return definition
 
     def alert(
         self, title: str, text: str = "", level: str | None = None, wait_duration: float | timedelta | None = None

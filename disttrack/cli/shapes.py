@@ -46,6 +46,7 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "ranks": [asdict(rank) for rank in run.ranks],
         "receipt": _receipt_shape(run.receipt),
         "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
+        "metrics": [asdict(metric) for metric in run.metrics],
         "alerts": [{**asdict(alert), "at": iso(alert.at)} for alert in run.alerts],
         "damaged": [place._asdict() for place in run.damaged],
         "attempts": [_attempt_shape(attempt) for attempt in run.attempts],

@@ -17,7 +17,7 @@ from disttrack.query.listing import run_table
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
-from disttrack.query.runs import AlertRow, AttemptRow, DropRow, Failure, RankRow, RunReceipt, RunRow, Spread
+from disttrack.query.runs import AlertRow, AttemptRow, DropRow, Failure, MetricRow, RankRow, RunReceipt, RunRow, Spread
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
@@ -126,12 +126,17 @@ class RunView(RunRow, WithHistory):
         """What its ranks wanted a person to see soon, the newest first."""
         return self._run.detail.alerts
 
+    @property
+    def metrics(self) -> list[MetricRow]:
+        """What its ranks said of how metrics are to be read (run.define_metric)."""
+        return self._run.detail.metrics
+
     def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         wanted = f"{self.project}/{self.id}"
         return self._reader.asked(wanted, lambda snapshot: series_of(snapshot, request), self._run.record)
 
     def summary_of(self, key: str, ranks: RankChoice = None) -> KeySummary | None:
-        """Return the count, first, last, min, max and mean of the numbers logged as key; None where there is none.
+        """Return the count, first, last, min, max, mean and best of a key's numbers; None where there are none.
 
         ranks: None for the lowest rank that logged it, as in `summary`; else as for history. Superseded rows are
         left out. Raises RunNotFound where the run is gone.

@@ -29,14 +29,16 @@ from disttrack.query.members import (
     rank_states,
     run_state,
 )
+from disttrack.query.metrics import MetricRow, metric_rows, summary_of_run
 from disttrack.query.receipts import DropRow, RunReceipt, drop_rows, receipt_of
-from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
+from disttrack.query.summaries import Spread, by_precedence, merged_config, spreads
 
 __all__ = [
     "AlertRow",
     "AttemptRow",
     "DropRow",
     "Failure",
+    "MetricRow",
     "RankRow",
     "RunDetail",
     "RunReceipt",
@@ -104,6 +106,7 @@ class RunDetail(RunRow):
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
+    metrics: list[MetricRow] = field(default_factory=list[MetricRow], kw_only=True)  # that were defined
     alerts: list[AlertRow] = field(default_factory=list[AlertRow], kw_only=True)  # the newest
 
 
@@ -142,6 +145,7 @@ def detail_of_team(
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
         drops=drop_rows(everybody),
+        metrics=metric_rows(everybody),
         alerts=alert_rows(everybody),
     )
 
@@ -178,7 +182,7 @@ def row_of_team(record: RunRecord, everybody: list[Member], team: Team, observer
         duration_s=max(0.0, (last_known_s if last_known_s is not None else begun_s) - begun_s),
         tags=labels.tags,
         notes=labels.notes,
-        summary=merged_summary(by_precedence(everybody)),
+        summary=summary_of_run(record, everybody),
         archived=labels.archived,
         damage=record.facts.damage + sum(member.source.damage for member in everybody),
     )

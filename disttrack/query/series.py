@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,8 +11,11 @@ from disttrack.index.chunks import Ints
 from disttrack.index.snapshots import Snapshot
 from disttrack.query.alignment import aligned, as_numbers
 from disttrack.query.downsample import kept
+from disttrack.query.members import members
+from disttrack.query.metrics import definitions_of
 from disttrack.query.request import HistoryRequest
 from disttrack.query.wide import Array, Wide, as_columns, wide_form
+from disttrack.records.metrics import Definitions
 
 __all__ = ["series_of", "series_of_runs"]
 
@@ -36,12 +39,14 @@ def _series(
     snapshots: Sequence[Snapshot], request: HistoryRequest
 ) -> tuple[Ints, Mapping[str, Array], Mapping[str, Array]]:
     """Return the numbers of the runs that rows are of, the first columns, and those of keys."""
-    keys, x = request.keys, request.x
+    keys = request.keys
+    definitions = [definitions_of(members(snapshot.record)) for snapshot in snapshots]
+    x = request.x or _step_metric(definitions, keys)
     by_metric = x not in ("step", "time")
     asked = keys if keys is None or not by_metric else [*dict.fromkeys([*keys, x])]
     wide = wide_form(snapshots, asked, request.ranks, superseded=request.superseded)
     if by_metric:
-        wide = _along_metric(wide, x)
+        wide = _along_metric(wide, x, fills=any(_fills(one, x, keys) for one in definitions))
     elif x == "time":
         wide = wide.rows(np.lexsort((wide.time, wide.owner)).astype(np.int64))
     if request.rank_agg is None:
@@ -59,11 +64,28 @@ def _rows(columns: Mapping[str, Array], rows: Ints) -> dict[str, Array]:
     return {name: column[rows] for name, column in columns.items()}
 
 
-def _along_metric(wide: Wide, x: str) -> Wide:
-    """Return the rows that have a number for x, each source's by that."""
+def _step_metric(definitions: Sequence[Definitions], keys: Collection[str] | None) -> str:
+    """Return over which metric all these keys are drawn; "step" where they do not agree."""
+    found = {one.of(key).step_metric for one in definitions for key in keys or ()}
+    return (found.pop() if len(found) == 1 else None) or "step"
+
+
+def _fills(definitions: Definitions, x: str, keys: Collection[str] | None) -> bool:
+    """Say whether rows that lack the metric x get its last value: where any of the keys is defined so."""
+    said = definitions.by_name.values() if keys is None else [definitions.of(key) for key in keys]
+    return any(one.step_metric == x and one.step_sync for one in said)
+
+
+def _along_metric(wide: Wide, x: str, *, fills: bool) -> Wide:
+    """Return the rows that have a number for x, each source's by that; fills: where it lacks, with the one before."""
     wide.keys.setdefault(x, np.full(len(wide.step), np.nan))  # nobody logged it
-    values = as_numbers(wide.keys[x])
-    order = np.lexsort((values, wide.owner))
+    values, owner = as_numbers(wide.keys[x]), wide.owner
+    missing = np.isnan(values)
+    if fills and missing.any():
+        before = np.maximum.accumulate(np.where(missing, -1, np.arange(len(values))))
+        here = (before >= 0) & (owner[before] == owner)
+        wide.keys[x] = values = np.where(here, values[before], np.nan)
+    order = np.lexsort((values, owner))
     return wide.rows(order[~np.isnan(values[order])].astype(np.int64))
 
 
