@@ -15,6 +15,7 @@ from disttrack.query.finding import check_search, find_runs
 from disttrack.query.frames import FrameKind, as_frame
 from disttrack.query.listing import run_table
 from disttrack.query.members import Observer
+from disttrack.query.rank_view import RankView, view_of
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
 from disttrack.query.runs import AlertRow, AttemptRow, DropRow, Failure, MetricRow, RankRow, RunReceipt, RunRow, Spread
@@ -87,6 +88,11 @@ class RunView(RunRow, WithHistory):
         return self._run.config
 
     @property
+    def config_by_rank(self) -> dict[int, dict[str, object]]:
+        """What ranks were configured with otherwise than `config` says, by rank."""
+        return self._run.detail.config_by_rank
+
+    @property
     def summary_ranks(self) -> dict[str, Spread]:
         """How the last values of each key are spread over the ranks."""
         return self._run.detail.summary_ranks
@@ -143,6 +149,15 @@ class RunView(RunRow, WithHistory):
         """
         wanted = f"{self.project}/{self.id}"
         return self._reader.asked(wanted, lambda snapshot: summary_of(snapshot, key, ranks), self._run.record)
+
+    def rank(self, rank: int) -> RankView:
+        """Return one rank by itself: its config, summary, state and exit code.
+
+        Raises UsageError where there is no such rank, RunNotFound where the run is gone.
+        """
+        wanted = f"{self.project}/{self.id}"
+        observer = Observer.here(self._reader.root)
+        return self._reader.asked(wanted, lambda snapshot: view_of(snapshot, rank, observer), self._run.record)
 
     def edit(
         self,

@@ -21,7 +21,7 @@ from disttrack.query.wide import Array, wide_form
 from disttrack.records.metrics import Definitions
 from disttrack.records.payloads import Goal, MetricDefinition
 
-__all__ = ["MetricRow", "aggregates", "definitions_of", "metric_rows", "summary_of_run"]
+__all__ = ["MetricRow", "aggregates", "definitions_of", "metric_rows", "summary_of_rank", "summary_of_run"]
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,26 @@ def summary_of_run(record: RunRecord, everybody: Sequence[Member]) -> dict[str, 
     What was set by hand stands, also under the name of an aggregate, or of a metric whose summary is "none". It and the
     aggregates come first (they were found worth it), each group in alphabetical order.
     """
-    sources = by_precedence(everybody)
-    merged = merged_summary(sources)
-    if not any(source.definitions for source in sources):
+    if not any(member.source.definitions for member in everybody):  # as of most runs
+        return merged_summary(by_precedence(everybody))
+    return _summary(everybody, definitions_of(everybody), record.facts.aggregates)
+
+
+def summary_of_rank(snapshot: Snapshot, mine: Sequence[Member]) -> dict[str, object]:
+    """Return the same of one rank alone, whose sources are these; definitions are those of all ranks."""
+    definitions = definitions_of(members(snapshot.record))
+    return _summary(mine, definitions, _aggregates(snapshot.record, definitions, mine, lambda: snapshot.blocks))
+
+
+def _summary(
+    sources: Sequence[Member], definitions: Definitions, aggregates: Mapping[str, object]
+) -> dict[str, object]:
+    by_hand = {key for member in sources for key in member.source.by_hand}
+    merged = merged_summary(by_precedence(sources))
+    if not definitions.by_name:
         return merged
-    by_hand = {key for source in sources for key in source.by_hand}
-    definitions = definitions_of(everybody)
     kept = {key: value for key, value in merged.items() if key in by_hand or not definitions.hides(key)}
-    worth = {key: value for key, value in record.facts.aggregates.items() if key not in kept}
+    worth = {key: value for key, value in aggregates.items() if key not in kept}
     worth.update((key, value) for key, value in kept.items() if key in by_hand)
     return {key: worth[key] for key in sorted(worth)} | kept
 
@@ -79,12 +91,17 @@ def aggregates(record: RunRecord, blocks: Callable[[], list[Block]]) -> dict[str
     unless there is nothing else. `first` is the value of the lowest step, `last` that of the last call.
     """
     everybody = members(record)
-    definitions = definitions_of(everybody)
+    return _aggregates(record, definitions_of(everybody), everybody, blocks)
+
+
+def _aggregates(
+    record: RunRecord, definitions: Definitions, whose: Sequence[Member], blocks: Callable[[], list[Block]]
+) -> dict[str, object]:
     if not definitions.reduces:
         return {}
     last: dict[str, object] = {}
     keys: dict[int, dict[str, tuple[str, ...]]] = {}  # by rank, with their reducers
-    for member in sorted(everybody, key=lambda member: (-member.attempt, member.rank)):
+    for member in sorted(whose, key=lambda member: (-member.attempt, member.rank)):
         for key in member.source.last.keys() - last.keys():
             last[key] = member.source.last[key]
             reducers = definitions.reducers(key)

@@ -31,7 +31,7 @@ from disttrack.query.members import (
 )
 from disttrack.query.metrics import MetricRow, metric_rows, summary_of_run
 from disttrack.query.receipts import DropRow, RunReceipt, drop_rows, receipt_of
-from disttrack.query.summaries import Spread, by_precedence, merged_config, spreads
+from disttrack.query.summaries import Spread, by_precedence, config_by_rank, merged_config, spreads
 
 __all__ = [
     "AlertRow",
@@ -106,6 +106,9 @@ class RunDetail(RunRow):
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
+    config_by_rank: dict[int, dict[str, object]] = field(
+        default_factory=dict[int, dict[str, object]], kw_only=True
+    )  # what ranks have otherwise than config
     metrics: list[MetricRow] = field(default_factory=list[MetricRow], kw_only=True)  # that were defined
     alerts: list[AlertRow] = field(default_factory=list[AlertRow], kw_only=True)  # the newest
 
@@ -135,9 +138,11 @@ def detail_of_team(
     record: RunRecord, everybody: list[Member], team: Team, observer: Observer, row: RunRow
 ) -> RunDetail:
     """Return what detail_of returns of a run whose row is known; the others as for row_of_team."""
+    config = merged_config(by_precedence(everybody))
     return RunDetail(
         **vars(row),
-        config=merged_config(by_precedence(everybody)),
+        config=config,
+        config_by_rank=config_by_rank(everybody, config),
         summary_ranks=spreads(team.voices),
         ranks=rank_rows(record, team, observer),
         receipt=receipt_of([member.source for member in everybody], observer, lambda: observer.sees_marker(record)),
