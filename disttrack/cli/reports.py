@@ -12,7 +12,7 @@ from disttrack.cli.output import age, count, day_time, duration, exact, figure, 
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import RunsCompared, leaves
 from disttrack.query.ranks import RankComparison, RankPace
-from disttrack.query.runs import DropRow, RankRow, RunDetail, RunReceipt
+from disttrack.query.runs import DropRow, PendingPlace, RankRow, RunDetail, RunReceipt
 from disttrack.records.classes import receipt_told
 
 __all__ = ["comparison_report", "damage_sentence", "run_report", "runs_report"]
@@ -80,6 +80,12 @@ def receipt_sentence(receipt: RunReceipt) -> str:
     return told
 
 
+def pending_sentence(place: PendingPlace) -> str:
+    """Return where records of one rank wait to be stored, and what stores them."""
+    what = f"{count(place.records, 'record')} of rank {place.rank}"
+    return f"{what}: in {printable(place.journal)} on {printable(place.host)}; `disttrack recover` there stores them"
+
+
 def drop_sentence(drop: DropRow) -> str:
     """Return what one rank dropped, why, and when."""
     steps = "" if drop.first_step is None else f", steps {drop.first_step:,} to {drop.last_step:,}"
@@ -104,6 +110,8 @@ def _labels(run: RunDetail) -> Iterator[str]:
             yield f"  {label:<9} {printable(first)}".rstrip()
             yield from (f"  {'':<9} {printable(line)}".rstrip() for line in more)
     yield f"  records   {receipt_sentence(run.receipt)}"
+    for place in run.receipt.places[:_NAMED_DROPS]:
+        yield f"            {pending_sentence(place)}"
     for drop in run.drops[:_NAMED_DROPS]:
         yield f"            {drop_sentence(drop)}"
     if run.first_failure is not None and run.ranks_joined > 1:

@@ -45,6 +45,7 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
         "receipt": _receipt_shape(run.receipt),
+        "pending": [asdict(place) for place in run.receipt.places],
         "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
         "damaged": [place._asdict() for place in run.damaged],
         "attempts": [_attempt_shape(attempt) for attempt in run.attempts],
@@ -53,7 +54,7 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
 
 
 def _receipt_shape(receipt: RunReceipt) -> dict[str, object]:
-    return {name: value for name, value in asdict(receipt).items() if name != "drops"}
+    return {name: value for name, value in asdict(receipt).items() if name not in ("drops", "places")}
 
 
 def _attempt_shape(attempt: AttemptRow) -> dict[str, object]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from disttrack.environments.files import open_plain, read_plain
 from disttrack.errors import UnsupportedFormat
 from disttrack.journal.directories import journal_directories
-from disttrack.journal.files import FILE_NAME, JournalFile, damage_end, journal_files, read_head
+from disttrack.journal.files import JournalFile, damage_end, find_head, journal_files
 from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, pack, records, removed_bytes
 from disttrack.records.payloads import End, RecordKind
 from disttrack.records.types import Join
@@ -30,7 +30,7 @@ class StoredOutbox:
     def __init__(self, directory: Path) -> None:
         """Read the header; raise OSError, ValueError (no journal, torn header) or UnsupportedFormat."""
         self.directory = directory
-        body, head_bytes = read_head(directory / FILE_NAME)
+        body, head_bytes = find_head(directory)
         try:
             self.join = decode(read_plain(directory / JOIN_NAME, MAX_RECORD_BYTES), Join)
         except (OSError, ValueError):  # there is none, or it is torn: a power cut may leave it empty
@@ -51,7 +51,7 @@ class StoredOutbox:
         file = self._files[bisect.bisect_right(self._files, offset, key=lambda file: file.start) - 1]
         if offset >= file.end:
             return b""
-        position = file.head_bytes + offset - file.start
+        position = file.position(offset)
         with os.fdopen(open_plain(file.path), "rb") as opened:
             data = os.pread(opened.fileno(), min(limit, file.end - offset), position)
             whole = _whole(data)
@@ -67,7 +67,7 @@ class StoredOutbox:
         held = min(file.end, file.start + file.size)
 
         def read(size: int, at: int) -> bytes:
-            return os.pread(fd, size, file.head_bytes + at - file.start)
+            return os.pread(fd, size, file.position(at))
 
         end = damage_end(read, offset, held)
         if end is None and file.last and _is_torn(read(HEADER.size, offset), held - offset):

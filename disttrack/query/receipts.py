@@ -15,9 +15,19 @@ from disttrack.records.codec import HEADER, records
 from disttrack.records.payloads import USER_KINDS
 from disttrack.records.types import Join
 
-__all__ = ["DropRow", "RunReceipt", "drop_rows", "receipt_of"]
+__all__ = ["DropRow", "PendingPlace", "RunReceipt", "drop_rows", "receipt_of"]
 
 READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class PendingPlace:
+    """Records that only a journal has yet, and where that lies."""
+
+    rank: int
+    records: int
+    host: str
+    journal: str
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class RunReceipt:
     dropped: int
     unreachable: int
     drops: tuple[Dropped, ...] = field(default=(), compare=False)  # the dropped, by class and reason
+    places: tuple[PendingPlace, ...] = field(default=(), compare=False)  # of the pending
 
 
 @dataclass(frozen=True)
@@ -104,6 +115,7 @@ def receipt_of(sources: Iterable[SourceFacts], observer: Observer, answers: Call
     """Return the receipt of these sources; answers: says whether the run's writer does (its marker is fresh)."""
     stored = pending = unreachable = 0
     counts: dict[tuple[str, str], int] = {}
+    places: list[PendingPlace] = []
     for source in sources:
         told = [Dropped(drop.record_class, drop.reason, drop.count) for drop in source.drops]
         for drop in (*told, *_untold(source)):
@@ -112,11 +124,14 @@ def receipt_of(sources: Iterable[SourceFacts], observer: Observer, answers: Call
         waits = _pending(source, observer)
         stored += source.stored
         pending += waits
+        if waits and source.join is not None:
+            join = source.join
+            places.append(PendingPlace(join.rank.rank, waits, join.host, join.journal))
         if waits and not _is_here(source.join, observer) and not answers():
             unreachable += waits
     dropped = sum(counts.values())
     drops = tuple(Dropped(*key, count) for key, count in counts.items())
-    return RunReceipt(stored + pending + dropped, stored, pending, dropped, unreachable, drops)
+    return RunReceipt(stored + pending + dropped, stored, pending, dropped, unreachable, drops, tuple(places))
 
 
 def _is_here(join: Join | None, observer: Observer) -> bool:

@@ -26,13 +26,14 @@ from disttrack.query.members import (
     rank_state,
     run_state,
 )
-from disttrack.query.receipts import DropRow, RunReceipt, drop_rows, receipt_of
+from disttrack.query.receipts import DropRow, PendingPlace, RunReceipt, drop_rows, receipt_of
 from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
 
 __all__ = [
     "AttemptRow",
     "DropRow",
     "Failure",
+    "PendingPlace",
     "RankRow",
     "RunDetail",
     "RunReceipt",
