@@ -14,7 +14,7 @@ from pathlib import Path
 from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.files import make_directory, make_root, touch
 from disttrack.journal.segment import MAX_RAW_BYTES, FrameKind, Segment
-from disttrack.journal.stored import StoredOutbox, end_record
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.names import LIVE
 from disttrack.records.types import (
     Admission,
@@ -256,14 +256,13 @@ class RunIngest:
             return None
         if stored.join.incarnation != source.join.incarnation:
             return None  # the log names somebody else's journal
-        ended = None
         while data := stored.read(source.end, MAX_RAW_BYTES):
-            before, ended = source.end, end_record(data) or ended  # what is damaged may follow
+            before = source.end
             self.receive(source, before, data)
             if source.end == before:
                 raise OSError(f"{self.directory} took nothing a moment ago")
             self._commit()
-        return ended
+        return stored.said()  # it may have arrived long ago, at a writer that was killed before it stored that it did
 
     def is_lost(self) -> bool:
         """Say whether somebody removed the log that is being written."""
