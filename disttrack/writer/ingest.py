@@ -268,17 +268,23 @@ class RunIngest:
         """Say whether somebody removed the log that is being written."""
         return self._segment is not None and not self._segment.path.exists()
 
-    def begin_again(self) -> None:
-        """Forget what was stored: the log is gone, and everybody says everything again."""
+    def begin_again(self) -> list[Source]:
+        """Forget what was stored: the log is gone, and everybody says everything again. Return who had ended.
+
+        What is known of the ranks stays: that one ended well, and how (who had ended is buried again with it).
+        """
         self.close()
         self._pending.clear()
-        self._pending_bytes = 0
+        self._pending_bytes, self._urgent = 0, False
         self._durable.clear()
+        self._given_up.clear()
         self._seen.clear()
         self.ended = False
+        over = [source for source in self.sources.values() if source.over]
         for source in self.sources.values():
             source.end = source.committed = 0
-            source.admitted = source.over = False
+            source.admitted = source.over = source.silent = False
+        return over
 
     def become_alias(self, of: RunId) -> None:
         """Note that this run is part of another; it is hidden from then on."""

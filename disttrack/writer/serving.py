@@ -290,12 +290,13 @@ class Writer:
     def _refill(self, run: RunIngest) -> None:
         """Have everybody say everything again: the run's directory is gone, and the journals hold it all."""
         self._node.complain(f"the log of run {run.header.run_id} is gone from {run.directory}; it is written again")
-        run.begin_again()
-        for incarnation, source in run.sources.items():
+        over = run.begin_again()
+        for incarnation in run.sources:
             peer = self._peers.pop(incarnation, None)
             if peer is not None:
                 self._receiver.send(peer, Unknown(incarnation))
-            if source.over and self._node.is_local(source.join):
+        for source in over:
+            if self._node.is_local(source.join) and not run.moved:  # else another run has what its journal holds
                 self._node.guard(self._launch.bury_again, run, source)
 
     def _send_over(self, run: RunIngest) -> None:
