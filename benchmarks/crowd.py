@@ -12,7 +12,8 @@ import zmq
 
 from benchmarks.rows import rows
 from disttrack.records.codec import EXPLICIT_STEP, RowEncoder, encode
-from disttrack.records.types import End, Incarnation, Join, RecordKind
+from disttrack.records.payloads import End, RecordKind
+from disttrack.records.types import Incarnation, Join
 from disttrack.transport.curve import ClientKey
 from disttrack.transport.protocol import (
     PROTOCOL_VERSION,

@@ -25,7 +25,8 @@ from benchmarks.rows import join_of
 from benchmarks.workbench import Unmeasurable, Workbench, peak_mb
 from disttrack.environments.host import boot_id, node_id, process_start_time
 from disttrack.records.codec import encode
-from disttrack.records.types import End, Incarnation, Join, RecordKind, changed
+from disttrack.records.payloads import End, RecordKind
+from disttrack.records.types import Incarnation, Join, changed
 from disttrack.transport.curve import client_key
 from disttrack.transport.dealer import Dealer
 from disttrack.transport.meeting import Address, Meeting

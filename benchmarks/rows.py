@@ -14,17 +14,8 @@ from numpy.typing import NDArray
 
 from disttrack.journal.segment import FORMAT_VERSION, Entry, FrameKind, Segment
 from disttrack.records.codec import EXPLICIT_STEP, RowEncoder, encode
-from disttrack.records.types import (
-    Admission,
-    End,
-    Join,
-    Rank,
-    RecordKind,
-    RunEnd,
-    RunHeader,
-    RunId,
-    new_incarnation,
-)
+from disttrack.records.payloads import End, RecordKind
+from disttrack.records.types import Admission, Join, Rank, RunEnd, RunHeader, RunId, new_incarnation
 
 __all__ = ["START_US", "join_of", "rows", "run_header", "walks", "wide_walks", "write_run"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from disttrack.records.classes import Dropped, DropReason, RecordClass
-from disttrack.records.types import Drop, changed
+from disttrack.records.payloads import Drop
+from disttrack.records.types import changed
 
 __all__ = ["Ledger"]
 

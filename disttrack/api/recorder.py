@@ -15,7 +15,7 @@ from disttrack.api.ledger import Ledger
 from disttrack.journal.outbox import Outbox
 from disttrack.records.classes import CLASS_OF, LOWEST_SHARE, Dropped, DropReason, RecordClass, share
 from disttrack.records.codec import COMMIT, EXPLICIT_STEP, RowEncoder, encode
-from disttrack.records.types import ConfigUpdate, End, RecordKind, SummaryUpdate
+from disttrack.records.payloads import KIND_OF, USER_KINDS, End, Payload, RecordKind
 from disttrack.transport.sender import Sender
 
 __all__ = ["Counts", "Recorder"]
@@ -140,8 +140,11 @@ class Recorder:
         if problems:
             self.leave_out(problems)
 
-    def append(self, record: bytes, record_class: RecordClass, step: int | None = None) -> None:
-        """Append one of the script's records, or note that it is dropped. For who has its turn (row, _in_turn)."""
+    def append(self, record: bytes, record_class: RecordClass, step: int | None = None, *, counts: bool = True) -> None:
+        """Append a record, or note that it is dropped. For who has its turn (row, _in_turn).
+
+        counts: whether the script made it; see USER_KINDS.
+        """
         outbox = self.outbox
         if outbox is None:
             self._ledger.add(record_class, "no journal", step)
@@ -152,7 +155,7 @@ class Recorder:
                 self._drop(record_class, refusal, step)
                 return
         try:
-            if outbox.append(record, 1):
+            if outbox.append(record, int(counts)):
                 self._look(outbox)
         except OSError as error:
             self._journal_failed(outbox, error)
@@ -177,7 +180,7 @@ class Recorder:
         if self._failed is not None and now < self._retry_at:
             return self._failed
         if not outbox.has_room(size, share(record_class)):
-            self._say(
+            self._warn(
                 f"the journal in {outbox.directory} is full: what is logged is not stored as fast as it comes, or "
                 f"nobody stores it; new {record_class} records are dropped, and counted, until there is room again"
             )
@@ -207,14 +210,14 @@ class Recorder:
     def _journal_failed(self, outbox: Outbox, error: OSError) -> None:
         self._failed = "disk full" if error.errno in _FULL else "disk error"
         self._retry_at = time.monotonic() + RETRY_S
-        self._say(f"the journal in {outbox.directory} takes nothing ({error}); what is logged now is lost")
+        self._warn(f"the journal in {outbox.directory} takes nothing ({error}); what is logged now is lost")
 
     def _refuse(self, why: str, record_class: RecordClass = _METRICS) -> None:
         self._ledger.add(record_class, "invalid")
         self._ask_from_bytes = 0
         if self._strict:
             raise ValueError(why)
-        self._say(why)
+        self._warn(why)
 
     def leave_out(self, problems: list[tuple[str, str]]) -> None:
         """Count values that were left out of a record, and say why; raise ValueError if the settings are strict."""
@@ -223,31 +226,28 @@ class Recorder:
             key, why = problems[0]
             raise ValueError(f"{key}: {why}")
         for key, why in problems[:20]:
-            self._say(f"log() left out {key!r}: {why}")
+            self._warn(f"log() left out {key!r}: {why}")
 
-    def _say(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         """Say each thing once."""
         if text not in self._said and len(self._said) < 1000:
             self._said.add(text)
             _log.warning("disttrack: %s", text)
 
-    def config(self, values: dict[str, Any]) -> None:
-        """Append a config update of plain values."""
-        self._in_turn(partial(self._append_struct, RecordKind.CONFIG, ConfigUpdate(values=values)))
+    def say(self, value: Payload) -> None:
+        """Append one record that is no row; what its values hold is plain."""
+        self._in_turn(partial(self._append_payload, value))
 
-    def summary(self, values: dict[str, Any], removed: tuple[str, ...] = ()) -> None:
-        """Append a summary update of plain values."""
-        self._in_turn(partial(self._append_struct, RecordKind.SUMMARY, SummaryUpdate(values=values, removed=removed)))
-
-    def _append_struct(self, kind: RecordKind, value: ConfigUpdate | SummaryUpdate) -> None:
+    def _append_payload(self, value: Payload) -> None:
         if self._ended:
             return
+        kind = KIND_OF[type(value)]
         try:
             record = encode(kind, value)
         except Exception as error:  # larger than a record may be
-            self._refuse(f"a config or summary update could not be kept ({error})", CLASS_OF[kind])
+            self._refuse(f"a {type(value).__name__} could not be kept ({error})", CLASS_OF[kind])
             return
-        self.append(record, CLASS_OF[kind])
+        self.append(record, CLASS_OF[kind], counts=kind in USER_KINDS)
 
     def end(self, exit_code: int, exception: str | None) -> None:
         """Append the End record and let the sender hurry; nothing is accepted after it."""

@@ -19,6 +19,7 @@ from disttrack.api.summary import Summary
 from disttrack.environments.detect import single
 from disttrack.environments.processes import PARENT
 from disttrack.journal.outbox import Outbox
+from disttrack.records.payloads import ConfigUpdate, SummaryUpdate
 from disttrack.records.secrets import redacted_text
 from disttrack.records.types import Join
 from disttrack.settings import Settings, load
@@ -93,14 +94,14 @@ class Run:
     def _store_config(self, values: dict[str, Any]) -> None:
         recorder = self._recorder or self._become_helper()
         if recorder is not None:
-            recorder.config(values)
+            recorder.say(ConfigUpdate(values=values))
 
     def _store_summary(
         self, values: dict[str, Any], removed: tuple[str, ...] = (), problems: list[tuple[str, str]] | None = None
     ) -> None:
         recorder = self._recorder or self._become_helper()
         if recorder is not None:
-            recorder.summary(values, removed)
+            recorder.say(SummaryUpdate(values=values, removed=removed))
             if problems:
                 recorder.leave_out(problems)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from disttrack.journal.outbox import Outbox
 from disttrack.records.codec import decode, decode_row, decode_schema, records, row_layout
-from disttrack.records.types import RecordKind, SummaryUpdate
+from disttrack.records.payloads import RecordKind, SummaryUpdate
 from disttrack.records.values import flatten, readable
 
 __all__ = ["Summary"]

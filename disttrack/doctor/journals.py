@@ -14,7 +14,8 @@ from disttrack.journal.directories import is_home, journal_directories
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import records
 from disttrack.records.names import DELETED, directory_name
-from disttrack.records.types import USER_KINDS, Join
+from disttrack.records.payloads import USER_KINDS
+from disttrack.records.types import Join
 from disttrack.transport.rendezvous import read_record
 from disttrack.writer.liveness import lives
 

@@ -24,16 +24,8 @@ from disttrack.journal.segment import (
     segment_paths,
 )
 from disttrack.records.codec import HEADER, records
-from disttrack.records.types import (
-    Admission,
-    Alias,
-    Edit,
-    Incarnation,
-    RecordKind,
-    RunEnd,
-    RunHeader,
-    Sighting,
-)
+from disttrack.records.payloads import RecordKind
+from disttrack.records.types import Admission, Alias, Edit, Incarnation, RunEnd, RunHeader, Sighting
 
 __all__ = ["DamagedRange", "Held", "LogCheck", "Reached", "check_log"]
 

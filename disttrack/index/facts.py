@@ -7,6 +7,7 @@ is not call order when two writers or a refill brought the bytes.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Literal, cast
 
 import msgspec
@@ -14,7 +15,8 @@ import msgspec
 from disttrack.index.checksums import IndexDamaged
 from disttrack.index.cover import Cover
 from disttrack.records.codec import decode
-from disttrack.records.types import Drop, Edit, End, Incarnation, Join, Role, RunHeader
+from disttrack.records.payloads import Alert, Drop, End, MetricDefinition
+from disttrack.records.types import Edit, Incarnation, Join, Role, RunHeader
 from disttrack.records.values import plain
 
 if sys.version_info >= (3, 14):
@@ -23,9 +25,11 @@ else:
     from backports import zstd
 
 __all__ = [
+    "MAX_NAMED",
     "Cursor",
     "DamagedRange",
     "DroppedFacts",
+    "FileFacts",
     "RunFacts",
     "SegmentFacts",
     "Sighted",
@@ -119,6 +123,15 @@ class DroppedFacts(msgspec.Struct, array_like=True):
     last_us: int
 
 
+class FileFacts(msgspec.Struct, frozen=True, array_like=True):
+    """A file of a source as it was last: its bytes are blob number `blob` of the source; at: where that was said."""
+
+    size: int
+    blob: int
+    time_us: int
+    at: int
+
+
 class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One incarnation in one run. Values of last and config are as they were logged; *_at are offsets."""
 
@@ -143,6 +156,16 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     by_hand: set[str] = set()  # keys that were set in the summary, not only logged
     config: dict[str, object] = {}
     config_at: dict[str, int] = {}
+    definitions: dict[int, MetricDefinition] = {}  # by offset
+    labels: dict[str, object] = {}  # name, notes, tags: as the program set them after init
+    labels_at: dict[str, int] = {}
+    about: dict[str, dict[str, object]] = {}  # by section
+    about_at: dict[str, int] = {}
+    alerts: dict[int, Alert] = {}  # by offset, the newest
+    alert_count: int = 0
+    files: dict[str, FileFacts] = {}  # by path
+    files_unnamed: int = 0
+    preempting_us: int | None = None
     ended: End | None = None
     ended_at: int = -1
     sighted: Sighted | None = None  # the newest
@@ -150,6 +173,13 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     drops: list[DroppedFacts] = []  # by class and reason, at most MAX_NAMED
     damage: int = 0  # ranges of its bytes that are no record, and records that say nothing
     damaged: list[DamagedRange] = []  # where the first MAX_NAMED of them lie
+
+    def remember(self, keys: Iterable[str], values: Iterable[object], at: int) -> None:
+        """Note the last values of keys as of offset at."""
+        last, last_at = self.last, self.last_at
+        for key, value in zip(keys, values, strict=True):
+            if at > last_at.get(key, -1):
+                last[key], last_at[key] = value, at
 
     def saw_time(self, time_us: int) -> None:
         """Note that something of this source happened at time_us."""

@@ -15,16 +15,10 @@ import numpy as np
 from disttrack.index.blocks import MIXED, Piece, Schemas, kind_letter, piece_of
 from disttrack.index.chunks import Ints
 from disttrack.index.facts import Cursor, SourceFacts
-from disttrack.records.codec import HEADER, Record, decode, decode_row, decode_schema, is_removed, records
-from disttrack.records.types import (
-    USER_KINDS,
-    Admission,
-    ConfigUpdate,
-    Drop,
-    End,
-    RecordKind,
-    SummaryUpdate,
-)
+from disttrack.index.statements import take_statement
+from disttrack.records.codec import HEADER, Record, decode_row, decode_schema, is_removed, records
+from disttrack.records.payloads import USER_KINDS, RecordKind
+from disttrack.records.types import Admission
 
 __all__ = ["Stream"]
 
@@ -172,23 +166,8 @@ class Stream:
             self._mixed_row(step, time_us, values, at, mixed)
         elif kind == RecordKind.SCHEMA:
             self._learn(schema, *decode_schema(body))
-        elif kind == RecordKind.CONFIG:
-            for key, value in decode(body, ConfigUpdate).values.items():
-                if at > facts.config_at.get(key, -1):
-                    facts.config[key], facts.config_at[key] = value, at
-        elif kind == RecordKind.SUMMARY:
-            update = decode(body, SummaryUpdate)
-            self._remember(update.values.keys(), update.values.values(), at)
-            facts.by_hand.update(update.values)
-            for key in update.removed:
-                if at > facts.last_at.get(key, -1):
-                    facts.last.pop(key, None)
-                    facts.last_at[key] = at
-        elif kind == RecordKind.DROP:
-            facts.saw_drop(decode(body, Drop))
-        elif kind == RecordKind.END and at > facts.ended_at:
-            facts.ended, facts.ended_at = decode(body, End), at
-            facts.saw_time(facts.ended.time_us)
+        else:
+            take_statement(facts, kind, body, at)
 
     def _learn(self, number: int, keys: tuple[str, ...], kinds: str) -> None:
         """Note what the rows of a schema hold, and read those that waited for it."""
@@ -226,7 +205,7 @@ class Stream:
     def _mixed_row(self, step: int, time_us: int, values: dict[str, object], at: int, mixed: _Mixed) -> None:
         if not all(-(2**63) <= number < 2**63 for number in (step, time_us)):
             raise ValueError("a step or time beyond 64 bits")
-        self._remember(values.keys(), values.values(), at)
+        self.facts.remember(values.keys(), values.values(), at)
         sid = self._schemas.mixed_sid((tuple(values), "".join(map(kind_letter, values.values()))))
         if sid is None:
             mixed.setdefault(self._schemas.sid(MIXED), []).append((at, step, time_us, (values,)))
@@ -241,15 +220,8 @@ class Stream:
         facts.saw_time(int(piece.time_us.max()))
         if not piece.others:  # mixed rows were remembered one by one
             keys, kinds = self._schemas.all[sid]
-            self._remember(keys, _values(kinds, piece.bits[-1]), int(piece.at[-1]))
+            facts.remember(keys, _values(kinds, piece.bits[-1]), int(piece.at[-1]))
         self._emit(sid, piece)
-
-    def _remember(self, keys: Iterable[str], values: Iterable[object], at: int) -> None:
-        """Note the last values of keys as of offset at."""
-        last, last_at = self.facts.last, self.facts.last_at
-        for key, value in zip(keys, values, strict=True):
-            if at > last_at.get(key, -1):
-                last[key], last_at[key] = value, at
 
 
 def _start(record: Record) -> int:

@@ -19,7 +19,8 @@ from typing import NamedTuple
 from disttrack.environments.files import open_plain
 from disttrack.errors import UnsupportedFormat
 from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, pack, records
-from disttrack.records.types import Join, RecordKind
+from disttrack.records.payloads import RecordKind
+from disttrack.records.types import Join
 
 __all__ = ["FILE_NAME", "JournalFile", "damage_end", "file_name", "head_of", "journal_files", "read_head", "write_at"]
 

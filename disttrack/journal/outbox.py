@@ -20,7 +20,8 @@ from disttrack.journal.directories import remove
 from disttrack.journal.files import FILE_NAME, file_name, head_of, write_at
 from disttrack.records.classes import LOWEST_SHARE
 from disttrack.records.codec import HEADER, records, removed_bytes
-from disttrack.records.types import USER_KINDS, Join
+from disttrack.records.payloads import USER_KINDS
+from disttrack.records.types import Join
 
 __all__ = ["DEFAULT_QUOTA_BYTES", "MIN_QUOTA_BYTES", "Outbox"]
 

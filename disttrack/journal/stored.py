@@ -16,7 +16,8 @@ from disttrack.errors import UnsupportedFormat
 from disttrack.journal.directories import journal_directories
 from disttrack.journal.files import FILE_NAME, JournalFile, damage_end, journal_files, read_head
 from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, pack, records, removed_bytes
-from disttrack.records.types import End, Join, RecordKind
+from disttrack.records.payloads import End, RecordKind
+from disttrack.records.types import Join
 
 __all__ = ["StoredOutbox", "end_record", "newest_join", "stored_outboxes", "write_join"]
 

@@ -12,7 +12,8 @@ from disttrack.journal.stored import StoredOutbox, newest_join
 from disttrack.query.members import Member, Observer
 from disttrack.records.classes import Dropped, DropReason
 from disttrack.records.codec import HEADER, records
-from disttrack.records.types import USER_KINDS, Join
+from disttrack.records.payloads import USER_KINDS
+from disttrack.records.types import Join
 
 __all__ = ["DropRow", "RunReceipt", "drop_rows", "receipt_of"]
 

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Iterable
 from typing import Literal
 
-from disttrack.records.types import RecordKind
+from disttrack.records.payloads import RecordKind
 
 __all__ = ["CLASS_OF", "LOWEST_SHARE", "DropReason", "Dropped", "RecordClass", "receipt_told", "share"]
 
@@ -39,6 +39,13 @@ CLASS_OF = {
     RecordKind.MSGPACK_ROW: RecordClass.METRICS,
     RecordKind.CONFIG: RecordClass.CONFIG,
     RecordKind.SUMMARY: RecordClass.METRICS,
+    RecordKind.METRIC: RecordClass.CONFIG,
+    RecordKind.LABELS: RecordClass.CONFIG,
+    RecordKind.ALERT: RecordClass.METRICS,
+    RecordKind.ABOUT: RecordClass.CONFIG,
+    RecordKind.CONSOLE: RecordClass.CONSOLE,
+    RecordKind.FILE: RecordClass.MEDIA,
+    RecordKind.PREEMPTING: RecordClass.CONFIG,
 }
 """The class of each kind that may be refused. The others are needed to read these, or to tell what became of them."""
 LOWEST_SHARE = min(_SHARES.values())

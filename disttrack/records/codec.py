@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from disttrack.records.types import RecordKind, RowSchema
+from disttrack.records.payloads import RecordKind
+from disttrack.records.types import RowSchema
 from disttrack.records.values import flatten, kind_of, restore
 
 __all__ = [

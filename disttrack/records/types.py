@@ -1,4 +1,6 @@
-"""What processes say, as typed values: the same bytes on the wire and on disk.
+"""Who says something, and what the writer adds, as typed values: the same bytes on the wire and on disk.
+
+What a process says of itself and its training, the records of its journal, is in records.payloads.
 
 Structs are msgpack maps, so that a field can be added without a new format version: a reader
 ignores fields it does not know and fills those it misses with their defaults.
@@ -6,7 +8,6 @@ ignores fields it does not know and fills those it misses with their defaults.
 
 from __future__ import annotations
 
-import enum
 import os
 from typing import Literal, NewType, TypeVar
 
@@ -15,22 +16,17 @@ import msgspec
 __all__ = [
     "Admission",
     "Alias",
-    "ConfigUpdate",
-    "Drop",
     "Edit",
-    "End",
     "Incarnation",
     "Join",
     "Offset",
     "Rank",
-    "RecordKind",
     "Role",
     "RowSchema",
     "RunEnd",
     "RunHeader",
     "RunId",
     "Sighting",
-    "SummaryUpdate",
     "changed",
     "new_incarnation",
 ]
@@ -52,22 +48,6 @@ def changed(value: _Value, **fields: object) -> _Value:
 def new_incarnation() -> Incarnation:
     """Return 64 random bits, never zero."""
     return Incarnation(int.from_bytes(os.urandom(8), "little") or 1)
-
-
-class RecordKind(enum.IntEnum):
-    """The type byte of a journal record."""
-
-    SCHEMA = 1
-    ROW = 2  # a row whose schema was sent before: step, time, 8 bytes a value
-    MSGPACK_ROW = 3  # every other row
-    CONFIG = 4
-    SUMMARY = 5
-    END = 6
-    DROP = 7
-
-
-USER_KINDS = frozenset({RecordKind.ROW, RecordKind.MSGPACK_ROW, RecordKind.CONFIG, RecordKind.SUMMARY})
-"""Records that a receipt counts: what the script said, not what disttrack adds to carry it."""
 
 
 class Rank(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,47 +99,6 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     start_time: int  # of the process, in clock ticks since boot
     journal: str  # the directory of this incarnation's journal
     time_us: int
-
-
-class ConfigUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """Config keys that were set; values are plain."""
-
-    values: dict[str, object]
-
-
-class SummaryUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """Summary keys that were set by hand, and those that were removed."""
-
-    values: dict[str, object]
-    removed: tuple[str, ...] = ()
-
-
-class End(msgspec.Struct, frozen=True, kw_only=True):
-    """The last record of an incarnation that finished by itself.
-
-    logged counts the records of USER_KINDS that the script made, dropped those among them that no journal took.
-    """
-
-    exit_code: int
-    logged: int
-    dropped: int
-    time_us: int
-    exception: str | None = None
-
-
-class Drop(msgspec.Struct, frozen=True, kw_only=True):
-    """Records that this incarnation made and that are in no journal, since the Drop before.
-
-    record_class and reason: of records.classes. The steps are those of rows, the times those of the calls.
-    """
-
-    record_class: str
-    reason: str
-    count: int
-    first_step: int | None = None
-    last_step: int | None = None
-    first_us: int
-    last_us: int
 
 
 # What the writer adds in frames of its own.

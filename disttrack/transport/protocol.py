@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from disttrack.records.types import End, Incarnation, Join, Offset, Role, RunId
+from disttrack.records.payloads import End
+from disttrack.records.types import Incarnation, Join, Offset, Role, RunId
 from disttrack.transport.status import Status
 
 __all__ = [

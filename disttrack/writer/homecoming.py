@@ -11,7 +11,7 @@ from disttrack.environments.host import node_id, runtime_directory
 from disttrack.journal.directories import is_home
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import records
-from disttrack.records.types import USER_KINDS
+from disttrack.records.payloads import USER_KINDS
 from disttrack.settings import load
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.launch import Launch

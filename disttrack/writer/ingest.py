@@ -16,17 +16,8 @@ from disttrack.environments.files import make_directory, make_root, touch
 from disttrack.journal.segment import MAX_RAW_BYTES, FrameKind, Segment
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.names import LIVE
-from disttrack.records.types import (
-    Admission,
-    Alias,
-    End,
-    Join,
-    RunEnd,
-    RunHeader,
-    RunId,
-    Sighting,
-    changed,
-)
+from disttrack.records.payloads import End
+from disttrack.records.types import Admission, Alias, Join, RunEnd, RunHeader, RunId, Sighting, changed
 from disttrack.writer.batches import batches
 from disttrack.writer.history import OVER, is_clean, read_history
 from disttrack.writer.roster import Roster, Source

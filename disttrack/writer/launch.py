@@ -16,7 +16,8 @@ from disttrack.journal.directories import is_journal, mark_home, remove
 from disttrack.journal.segment import FORMAT_VERSION
 from disttrack.journal.stored import StoredOutbox, end_record
 from disttrack.records.names import DELETED, directory_name, generated_name, generated_words, new_run_id
-from disttrack.records.types import End, Incarnation, Join, RunHeader, RunId, Sighting
+from disttrack.records.payloads import End
+from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.attempts import same_process
 from disttrack.writer.earlier import count_runs, run_in_root, run_that_lacks

@@ -19,7 +19,8 @@ from disttrack.journal.segment import MAX_RAW_BYTES
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import records
 from disttrack.records.names import DELETED, directory_name
-from disttrack.records.types import USER_KINDS, Join, changed
+from disttrack.records.payloads import USER_KINDS
+from disttrack.records.types import Join, changed
 from disttrack.settings import load
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.homecoming import bring_home

@@ -25,7 +25,7 @@ from disttrack.api.recorder import Recorder
 from disttrack.errors import ConfigError, UsageError
 from disttrack.journal.outbox import Outbox
 from disttrack.records.codec import MAX_RECORD_BYTES, decode, records
-from disttrack.records.types import ConfigUpdate, RecordKind
+from disttrack.records.payloads import ConfigUpdate, RecordKind
 from disttrack.records.values import plain
 from tests.journal.joins import make_join
 
@@ -67,7 +67,7 @@ def recorder(outbox: Outbox) -> Recorder:
 
 @pytest.fixture
 def config(recorder: Recorder) -> Config:
-    return Config(recorder.config)
+    return Config(lambda values: recorder.say(ConfigUpdate(values=values)))
 
 
 def stored(outbox: Outbox) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ import pytest
 from disttrack.api.recorder import Recorder
 from disttrack.journal.outbox import Outbox
 from disttrack.records.codec import COMMIT, EXPLICIT_STEP, MAX_RECORD_BYTES, decode, decode_row, records
-from disttrack.records.types import End, RecordKind
+from disttrack.records.payloads import ConfigUpdate, End, RecordKind, SummaryUpdate
 from tests.journal.joins import make_join
 
 
@@ -109,7 +109,7 @@ def test_strict_settings_raise_at_the_call(outbox: Outbox) -> None:
     with pytest.raises(ValueError, match="needs a whole number"):
         recorder.row({"text": "lost"}, 1.5, None)
     with pytest.raises(ValueError, match="save it as a file"):
-        recorder.config({"blob": "x" * MAX_RECORD_BYTES})
+        recorder.say(ConfigUpdate(values={"blob": "x" * MAX_RECORD_BYTES}))
     assert rows(outbox) == [(0, COMMIT, "kept")]
 
 
@@ -133,7 +133,7 @@ def test_threads_that_log_at_once_keep_every_row_and_the_order_of_their_calls(
         for number in range(count):
             recorder.row({"text": f"{name}{number}"}, None, None)
             if number % 100 == 0:
-                recorder.summary({name: number})
+                recorder.say(SummaryUpdate(values={name: number}))
 
     threads = [threading.Thread(target=log, args=(name,)) for name in "abc"]
     for thread in threads:
@@ -190,7 +190,7 @@ def test_a_signal_handler_may_log_while_a_row_is_written(recorder: Recorder, out
     def handle() -> None:
         nonlocal handled
         recorder.row({"text": f"handler{handled}"}, None, None)
-        recorder.summary({"handled": handled})
+        recorder.say(SummaryUpdate(values={"handled": handled}))
         handled += 1
 
     own = 0
@@ -261,13 +261,13 @@ def test_a_signal_handler_may_end_the_run_in_the_middle_of_a_row(recorder: Recor
 
 def test_the_end_counts_what_was_logged_and_nothing_comes_after_it(recorder: Recorder, outbox: Outbox) -> None:
     recorder.row({"text": "kept"}, None, None)
-    recorder.config({"lr": 0.1})
+    recorder.say(ConfigUpdate(values={"lr": 0.1}))
     recorder.row(5, None, None)
     for exit_code in (3, 0):
         recorder.end(exit_code, "ValueError: x")
     end = outbox.end
-    recorder.config({"late": 1})
-    recorder.summary({"late": 1})
+    recorder.say(ConfigUpdate(values={"late": 1}))
+    recorder.say(SummaryUpdate(values={"late": 1}))
     recorder.row({"text": "late"}, None, None)
     assert outbox.end == end
     data = outbox.read(0, 1 << 20)
@@ -279,8 +279,8 @@ def test_the_end_counts_what_was_logged_and_nothing_comes_after_it(recorder: Rec
 def test_without_a_journal_everything_is_counted_as_dropped() -> None:
     recorder = Recorder(None, None, strict=False)
     recorder.row({"text": "x"}, None, None)
-    recorder.config({"lr": 0.1})
-    recorder.summary({"best": 1})
+    recorder.say(ConfigUpdate(values={"lr": 0.1}))
+    recorder.say(SummaryUpdate(values={"best": 1}))
     recorder.end(0, None)
     assert recorder.counts == (3, 3, 0)
 

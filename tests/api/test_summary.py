@@ -20,7 +20,7 @@ from disttrack.api.recorder import Recorder
 from disttrack.api.summary import Summary
 from disttrack.journal.outbox import Outbox
 from disttrack.records.codec import decode, records
-from disttrack.records.types import RecordKind, SummaryUpdate
+from disttrack.records.payloads import RecordKind, SummaryUpdate
 from tests.journal.joins import make_join
 
 
@@ -36,7 +36,7 @@ class Rank:
     def store(
         self, values: dict[str, Any], removed: tuple[str, ...] = (), problems: list[tuple[str, str]] | None = None
     ) -> None:
-        self.recorder.summary(values, removed)
+        self.recorder.say(SummaryUpdate(values=values, removed=removed))
         if problems:
             self.recorder.leave_out(problems)
 

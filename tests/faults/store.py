@@ -8,7 +8,8 @@ from pathlib import Path
 
 from disttrack.journal.segment import Damage, FrameKind, entries, read_frames, segment_paths
 from disttrack.records.codec import decode_row, records
-from disttrack.records.types import Admission, Incarnation, RecordKind
+from disttrack.records.payloads import RecordKind
+from disttrack.records.types import Admission, Incarnation
 
 __all__ = ["Stored", "run_directories", "stored"]
 

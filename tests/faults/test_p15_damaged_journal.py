@@ -10,7 +10,7 @@ import pytest
 from disttrack.journal.files import read_head
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import HEADER, records
-from disttrack.records.types import RecordKind
+from disttrack.records.payloads import RecordKind
 from tests.road.site import Site
 
 SCRIPT = """

@@ -13,21 +13,18 @@ import msgspec
 from disttrack.journal.segment import FORMAT_VERSION, Entry, FrameKind, Segment
 from disttrack.records.codec import EXPLICIT_STEP, RowEncoder, encode
 from disttrack.records.names import directory_name
+from disttrack.records.payloads import ConfigUpdate, End, RecordKind, SummaryUpdate
 from disttrack.records.types import (
     Admission,
     Alias,
-    ConfigUpdate,
-    End,
     Incarnation,
     Join,
     Rank,
-    RecordKind,
     Role,
     RunEnd,
     RunHeader,
     RunId,
     Sighting,
-    SummaryUpdate,
     new_incarnation,
 )
 

@@ -22,7 +22,8 @@ from disttrack.journal.files import FILE_NAME
 from disttrack.journal.outbox import RESERVE_NAME, Outbox
 from disttrack.journal.stored import StoredOutbox, newest_join, stored_outboxes, write_join
 from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, RowEncoder, decode, encode, records
-from disttrack.records.types import ConfigUpdate, End, Join, RecordKind, SummaryUpdate
+from disttrack.records.payloads import ConfigUpdate, End, RecordKind, SummaryUpdate
+from disttrack.records.types import Join
 from tests.journal.damage import each_cut, each_flip
 from tests.journal.joins import make_join
 from tests.journal.processes import QUOTA, killed_after, run

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from disttrack.index.indexer import Index
 from disttrack.query.history import values_of
 from disttrack.records.codec import records
-from disttrack.records.types import RecordKind
+from disttrack.records.payloads import RecordKind
 from tests.index.logs import Process, RunLog, process_of
 from tests.query.tables import wide_form
 

@@ -13,7 +13,7 @@ from disttrack.index.facts import SourceFacts
 from disttrack.journal.outbox import Outbox
 from disttrack.query.members import Observer
 from disttrack.query.receipts import RunReceipt, receipt_of
-from disttrack.records.types import End
+from disttrack.records.payloads import End
 from tests.index.logs import Process, RunLog, join_of, process_of
 from tests.query.observers import NOW_S, observer
 from tests.query.test_states import detail

@@ -11,7 +11,8 @@ from disttrack.query.members import Observer, RankState, run_state
 from disttrack.query.reader import Reader
 from disttrack.query.runs import RunDetail, RunRow, detail_of
 from disttrack.records.codec import encode
-from disttrack.records.types import End, Rank, RecordKind
+from disttrack.records.payloads import End, RecordKind
+from disttrack.records.types import Rank
 from tests.index.logs import START_US, Process, RunLog, process_of
 from tests.query.observers import NOW_S, observer
 

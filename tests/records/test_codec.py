@@ -30,7 +30,8 @@ from disttrack.records.codec import (
     records,
     row_layout,
 )
-from disttrack.records.types import ConfigUpdate, End, RecordKind, RowSchema, SummaryUpdate
+from disttrack.records.payloads import ConfigUpdate, End, RecordKind, SummaryUpdate
+from disttrack.records.types import RowSchema
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 ANY_FLOAT = st.binary(min_size=8, max_size=8).map(lambda raw: struct.unpack("<d", raw)[0]) | st.floats()

@@ -9,7 +9,8 @@ from disttrack.environments.launch import own_key
 from disttrack.journal.directories import is_home, note_place
 from disttrack.journal.outbox import Outbox
 from disttrack.records.codec import RowEncoder, encode
-from disttrack.records.types import End, Join, Rank, RecordKind, RunId, changed, new_incarnation
+from disttrack.records.payloads import End, RecordKind
+from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.launch import Launch
 from tests.journal.joins import make_join
