@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -200,6 +201,17 @@ def test_a_log_whose_handle_is_stale_goes_on_in_another_segment(job: Job, here: 
     wait_until(lambda: log_bytes(here) > before, "it is stored again")
     check_all_stored(job, here)
     check_all_read(job, there)
+
+
+@pytest.mark.long(timeout_s=180)
+def test_a_root_that_is_removed_on_another_node_is_filled_again(job: Job, here: Client, there: Client) -> None:
+    start(job, here, 2, rate_hz=500)
+    wait_until(lambda: log_bytes(here) > 2000, "rows are stored")
+    shutil.rmtree(there.path / "disttrack-runs", ignore_errors=True)  # the writer may write a marker this moment
+    here.make_stale()  # as the server's answer to who has a removed file open
+    wait_until(lambda: log_bytes(here) > 2000, "it is written again")
+    check_all_stored(job, here)
+    check_all_read(job, here, there)
 
 
 @pytest.mark.real(timeout_s=120)
