@@ -53,6 +53,7 @@ class RunIngest:
         self.changed_at = clock()  # when somebody joined or ended last
         self._clock = clock
         self._segment: Segment | None = None
+        self._first: Path | None = None  # of the segments written here, if it is another
         self._pending: list[tuple[Source, bytes]] = []
         self._pending_bytes = 0
         self._oldest = self._last_commit = self._blocked_until = 0.0
@@ -171,6 +172,7 @@ class RunIngest:
 
     def _open_segment(self) -> Segment:
         if self._segment is not None and (self._segment.full or self._segment.failed):
+            self._first = self._first or self._segment.path
             self.close()
         if self._segment is None:
             make_root(self.directory.parent.parent, shared=self._shared)
@@ -257,7 +259,8 @@ class RunIngest:
 
     def is_lost(self) -> bool:
         """Say whether somebody removed the log that is being written."""
-        return self._segment is not None and not self._segment.path.exists()
+        written = (self._first, self._segment.path if self._segment is not None else None)
+        return any(path is not None and not path.exists() for path in written)
 
     def begin_again(self) -> list[Source]:
         """Forget what was stored: the log is gone, and everybody says everything again. Return who had ended.
@@ -265,6 +268,7 @@ class RunIngest:
         What is known of the ranks stays: that one ended well, and how (who had ended is buried again with it).
         """
         self.close()
+        self._first = None
         self._pending.clear()
         self._pending_bytes, self._urgent = 0, False
         self._durable.clear()
