@@ -110,8 +110,8 @@ def _labels(run: RunDetail) -> Iterator[str]:
             yield f"  {label:<9} {printable(first)}".rstrip()
             yield from (f"  {'':<9} {printable(line)}".rstrip() for line in more)
     yield f"  records   {receipt_sentence(run.receipt)}"
-    for place in run.receipt.places[:_NAMED_DROPS]:
-        yield f"            {pending_sentence(place)}"
+    for waiting in run.receipt.places[:_NAMED_DROPS]:
+        yield f"            {pending_sentence(waiting)}"
     for drop in run.drops[:_NAMED_DROPS]:
         yield f"            {drop_sentence(drop)}"
     if run.first_failure is not None and run.ranks_joined > 1:

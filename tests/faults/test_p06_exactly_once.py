@@ -99,7 +99,7 @@ def test_a_journal_replayed_three_times_counts_once(tmp_path: Path) -> None:
 
 
 def figures(directory: Path, project: str) -> dict[str, Any]:
-    """Returns what each query, count and export says of the one run of a project, but for who began its log and when."""
+    """Returns what each query, count and export says of the one run of a project, but for OF_THE_LOG."""
     with disttrack.Api(directory) as api:
         [run] = api.runs(project)
         histories = {
