@@ -89,10 +89,9 @@ class Disk:
                 data = data[:safe] + bytes(len(data) - safe)
             for start, end in file.dropped(at):
                 data = data[:start] + bytes(min(end, len(data)) - start) + data[end:] if start < len(data) else data
-            if not data and any(other.made > file.made and other.safe(at) for other in self.files.values()):
-                path.write_bytes(data)  # its name is on the disk: a file that was made later was synced
-            elif not data:
-                path.unlink(missing_ok=True)
-            else:
+            # Its name is on the disk where a file that was made later was synced.
+            if data or any(other.made > file.made and other.safe(at) for other in self.files.values()):
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 path.write_bytes(data)
+            else:
+                path.unlink(missing_ok=True)

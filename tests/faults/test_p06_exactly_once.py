@@ -131,7 +131,7 @@ def differing(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, Any]
     different: dict[str, Any] = {}
     for name, value in found.items():
         if value != expected[name]:
-            is_record = isinstance(value, dict) and value.keys() == expected[name].keys()
+            is_record = name in ("ls", "show") and value.keys() == expected[name].keys()
             different[name] = differing(value, expected[name]) if is_record else (value, expected[name])
     return different
 
