@@ -1,9 +1,7 @@
 """The files of one journal, each named by the offset of its first byte, and what stands in for bytes that are gone.
 
-    'DTJ1' · u32 version · u32 length · u32 crc32 · Join as msgpack · records ...              (little-endian)
-
-Every file begins with the same head, so that any of them says whose it is. The first one is never removed, only
-emptied: its lock says whether the journal's process lives.
+Every file begins with the same head (journal.heads), so that any of them says whose it is. The first one is never
+removed, only emptied: its lock says whether the journal's process lives.
 """
 
 from __future__ import annotations
@@ -11,25 +9,18 @@ from __future__ import annotations
 import os
 import re
 import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from disttrack.environments.files import open_plain
-from disttrack.errors import UnsupportedFormat
-from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, pack, records
+from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, records
 from disttrack.records.payloads import RecordKind
-from disttrack.records.types import Join
 
-__all__ = ["FILE_NAME", "JournalFile", "damage_end", "file_name", "head_of", "journal_files", "read_head", "write_at"]
+__all__ = ["FILE_NAME", "JournalFile", "damage_end", "file_name", "journal_files", "write_at"]
 
-VERSION = 1
 FILE_NAME = "000000.dtj"
 SEARCH_BYTES = 256 << 10
 
-_HEAD = struct.Struct("<4sIII")
-_MAGIC = b"DTJ1"
 _KINDS = b"".join(re.escape(bytes([kind])) for kind in RecordKind)
 _HEADER_LIKE = re.compile(rb"(?=.{8}[" + _KINDS + rb"][\x00-\x03])", re.DOTALL)
 
@@ -52,32 +43,6 @@ class JournalFile(NamedTuple):
 def file_name(start: int) -> str:
     """Return the name of the file that begins at this offset."""
     return f"{start:06d}.dtj"
-
-
-def head_of(join: Join) -> bytes:
-    """Return what every file of a journal begins with."""
-    body = pack(join)
-    return _HEAD.pack(_MAGIC, VERSION, len(body), zlib.crc32(body)) + body
-
-
-def read_head(path: Path) -> tuple[bytes, int]:
-    """Return the Join in a file's head, as bytes, and how long the head is.
-
-    Raises OSError, ValueError (no journal, torn head) or UnsupportedFormat.
-    """
-    with os.fdopen(open_plain(path), "rb") as file:
-        head = file.read(_HEAD.size)
-        if len(head) < _HEAD.size:
-            raise ValueError(f"{path} ends within its header")
-        magic, version, length, crc = _HEAD.unpack(head)
-        if magic != _MAGIC:
-            raise ValueError(f"{path} is not a journal")
-        if version > VERSION:
-            raise UnsupportedFormat(path, version, VERSION)
-        body = file.read(min(length, MAX_RECORD_BYTES))
-    if len(body) < length or zlib.crc32(body) != crc:
-        raise ValueError(f"the header of {path} is torn")
-    return body, _HEAD.size + length
 
 
 def journal_files(directory: Path, head_bytes: int) -> list[JournalFile]:
