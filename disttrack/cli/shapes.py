@@ -34,6 +34,7 @@ def run_shape(run: RunRow) -> dict[str, object]:
         "summary": run.summary,
         "archived": run.archived,
         "damage": run.damage,
+        "missing_bytes": run.missing_bytes,
     }
 
 

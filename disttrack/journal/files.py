@@ -1,10 +1,8 @@
 """The files of one journal, each named by the offset of its first byte, and what stands in for bytes that are gone.
 
-    'DTJ1' · u32 version · u32 length · u32 crc32 · Join as msgpack · records ...              (little-endian)
-
-Every file begins with the same head, so that any of them says whose it is. The first one is never removed, only
-emptied: its lock says whether the journal's process lives. Where bytes could not be synced, a file of another name
-holds them a second time.
+Every file begins with the same head (journal.heads), so that any of them says whose it is. The first one is never
+removed, only emptied: its lock says whether the journal's process lives. Where bytes could not be synced, a file of
+another name holds them a second time.
 """
 
 from __future__ import annotations
@@ -12,37 +10,20 @@ from __future__ import annotations
 import os
 import re
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from disttrack.environments.files import open_plain
-from disttrack.errors import UnsupportedFormat
-from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, pack, records
+from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, records
 from disttrack.records.payloads import RecordKind
-from disttrack.records.types import Join
 
-__all__ = [
-    "FILE_NAME",
-    "JournalFile",
-    "copy_name",
-    "damage_end",
-    "file_name",
-    "find_head",
-    "head_of",
-    "journal_files",
-    "read_head",
-    "write_at",
-]
+__all__ = ["FILE_NAME", "JournalFile", "copy_name", "damage_end", "file_name", "journal_files", "write_at"]
 
-VERSION = 1
 FILE_NAME = "000000.dtj"
 SEARCH_BYTES = 256 << 10
 
-_HEAD = struct.Struct("<4sIII")
-_MAGIC = b"DTJ1"
 _COPY = re.compile(r"copy-(\d{6,20})-(\d{6,20})\.dtj")
 _KINDS = b"".join(re.escape(bytes([kind])) for kind in RecordKind)
 _HEADER_LIKE = re.compile(rb"(?=.{8}[" + _KINDS + rb"][\x00-\x03])", re.DOTALL)
@@ -76,48 +57,6 @@ def file_name(start: int) -> str:
 def copy_name(start: int, end: int) -> str:
     """Return the name of a file that holds these bytes a second time, as their sync failed where they lay."""
     return f"copy-{start:06d}-{end:06d}.dtj"
-
-
-def head_of(join: Join) -> bytes:
-    """Return what every file of a journal begins with."""
-    body = pack(join)
-    return _HEAD.pack(_MAGIC, VERSION, len(body), zlib.crc32(body)) + body
-
-
-def read_head(path: Path) -> tuple[bytes, int]:
-    """Return the Join in a file's head, as bytes, and how long the head is.
-
-    Raises OSError, ValueError (no journal, torn head) or UnsupportedFormat.
-    """
-    with os.fdopen(open_plain(path), "rb") as file:
-        head = file.read(_HEAD.size)
-        if len(head) < _HEAD.size:
-            raise ValueError(f"{path} ends within its header")
-        magic, version, length, crc = _HEAD.unpack(head)
-        if magic != _MAGIC:
-            raise ValueError(f"{path} is not a journal")
-        if version > VERSION:
-            raise UnsupportedFormat(path, version, VERSION)
-        body = file.read(min(length, MAX_RECORD_BYTES))
-    if len(body) < length or zlib.crc32(body) != crc:
-        raise ValueError(f"the header of {path} is torn")
-    return body, _HEAD.size + length
-
-
-def find_head(directory: Path) -> tuple[bytes, int]:
-    """Return the Join in a journal's head, and how long the head is: from a copy where the first file has lost it.
-
-    Raises as read_head does of the first file.
-    """
-    try:
-        return read_head(directory / FILE_NAME)
-    except ValueError:
-        for path in sorted(directory.glob("copy-*.dtj")):
-            try:
-                return read_head(path)
-            except (OSError, ValueError, UnsupportedFormat):
-                continue
-        raise
 
 
 def journal_files(directory: Path, head_bytes: int) -> list[JournalFile]:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from disttrack.environments.host import private_directory, try_lock
 from disttrack.journal.directories import remove
-from disttrack.journal.files import FILE_NAME, file_name, head_of, write_at
+from disttrack.journal.files import FILE_NAME, file_name, write_at
+from disttrack.journal.heads import head_of
 from disttrack.records.classes import LOWEST_SHARE
 from disttrack.records.codec import HEADER, records, removed_bytes
 from disttrack.records.payloads import USER_KINDS

@@ -11,18 +11,18 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from disttrack.environments.files import open_plain, read_plain
+from disttrack.environments.files import open_plain
 from disttrack.errors import UnsupportedFormat
 from disttrack.journal.directories import journal_directories
-from disttrack.journal.files import JournalFile, damage_end, find_head, journal_files
-from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, pack, records, removed_bytes
+from disttrack.journal.files import JournalFile, damage_end, journal_files
+from disttrack.journal.heads import find_head
+from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, records, removed_bytes
 from disttrack.records.payloads import End, RecordKind
 from disttrack.records.types import Join
 
-__all__ = ["StoredOutbox", "end_record", "newest_join", "stored_outboxes", "write_join"]
+__all__ = ["StoredOutbox", "end_record", "newest_join", "stored_outboxes"]
 
 SAID_BYTES = 256 << 10
-JOIN_NAME = "join"  # beside it, the newer Join of a rank that learnt its launch later
 
 
 class StoredOutbox:
@@ -31,11 +31,7 @@ class StoredOutbox:
     def __init__(self, directory: Path) -> None:
         """Read the header; raise OSError, ValueError (no journal, torn header) or UnsupportedFormat."""
         self.directory = directory
-        body, head_bytes = find_head(directory)
-        try:
-            self.join = decode(read_plain(directory / JOIN_NAME, MAX_RECORD_BYTES), Join)
-        except (OSError, ValueError):  # there is none, or it is torn: a power cut may leave it empty
-            self.join = decode(body, Join)
+        self.join, head_bytes = find_head(directory)
         self._files = journal_files(directory, head_bytes)
 
     @property
@@ -111,15 +107,6 @@ def newest_join(directory: Path) -> Join | None:
         return StoredOutbox(directory).join
     except (OSError, ValueError, UnsupportedFormat):
         return None
-
-
-def write_join(directory: Path, join: Join) -> None:
-    """Leave a newer Join beside a journal (the journal itself is the logging threads' to write)."""
-    temporary = directory / f".{JOIN_NAME}"
-    fd = open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(pack(join))
-    os.replace(temporary, directory / JOIN_NAME)
 
 
 def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:
