@@ -46,7 +46,7 @@ class Run(RunIdentity):
 
     def __init__(self, settings: Settings, join: Join, recorder: Recorder | None, *, enabled: bool = True) -> None:
         super().__init__(settings, join, recorder, enabled=enabled)
-        self.config = Config(self._store_config, redact=settings.redact_secrets)
+        self.config = Config(self._store_config, redact=settings.redact_secrets, speaks=self._speaks)
         self.summary = Summary(self._outbox, self._store_summary)
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
         self._alerts = Alerts(self._complain, redact=settings.redact_secrets)
@@ -167,8 +167,12 @@ class Run(RunIdentity):
         whole = not (receipt.dropped or receipt.pending)
         if not whole:
             _log.warning("disttrack: rank %d of %s: %s", self.rank, self._known_id(), receipt)
-        elif self.rank == 0 and self._join.role == "rank" and not quiet and sys.stderr is not None:
+        elif self._speaks() and not quiet and sys.stderr is not None:
             print(f"disttrack: {self.project}/{self._known_id()}: {receipt}", file=sys.stderr)
+
+    def _speaks(self) -> bool:
+        """Say whether this process says what one of the run is to say: its first rank, none of the helpers."""
+        return self.rank == 0 and self._join.role == "rank"
 
     # Life in a process
 

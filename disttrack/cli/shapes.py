@@ -35,6 +35,7 @@ def run_shape(run: RunRow) -> dict[str, object]:
         "summary": run.summary,
         "archived": run.archived,
         "damage": run.damage,
+        "missing_bytes": run.missing_bytes,
     }
 
 
@@ -46,6 +47,7 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
         "receipt": _receipt_shape(run.receipt),
+        "pending": [asdict(place) for place in run.receipt.places],
         "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
         "config_by_rank": {str(rank): config for rank, config in run.config_by_rank.items()},
         "metrics": [asdict(metric) for metric in run.metrics],
@@ -66,7 +68,7 @@ def _alert_shape(alert: AlertRow) -> dict[str, object]:
 
 
 def _receipt_shape(receipt: RunReceipt) -> dict[str, object]:
-    return {name: value for name, value in asdict(receipt).items() if name != "drops"}
+    return {name: value for name, value in asdict(receipt).items() if name not in ("drops", "places")}
 
 
 def _attempt_shape(attempt: AttemptRow) -> dict[str, object]:

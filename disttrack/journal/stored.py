@@ -11,17 +11,18 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from disttrack.environments.files import open_plain, read_plain
+from disttrack.environments.files import open_plain
 from disttrack.errors import UnsupportedFormat
 from disttrack.journal.directories import journal_directories
-from disttrack.journal.files import FILE_NAME, JournalFile, damage_end, journal_files, read_head
-from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, pack, records, removed_bytes
+from disttrack.journal.files import JournalFile, damage_end, journal_files
+from disttrack.journal.heads import find_head
+from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, records, removed_bytes
 from disttrack.records.payloads import End, RecordKind
 from disttrack.records.types import Join
 
-__all__ = ["StoredOutbox", "end_record", "newest_join", "stored_outboxes", "write_join"]
+__all__ = ["StoredOutbox", "end_record", "newest_join", "stored_outboxes"]
 
-JOIN_NAME = "join"  # beside it, the newer Join of a rank that learnt its launch later
+SAID_BYTES = 256 << 10
 
 
 class StoredOutbox:
@@ -30,11 +31,7 @@ class StoredOutbox:
     def __init__(self, directory: Path) -> None:
         """Read the header; raise OSError, ValueError (no journal, torn header) or UnsupportedFormat."""
         self.directory = directory
-        body, head_bytes = read_head(directory / FILE_NAME)
-        try:
-            self.join = decode(read_plain(directory / JOIN_NAME, MAX_RECORD_BYTES), Join)
-        except (OSError, ValueError):  # there is none, or it is torn: a power cut may leave it empty
-            self.join = decode(body, Join)
+        self.join, head_bytes = find_head(directory)
         self._files = journal_files(directory, head_bytes)
 
     @property
@@ -51,7 +48,7 @@ class StoredOutbox:
         file = self._files[bisect.bisect_right(self._files, offset, key=lambda file: file.start) - 1]
         if offset >= file.end:
             return b""
-        position = file.head_bytes + offset - file.start
+        position = file.position(offset)
         with os.fdopen(open_plain(file.path), "rb") as opened:
             data = os.pread(opened.fileno(), min(limit, file.end - offset), position)
             whole = _whole(data)
@@ -62,12 +59,37 @@ class StoredOutbox:
                     whole = _whole(data)
             return data[:whole] if whole else self._unreadable(file, opened.fileno(), offset, limit)
 
+    def said(self) -> End | None:
+        """Return the End that its process said last, looked for in its last SAID_BYTES.
+
+        What is damaged may follow it, and so may a row that was being appended when a signal's handler said the End.
+        """
+        file = next((file for file in reversed(self._files) if file.size), self._files[0])
+        offset = self._boundary(file, file.end - SAID_BYTES)
+        said = None
+        while data := self.read(offset, SAID_BYTES):
+            said = end_record(data) or said
+            offset += len(data)
+        return said
+
+    def _boundary(self, file: JournalFile, offset: int) -> int:
+        """Return where a record of a file begins, at offset or beyond it; its end where none does."""
+        if offset <= file.start:
+            return file.start
+        with os.fdopen(open_plain(file.path), "rb") as opened:
+
+            def read(size: int, at: int) -> bytes:
+                return os.pread(opened.fileno(), size, file.position(at))
+
+            found = damage_end(read, offset - 1, file.end)
+        return file.end if found is None else found
+
     def _unreadable(self, file: JournalFile, fd: int, offset: int, limit: int) -> bytes:
         """Return what lies at offset, where no record does, up to the next one."""
         held = min(file.end, file.start + file.size)
 
         def read(size: int, at: int) -> bytes:
-            return os.pread(fd, size, file.head_bytes + at - file.start)
+            return os.pread(fd, size, file.position(at))
 
         end = damage_end(read, offset, held)
         if end is None and file.last and _is_torn(read(HEADER.size, offset), held - offset):
@@ -87,15 +109,6 @@ def newest_join(directory: Path) -> Join | None:
         return None
 
 
-def write_join(directory: Path, join: Join) -> None:
-    """Leave a newer Join beside a journal (the journal itself is the logging threads' to write)."""
-    temporary = directory / f".{JOIN_NAME}"
-    fd = open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(pack(join))
-    os.replace(temporary, directory / JOIN_NAME)
-
-
 def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:
     """Yield every readable journal on this host that this user's processes noted; what is no journal is passed over."""
     for directory in journal_directories(runtime):
@@ -106,13 +119,12 @@ def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:
 
 
 def end_record(data: bytes) -> End | None:
-    """Return the End record among whole journal records, if the last of them is one."""
-    last = None
+    """Return the last End record among whole journal records, if there is one."""
+    end = None
     for record in records(data):  # checked: damaged bytes of a journal come here, too
-        last = record
-    if last is None or last.kind != RecordKind.END:
-        return None
-    return decode(data[last.start : last.end], End)
+        if record.kind == RecordKind.END:
+            end = record
+    return None if end is None else decode(data[end.start : end.end], End)
 
 
 def _is_torn(header: bytes, room: int) -> bool:
