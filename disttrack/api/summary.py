@@ -25,7 +25,7 @@ class Summary(MutableMapping[str, Any]):
     """The last value of every key this rank logged, and aggregates of what run.define_metric names, as `loss.min`.
 
     Setting a key stores it. A later log() of that key wins again, but no aggregate is lost by it; one that is set by
-    hand itself stays as it was set.
+    hand itself stays as it was set. Keys are attributes, too: `run.summary.best = 3`.
     """
 
     def __init__(self, outbox: Callable[[], Outbox | None], store: Callable[..., None]) -> None:
@@ -87,6 +87,17 @@ class Summary(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.update({key: value})
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in (values := self._all()):
+            return values[name]
+        raise AttributeError(f"the summary has no key {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            object.__setattr__(self, name, value)
+        else:
+            self.update({name: value})
 
     def __delitem__(self, key: str) -> None:
         del self._replay()[key]

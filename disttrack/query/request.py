@@ -91,7 +91,8 @@ class WithHistory(ABC):
 
         Of many runs: their histories below each other, with the run's id as first column, `run`.
 
-        keys: None for all. ranks: "all", "primary" (the lowest that joined) or a sequence of ranks.
+        keys: None for all; `_step`, `_timestamp` and `_runtime` (s since the run began) may be among them.
+        ranks: "all", "primary" (the lowest that joined) or a sequence of ranks.
         x: what each rank's rows are ordered by: "step", "time", or a metric, whose missing rows are left out; where it
         was defined with step_sync they get its last value before them. Default: the step_metric on which the
         definitions of all these keys agree, else "step".

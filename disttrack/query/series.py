@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
@@ -14,15 +15,18 @@ from disttrack.query.downsample import kept
 from disttrack.query.members import members
 from disttrack.query.metrics import definitions_of
 from disttrack.query.request import HistoryRequest
+from disttrack.query.runs import created_s
 from disttrack.query.wide import Array, Wide, as_columns, wide_form
 from disttrack.records.metrics import Definitions
 
 __all__ = ["series_of", "series_of_runs"]
 
+_AUTO = ("_step", "_runtime", "_timestamp")
+
 
 def series_of(snapshot: Snapshot, request: HistoryRequest) -> dict[str, Array]:
     """Return the table of one run that WithHistory.history describes."""
-    _, first, columns = _series([snapshot], request)
+    _, first, columns = _with_auto([snapshot], request)
     return as_columns(first, columns)
 
 
@@ -31,8 +35,34 @@ def series_of_runs(snapshots: Sequence[Snapshot], request: HistoryRequest) -> di
     if not snapshots:
         return {}
     ids = np.array([snapshot.record.run_id for snapshot in snapshots], np.object_)
-    run, first, columns = _series(snapshots, request)
+    run, first, columns = _with_auto(snapshots, request)
     return as_columns({"run": ids[run], **first}, columns)
+
+
+def _with_auto(
+    snapshots: Sequence[Snapshot], request: HistoryRequest
+) -> tuple[Ints, Mapping[str, Array], Mapping[str, Array]]:
+    """Return what _series does, with those columns that the original has in every row, where they are asked for."""
+    x = {"_step": "step", "_timestamp": "time"}.get(request.x or "", request.x)
+    asked = [key for key in request.keys or () if key in _AUTO and not _is_logged(key, snapshots)]
+    keys = request.keys if request.keys is None else [key for key in request.keys if key not in asked]
+    run, first, columns = _series(
+        snapshots, dataclasses.replace(request, x=x, keys=keys if keys or not asked else None)
+    )
+    if not asked:
+        return run, first, columns
+    found: dict[str, Array] = {}
+    if "step" in first:
+        found["_step"] = first["step"]
+    if "time" in first:
+        begun_s = np.array([created_s(snapshot.record) for snapshot in snapshots])
+        found["_timestamp"] = first["time"]
+        found["_runtime"] = np.asarray(first["time"], np.float64) - begun_s[run]
+    return run, first, {**(columns if keys else {}), **{key: found[key] for key in asked if key in found}}
+
+
+def _is_logged(key: str, snapshots: Sequence[Snapshot]) -> bool:
+    return any(key in block.keys for snapshot in snapshots for block in snapshot.blocks)
 
 
 def _series(
