@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,11 +19,10 @@ class Devices:
         self._nvml: Any = None
         self._handles: list[Any] = []
         try:
-            import pynvml
-
-            pynvml.nvmlInit()
-            self._nvml = pynvml
-            self._handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+            nvml: Any = importlib.import_module("pynvml")  # it has no types
+            nvml.nvmlInit()
+            self._nvml = nvml
+            self._handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
         except Exception:  # no binding, no library, no driver, no rights: all of them its own NVMLError, or ImportError
             self._handles = []
 
@@ -33,7 +33,7 @@ class Devices:
             for handle in self._handles
         ]
 
-    def _facts(self, handle: Any) -> dict[str, object]:
+    def _facts(self, handle: object) -> dict[str, object]:
         nvml = self._nvml
         return {
             "name": self._ask(lambda: _text(nvml.nvmlDeviceGetName(handle))),
@@ -54,7 +54,7 @@ class Devices:
                     sample[f"gpu.{index}.{name}"] = value
         return sample
 
-    def _measures(self, handle: Any) -> dict[str, int | float | None]:
+    def _measures(self, handle: object) -> dict[str, int | float | None]:
         nvml = self._nvml
         return {
             "percent": self._ask(lambda: int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)),

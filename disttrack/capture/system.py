@@ -1,7 +1,7 @@
 """How busy a node and its ranks' processes are: one sample is a flat dict of numbers.
 
-Names end with their unit. A rate is the mean since the sample before; the first sample has none. What a machine does not
-tell (no such device, a container that hides it) is left out.
+Names end with their unit. A rate is the mean since the sample before; the first sample has none. What a machine does
+not tell (no such device, a container that hides it) is left out.
 """
 
 from __future__ import annotations

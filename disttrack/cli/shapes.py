@@ -45,6 +45,7 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
         "receipt": _receipt_shape(run.receipt),
+        "captured": _receipt_shape(run.captured),
         "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
         "damaged": [place._asdict() for place in run.damaged],
         "attempts": [_attempt_shape(attempt) for attempt in run.attempts],

@@ -103,6 +103,11 @@ class RunView(RunRow, WithHistory):
         return self._run.detail.receipt
 
     @property
+    def captured(self) -> RunReceipt:
+        """What became of the records that disttrack made by itself: samples of the nodes."""
+        return self._run.detail.captured
+
+    @property
     def attempts(self) -> list[AttemptRow]:
         """Its attempts, the first one first."""
         return self._run.detail.attempts

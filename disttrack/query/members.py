@@ -24,6 +24,7 @@ __all__ = [
     "is_final",
     "members",
     "newest_team",
+    "nodes",
     "rank_state",
     "run_state",
     "team_of",
@@ -87,6 +88,12 @@ def members(record: RunRecord) -> list[Member]:
         if not _is_elsewhere(source)
     ]
     return sorted(found, key=lambda member: (member.rank, member.attempt, *_seniority(member.source)))
+
+
+def nodes(record: RunRecord) -> list[SourceFacts]:
+    """Return the sources that speak for no rank but for a node: what its process found out by itself."""
+    found = [source for source in record.sources if source.role == "node"]
+    return sorted(found, key=lambda source: (source.attempt, *_seniority(source)))
 
 
 def _is_elsewhere(source: SourceFacts) -> bool:

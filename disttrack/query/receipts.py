@@ -34,12 +34,12 @@ class RunReceipt:
 
 @dataclass(frozen=True)
 class DropRow:
-    """Records of one class that one rank dropped for one reason.
+    """Records of one class that one rank, or one node's process, dropped for one reason.
 
     first_step and last_step are those of rows; null where none is known. Times are unix seconds.
     """
 
-    rank: int
+    rank: int | None  # None for a node's process
     attempt: int
     record_class: str | None  # None where no drop record tells
     reason: str
@@ -48,16 +48,25 @@ class DropRow:
     last_step: int | None = None
     first_at: float | None = None
     last_at: float | None = None
+    node: str | None = None  # where that process ran
 
 
-def drop_rows(everybody: Iterable[Member]) -> list[DropRow]:
-    """Return what members dropped, each by class and reason."""
+def drop_rows(everybody: Iterable[Member], nodes: Iterable[SourceFacts]) -> list[DropRow]:
+    """Return what members and nodes' processes dropped, each by class and reason."""
     rows: list[DropRow] = []
     for member in everybody:
-        rows += [
+        rows += _drops_of(member.source, member.rank, None)
+    for source in nodes:
+        rows += _drops_of(source, None, source.join.host if source.join is not None else None)
+    return rows
+
+
+def _drops_of(source: SourceFacts, rank: int | None, node: str | None) -> list[DropRow]:
+    return [
+        *(
             DropRow(
-                member.rank,
-                member.attempt,
+                rank,
+                source.attempt,
                 drop.record_class,
                 drop.reason,
                 drop.count,
@@ -65,11 +74,12 @@ def drop_rows(everybody: Iterable[Member]) -> list[DropRow]:
                 drop.last_step,
                 drop.first_us / 1e6,
                 drop.last_us / 1e6,
+                node,
             )
-            for drop in member.source.drops
-        ]
-        rows += [DropRow(member.rank, member.attempt, None, lost.reason, lost.count) for lost in _untold(member.source)]
-    return rows
+            for drop in source.drops
+        ),
+        *(DropRow(rank, source.attempt, None, lost.reason, lost.count, node=node) for lost in _untold(source)),
+    ]
 
 
 def _untold(source: SourceFacts) -> list[Dropped]:

@@ -23,6 +23,7 @@ from disttrack.query.members import (
     Team,
     members,
     newest_team,
+    nodes,
     rank_state,
     run_state,
 )
@@ -100,6 +101,7 @@ class RunDetail(RunRow):
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
+    captured: RunReceipt = field(default=RunReceipt(0, 0, 0, 0, 0), kw_only=True)  # what disttrack wrote down by itself
 
 
 def created_s(record: RunRecord) -> float:
@@ -136,7 +138,8 @@ def detail_of_team(
         attempts=attempt_rows(record, everybody, observer, row.ended_at),
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
-        drops=drop_rows(everybody),
+        drops=drop_rows(everybody, nodes(record)),
+        captured=receipt_of(nodes(record), observer, lambda: observer.sees_marker(record)),
     )
 
 

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from disttrack.index.facts import SourceFacts
-from disttrack.index.indexer import Snapshot
+from disttrack.index.snapshots import Snapshot
+from disttrack.query.members import nodes
 from disttrack.query.selection import blocks_with
 
-__all__ = ["NODE", "samples_of"]
-
-NODE = "node"
-"""The role of the sources that samples come from: they speak for no rank."""
+__all__ = ["samples_of"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,12 +23,15 @@ def samples_of(snapshot: Snapshot, keys: Collection[str] | None, node: str | Non
 
     keys: only these, in this order. node: the samples of this host only. NaN where a sample has no such key.
     """
+    sampled = {source.incarnation for source in nodes(snapshot.record)}
     sources = {
         src: source
         for src, source in enumerate(snapshot.record.sources)
-        if source.role == NODE and node in (None, _host(source))
+        if source.incarnation in sampled and node in (None, _host(source))
     }
-    hosts, attempts, times = [], [], []
+    hosts: list[Array] = []
+    attempts: list[Array] = []
+    times: list[Array] = []
     columns: dict[str, list[tuple[int, Array]]] = {key: [] for key in keys or ()}
     count = 0
     for block, block_keys in blocks_with(snapshot, keys):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from disttrack.journal.directories import mark_home, remove
@@ -40,6 +40,7 @@ from disttrack.writer.launch import Launch
 from disttrack.writer.link import SILENT_S, Link
 from disttrack.writer.liveness import how_ended, lives
 from disttrack.writer.node import Node, Part
+from disttrack.writer.sampling import Placed
 from disttrack.writer.watches import process_of
 
 __all__ = ["Relay"]
@@ -121,6 +122,7 @@ class Relay:
         # Of those that are seen dead at one look, whoever was told to go comes last: the others may be why.
         for member in sorted(dead, key=lambda member: gone[process_of(member.join)].signal == signal.SIGTERM):
             self._died(member)
+        self._node.sampling.follow(self._placed())
         if now - self._adopted >= ADOPT_S:
             self._adopted = now
             self._node.guard(self._adopt)
@@ -132,7 +134,9 @@ class Relay:
 
     def may_go(self, now: float) -> bool:
         """Say whether no rank of ours lives, and the writer has all they left (or cannot be had)."""
-        if now < self._busy_until or any(self._lives(member) for member in self._members.values()):
+        if now < self._busy_until or any(
+            self._lives(member) for member in self._members.values() if member.join.role != "node"
+        ):
             return False
         if all(member.over for member in self._members.values()):
             return True
@@ -302,10 +306,16 @@ class Relay:
             if was_linked and member.peer is not None and not member.died:
                 self._node.receiver.send(member.peer, Unknown(member.join.incarnation))
 
+    def _placed(self) -> Iterator[Placed]:
+        """Yield the living ranks of this node."""
+        for member in self._members.values():
+            if member.join.role == "rank" and member.run_id and not (member.final or member.died or member.over):
+                yield Placed(member.run_id, member.join)
+
     # The dead
 
     def _lives(self, member: _Member) -> bool:
-        return not member.died and self._node.watches.lives(member.join)
+        return member.join.role != "node" and not member.died and self._node.watches.lives(member.join)
 
     def _died(self, member: _Member) -> None:
         member.died = True

@@ -1,8 +1,8 @@
 """How busy this node is, written down for each run that has ranks on it, by a thread of the node's process.
 
-Samples are rows like any other: of an incarnation of the role "node", with a journal and a sender of its own. So they are
-as safe as what ranks log, and whoever reads the run tells them from it by that role. The writer and the agent only say
-who runs here; a driver that hangs stops this thread, and nothing else.
+Samples are rows like any other: of an incarnation of the role "node", with a journal and a sender of its own. So they
+are as safe as what ranks log, and whoever reads the run tells them from it by that role. The writer and the agent only
+say who runs here; a driver that hangs stops this thread, and nothing else.
 """
 
 from __future__ import annotations
@@ -13,19 +13,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from disttrack.environments.host import process_start_time
+from disttrack.journal.directories import outbox_directory
 from disttrack.journal.ledger import Ledger
-from disttrack.journal.outbox import Outbox, outbox_directory
-from disttrack.records.classes import RecordClass, share
+from disttrack.journal.outbox import Outbox
+from disttrack.records.classes import DropReason, RecordClass, share
 from disttrack.records.codec import COMMIT, RowEncoder, encode
 from disttrack.records.payloads import End, RecordKind
 from disttrack.records.types import Join, RunId, changed, new_incarnation
 from disttrack.transport.membership import Membership
 from disttrack.transport.sender import Sender
 
-__all__ = ["Sampling", "node_join"]
+if TYPE_CHECKING:
+    from disttrack.capture.system import NodeProbe
+
+__all__ = ["Placed", "Sampling"]
 
 QUOTA_BYTES = 64 << 20  # of a run's samples on a node: weeks of them
 FIRST_S = 1.0  # after the first rank came: what a short run leaves begins here
@@ -38,7 +42,7 @@ class Placed(NamedTuple):
     join: Join
 
 
-def node_join(rank: Join) -> Join:
+def _node_join(rank: Join) -> Join:
     """Return the Join of this process as the node that a rank runs on."""
     pid = os.getpid()
     join = changed(
@@ -62,7 +66,7 @@ class _Samples:
     """The samples of one run on this node."""
 
     def __init__(self, rank: Join, runtime: Path) -> None:
-        join = node_join(rank)
+        join = _node_join(rank)
         self.interval_s = rank.sample_s
         self.due = time.monotonic() + min(FIRST_S, self.interval_s)
         self._outbox = Outbox(Path(join.journal), join, min(QUOTA_BYTES, rank.sample_quota_bytes or QUOTA_BYTES))
@@ -174,9 +178,7 @@ class Sampling:
     # The thread.
 
     def _run(self) -> None:
-        from disttrack.capture.system import (
-            NodeProbe,  # with psutil, in this thread: ranks wait for the process's first words
-        )
+        from disttrack.capture.system import NodeProbe  # with psutil, here: ranks wait for our first words
 
         probe = NodeProbe()
         while True:

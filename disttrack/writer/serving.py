@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from disttrack.environments.endings import Ending
 from disttrack.environments.launch import launcher_lives
@@ -35,6 +35,7 @@ from disttrack.writer.ingest import RunIngest, now_us
 from disttrack.writer.launch import Launch
 from disttrack.writer.node import Node, Part
 from disttrack.writer.roster import Source
+from disttrack.writer.sampling import Placed
 from disttrack.writer.watches import process_of
 
 __all__ = ["Writer"]
@@ -107,6 +108,7 @@ class Writer:
             self._heard_node = dict.fromkeys(self._heard_node, now)
         self._looked = now
         self._bury_the_dead()
+        self._node.sampling.follow(self._placed())
         if now - self._adopted >= ADOPT_S:
             self._adopted = now
             self._node.guard(self._launch.adopt)
@@ -373,6 +375,13 @@ class Writer:
             else:
                 self._node.guard(self._launch.outlived, run, source, ending)
 
+    def _placed(self) -> Iterator[Placed]:
+        """Yield the living ranks of this node."""
+        for run in self._launch.runs.values():
+            for source in run.sources.values():
+                if source.admission.role == "rank" and not source.over and self._node.is_local(source.join):
+                    yield Placed(run.header.run_id, source.join)
+
     def _bury(self, run: RunIngest, source: Source, ending: Ending) -> None:
         self._launch.bury(run, source, ending)
         self._progressed = time.monotonic()
@@ -413,7 +422,7 @@ class Writer:
     def _notice_silence(self, run: RunIngest, now: float) -> None:
         for incarnation, source in run.sources.items():
             heard = self._heard.setdefault(incarnation, now)
-            if source.over or source.admission.role == "helper":
+            if source.over or source.admission.role in ("helper", "node"):
                 continue
             if not self._node.is_local(source.join) and now - heard > LOST_S and not self._may_live(source, now):
                 run.see(source, Sighting(incarnation=incarnation, seen="lost", time_us=now_us()))
@@ -427,7 +436,11 @@ class Writer:
         return now - run.changed_at >= LATE_S or not self._any_process(run, now)
 
     def _any_process(self, run: RunIngest, now: float) -> bool:
-        return any(self._may_live(source, now) for source in run.sources.values() if source.admission.role != "helper")
+        return any(
+            self._may_live(source, now)
+            for source in run.sources.values()
+            if source.admission.role in ("rank", "claimant")
+        )
 
     def _may_live(self, source: Source, now: float) -> bool:
         """Say whether a source's process lives, as far as we or its node's agent can tell."""
