@@ -47,6 +47,7 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
         "receipt": _receipt_shape(run.receipt),
+        "captured": _receipt_shape(run.captured),
         "pending": [asdict(place) for place in run.receipt.places],
         "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
         "config_by_rank": {str(rank): config for rank, config in run.config_by_rank.items()},

@@ -26,6 +26,7 @@ from disttrack.query.members import (
     Team,
     members,
     newest_team,
+    nodes,
     rank_states,
     run_state,
 )
@@ -113,6 +114,7 @@ class RunDetail(RunRow):
     )  # what ranks have otherwise than config
     metrics: list[MetricRow] = field(default_factory=list[MetricRow], kw_only=True)  # that were defined
     alerts: list[AlertRow] = field(default_factory=list[AlertRow], kw_only=True)  # the newest
+    captured: RunReceipt = field(default=RunReceipt(0, 0, 0, 0, 0), kw_only=True)  # what disttrack wrote down by itself
 
 
 def created_s(record: RunRecord) -> float:
@@ -154,9 +156,10 @@ def detail_of_team(
         attempts=attempt_rows(record, everybody, observer, row.ended_at),
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
-        drops=drop_rows(everybody, observer, over=over),
         metrics=metric_rows(everybody),
         alerts=alert_rows(everybody),
+        drops=drop_rows(everybody, nodes(record), observer, over=over),
+        captured=receipt_of(nodes(record), observer, lambda: observer.sees_marker(record), over=over),
     )
 
 

@@ -45,10 +45,10 @@ def _with_auto(
     """Return what _series does, with those columns that the original has in every row, where they are asked for."""
     x = {"_step": "step", "_timestamp": "time"}.get(request.x or "", request.x)
     asked = [key for key in request.keys or () if key in _AUTO and not _is_logged(key, snapshots)]
-    keys = request.keys if request.keys is None else [key for key in request.keys if key not in asked]
-    run, first, columns = _series(
-        snapshots, dataclasses.replace(request, x=x, keys=keys if keys or not asked else None)
-    )
+    keys = request.keys
+    if asked:
+        keys = [key for key in keys or () if key not in asked] or None
+    run, first, columns = _series(snapshots, dataclasses.replace(request, x=x, keys=keys))
     if not asked:
         return run, first, columns
     found: dict[str, Array] = {}

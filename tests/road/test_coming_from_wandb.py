@@ -114,8 +114,9 @@ def kinds_of_step(run: disttrack.Run, said: list[str]) -> Row:
     for step in (np.int32(700), 701.0, np.float32(702), True + 702):
         run.log({"kind": 1}, step=step)  # type: ignore[arg-type]
     dropped = run.status().dropped
-    for bad in (2.5, "703", None and 1, float("nan")):
-        run.log({"kind": 1}, step=bad if bad is not None else [])  # type: ignore[arg-type]
+    no_steps: list[Any] = [2.5, "703", [], float("nan")]
+    for bad in no_steps:
+        run.log({"kind": 1}, step=bad)
     assert run.status().dropped == dropped + 4
     assert sum("whole number" in text for text in said) == 4
     view = yield
@@ -343,8 +344,9 @@ def what_cannot_be_set(run: disttrack.Run, said: list[str]) -> Row:
 @row("what can be read", RUN)
 def what_can_be_read(run: disttrack.Run, said: list[str]) -> Row:
     names = (
-        "id name project entity group job_type path url project_url sweep_id sweep_url dir sync_dir settings start_time "
-        "starting_step resumed offline disabled step rank local_rank world_size node attempt config summary notes tags"
+        "id name project entity group job_type path url project_url sweep_id sweep_url dir sync_dir settings "
+        "start_time starting_step resumed offline disabled step rank local_rank world_size node attempt "
+        "config summary notes tags"
     )
     found = {name: getattr(run, name) for name in names.split()}
     assert (found["path"], found["url"], found["resumed"], found["attempt"]) == ("p/mine", None, False, 0)
