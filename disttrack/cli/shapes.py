@@ -44,6 +44,11 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "config": run.config,
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
+        "files": [{"path": file.path, "size": file.size} for file in run.files],
+        "media": [
+            {"key": one.key, "rank": one.rank, "step": one.step, "kind": one.kind, "path": one.path}
+            for one in run.media
+        ],
         "receipt": _receipt_shape(run.receipt),
         "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
         "damaged": [place._asdict() for place in run.damaged],

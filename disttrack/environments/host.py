@@ -267,7 +267,8 @@ def journal_places(chosen: str | None, environ: Mapping[str, str]) -> Iterable[P
     candidates = [chosen, environ.get("SLURM_TMPDIR"), environ.get("TMPDIR"), "/var/tmp", "/tmp", _temporary()]
     for candidate in candidates:
         if candidate and not is_network_filesystem(Path(candidate)):
-            yield Path(candidate) / own_name() / "journals"
+            # Absolute: whoever brings it home has another current directory.
+            yield Path(os.path.abspath(candidate)) / own_name() / "journals"
 
 
 def _temporary() -> str | None:

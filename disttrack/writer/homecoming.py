@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from disttrack.environments.host import node_id, runtime_directory
-from disttrack.journal.directories import is_home
+from disttrack.journal.directories import is_home, mark_home
 from disttrack.journal.stored import StoredOutbox, stored_outboxes
 from disttrack.records.codec import records
 from disttrack.records.payloads import USER_KINDS
@@ -16,6 +16,7 @@ from disttrack.settings import load
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.launch import Launch
 from disttrack.writer.liveness import how_ended, lives
+from disttrack.writer.porter import bring_blobs
 
 __all__ = ["Homecoming", "bring_home"]
 
@@ -84,6 +85,10 @@ def _bring_launch_home(runtime: Path, key: str, claim: Claim) -> list[Homecoming
         ]
         for run in launch.runs.values():
             for source in run.sources.values():
+                if Path(source.join.journal).is_dir() and not lives(source.join):
+                    bring_blobs(run, source, Path(source.join.journal))
+                    if source.over:
+                        mark_home(Path(source.join.journal))
                 # Of another node's ranks nothing can be known here: they may live, and their journals hold more.
                 ours = source.join.node in ("", here) or Path(source.join.journal).is_dir()
                 if ours and not source.over and not lives(source.join):

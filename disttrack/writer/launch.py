@@ -14,6 +14,7 @@ from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
 from disttrack.journal.directories import is_journal, mark_home, remove
 from disttrack.journal.segment import FORMAT_VERSION
+from disttrack.journal.spool import has_blobs
 from disttrack.journal.stored import StoredOutbox, end_record, stored_outboxes
 from disttrack.records.names import DELETED, directory_name, generated_name, generated_words, new_run_id
 from disttrack.records.payloads import End
@@ -221,7 +222,8 @@ class Launch:
         for stored in stored_outboxes(self._runtime):
             name, join = stored.directory.name, stored.join
             run = self._run_of.get(join.incarnation)
-            if name in self._looked_at or (run is not None and run.sources[join.incarnation].over):
+            over = run is not None and run.sources[join.incarnation].over
+            if name in self._looked_at or (over and not has_blobs(stored.directory)):
                 continue
             # orphans: also those from before this node booted again; that nobody holds them is asked below.
             mine = orphans or join.node in ("", self._node)
@@ -232,16 +234,17 @@ class Launch:
             if not lives(join):
                 try:
                     run, source = self.place(join, orphans=orphans)
-                    if source.over and not stored.read(source.committed, 1 << 20):
+                    rest = bool(stored.read(source.committed, 1 << 20))
+                    if source.over and not rest and not has_blobs(stored.directory):
                         continue  # it waits for its run's end only, or what it holds beyond cannot be read
                     run.open([source])
                 except DisttrackError:  # its run was deleted, or a newer disttrack wrote it: the journal waits
                     self._looked_at.add(name)
                     continue
                 offset = source.committed
-                if source.over:  # and stored: but the log was damaged since
+                if source.over and rest:  # and stored: but the log was damaged since
                     self.bury_again(run, source)
-                else:
+                elif not source.over:
                     self.bury(run, source, how_ended(join))
                 adopted.append((run, source, offset))
         return adopted
@@ -264,7 +267,9 @@ class Launch:
             rest = stored.read(source.committed, 1 << 20)
         except (OSError, ValueError):
             return  # on another node, or removed already
-        if not rest and stored.join.incarnation == source.join.incarnation and is_journal(directory):
+        if rest or has_blobs(directory):
+            return
+        if stored.join.incarnation == source.join.incarnation and is_journal(directory):
             remove(directory)
 
     def close(self) -> None:

@@ -22,18 +22,24 @@ from disttrack.transport.protocol import (
     Moved,
     NodeHello,
     NodeWelcome,
+    Offer,
     Over,
+    Piece,
     Ping,
     Refusal,
     Unknown,
+    Waiting,
     Welcome,
 )
 from disttrack.transport.receiver import Peer
 from disttrack.transport.status import MemberStatus, NodeStatus, Status
 from disttrack.writer.announcing import Announcement
+from disttrack.writer.arrivals import Arrivals
+from disttrack.writer.blobs import has_left, sweep
 from disttrack.writer.ingest import RunIngest, now_us
 from disttrack.writer.launch import Launch
 from disttrack.writer.node import Node, Part
+from disttrack.writer.porter import Porter
 from disttrack.writer.roster import Source
 from disttrack.writer.watches import process_of
 
@@ -48,7 +54,9 @@ GIVE_UP_S = 300.0  # with records of the dead that the disk does not take
 STOPPED_S = 5.0  # a gap in our own loop: we were stopped, not the ranks
 LOST_S = 30 * 60.0  # without a word of another node: its ranks are lost
 
-_SPOKEN = (Data, Ping, Moved, Died, Gone)  # what only a rank that was welcomed says, or its agent
+_Spoken = (
+    Data | Ping | Moved | Died | Gone | Waiting | Offer | Piece
+)  # what only a rank that was welcomed says, or its agent
 
 
 class Writer:
@@ -61,6 +69,8 @@ class Writer:
         self._become_agent = become_agent
         self._launch = Launch(node.runtime, node.launch_key, node.claim, node.nonce, self._known_runs)
         self._receiver = node.receiver
+        self._porter = Porter(node.complain)
+        self._arrivals = Arrivals(node.receiver, node.complain)
         self._peers: dict[Incarnation, Peer] = {}
         self._heard: dict[Incarnation, float] = {}
         self._heard_node: dict[str, float] = {}
@@ -81,7 +91,8 @@ class Writer:
         """Return the seconds until the next commit."""
         if self._joining or self._buried:
             return 0.0
-        return min((due for run in self._launch.runs.values() if (due := run.due_in()) is not None), default=60.0)
+        due = (run.due_in() for run in self._launch.runs.values())
+        return min(self._porter.due_s, self._arrivals.due_s, *(due_s for due_s in due if due_s is not None))
 
     def work(self) -> None:
         """Welcome who came, commit what is due, and store ends after the last words before them."""
@@ -95,6 +106,11 @@ class Writer:
                     self._receiver.send(peer, Unknown(source.join.incarnation))
         self._say_ends()
         self._say_buried()
+        self._node.guard(self._work_on_blobs)
+
+    def _work_on_blobs(self) -> None:
+        if self._porter.work() | self._arrivals.work():
+            self._progressed = time.monotonic()
 
     def next_part(self) -> Part:
         """Return this, or the agent of another node's writer that we became."""
@@ -109,7 +125,7 @@ class Writer:
         self._bury_the_dead()
         if now - self._adopted >= ADOPT_S:
             self._adopted = now
-            self._node.guard(self._launch.adopt)
+            self._node.guard(self._adopt)
         mark = now - self._marked >= MARKER_S
         if mark:
             self._marked = now
@@ -166,6 +182,8 @@ class Writer:
 
     def close(self) -> None:
         """Close all runs, and say that this writer has gone."""
+        self._porter.close()
+        self._arrivals.close()
         self._launch.close()
         if self._announcement is not None:
             self._announcement.withdraw()
@@ -190,6 +208,8 @@ class Writer:
             if run.due_in() is not None:
                 self._node.guard(self._commit, run)
         announcement.retract()
+        self._porter.close()
+        self._arrivals.close()
         self._next = self._become_agent(self._launch)
         for incarnation, peer in self._peers.items():
             if not peer.remote:
@@ -203,7 +223,7 @@ class Writer:
             self._admit(peer, message)
         elif isinstance(message, NodeHello):
             self._welcome_node(peer, message)
-        elif isinstance(message, _SPOKEN):
+        elif isinstance(message, _Spoken):
             run = self._launch.run_of(message.incarnation)
             if run is None or self._peers.get(message.incarnation) is None:
                 self._receiver.send(peer, Unknown(message.incarnation))
@@ -212,11 +232,16 @@ class Writer:
             self._progressed = time.monotonic()
             self._take_known(peer, message, run, run.sources[message.incarnation])
 
-    def _take_known(
-        self, peer: Peer, message: Data | Ping | Moved | Died | Gone, run: RunIngest, source: Source
-    ) -> None:
+    def _take_known(self, peer: Peer, message: _Spoken, run: RunIngest, source: Source) -> None:
         if isinstance(message, Died):
             source.died = True
+        elif isinstance(message, Waiting):
+            if self._node.is_local(source.join):
+                self._porter.look(run, source)
+            else:
+                source.blobs_waiting = message.blobs
+        elif isinstance(message, Offer | Piece):
+            self._arrivals.take(peer, message, run, source)
         elif isinstance(message, Gone):
             self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal))
             self._buried.append((peer, run, source))
@@ -376,6 +401,7 @@ class Writer:
     def _bury(self, run: RunIngest, source: Source, ending: Ending) -> None:
         self._launch.bury(run, source, ending)
         self._progressed = time.monotonic()
+        self._porter.look(run, source)
 
     # Now and then
 
@@ -383,14 +409,19 @@ class Writer:
         if run.is_lost():
             self._refill(run)
         self._notice_silence(run, now)
-        if self._is_over(run, now):
-            self._launch.adopt()
-            if self._is_over(run, now):
+        if self._is_over(run, now) and not self._blobs_wait(run, now):
+            self._adopt()
+            if self._is_over(run, now) and not self._blobs_wait(run, now):
                 self._launch.end_run(run)
+                sweep(run.directory)
                 self._progressed = now
                 self._send_over(run)
         elif mark:
             run.mark()
+
+    def _adopt(self) -> None:
+        for run, source, _ in self._launch.adopt():
+            self._porter.look(run, source)
 
     def _refill(self, run: RunIngest) -> None:
         """Have everybody say everything again: the run's directory is gone, and the journals hold it all."""
@@ -425,6 +456,20 @@ class Writer:
         if not run.sources.all_over():
             return False
         return now - run.changed_at >= LATE_S or not self._any_process(run, now)
+
+    def _blobs_wait(self, run: RunIngest, now: float) -> bool:
+        """Say whether blobs of a run all of whose sources ended are not stored, and see to those of this node."""
+        if self._porter.waits_for(run) or self._arrivals.waits_for(run):
+            return True
+        waits = False
+        for source in run.sources.values():
+            if self._node.is_local(source.join):
+                if has_left(source.join.journal):
+                    self._porter.look(run, source)
+                    waits = True
+            elif source.blobs_waiting and now - self._heard_node.setdefault(source.join.node, now) < LOST_S:
+                waits = True
+        return waits
 
     def _any_process(self, run: RunIngest, now: float) -> bool:
         return any(self._may_live(source, now) for source in run.sources.values() if source.admission.role != "helper")
