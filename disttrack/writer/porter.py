@@ -101,10 +101,10 @@ def _say(run: RunIngest, source: Source, stored: list[tuple[Spooled, Blob]]) -> 
         blob.remove()
 
 
-def bring_blobs(run: RunIngest, source: Source, journal: Path) -> int:
-    """Store all blobs that a journal has; return how many. Raises OSError where the run's disk takes nothing."""
+def bring_blobs(run: RunIngest, source: Source) -> int:
+    """Store all blobs that a source's journal has; return how many. Raises OSError where the disk takes nothing."""
     count = 0
-    while blobs := left_in(str(journal)):
+    while blobs := left_in(source.join.journal):
         stored = store_all(run.directory, source.join.incarnation, blobs)
         _say(run, source, stored)
         count += len(stored)
