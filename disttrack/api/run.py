@@ -52,7 +52,7 @@ class Run:
         self._receipt: Receipt | None = None
         self._joining = threading.RLock()  # one thread of a forked child makes its journal
         self._id: str | None = join.given_id
-        self.config = Config(self._store_config, redact=settings.redact_secrets)
+        self.config = Config(self._store_config, redact=settings.redact_secrets, speaks=self._speaks)
         self.summary = Summary(self._outbox, self._store_summary)
         self._keeper = Keeper(lambda: self._recorder or self._become_helper())
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
@@ -190,8 +190,12 @@ class Run:
         whole = not (receipt.dropped or receipt.pending or receipt.pending_media)
         if not whole:
             _log.warning("disttrack: rank %d of %s: %s", self.rank, self._known_id(), receipt)
-        elif self.rank == 0 and self._join.role == "rank" and not self._settings.quiet and sys.stderr is not None:
+        elif self._speaks() and not self._settings.quiet and sys.stderr is not None:
             print(f"disttrack: {self.project}/{self._known_id()}: {receipt}", file=sys.stderr)
+
+    def _speaks(self) -> bool:
+        """Say whether this process says what one of the run is to say: its first rank, none of the helpers."""
+        return self.rank == 0 and self._join.role == "rank"
 
     def _known_id(self) -> str:
         """Return the run's id as far as it is known, without waiting."""

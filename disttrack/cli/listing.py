@@ -81,8 +81,8 @@ def ls(
     if not found:
         click.echo(_nothing_there(root, project, wanted), err=True)
     for run in found:
-        if run.damage:
-            click.echo(f"{printable(run.project)}/{printable(run.id)}: {damage_sentence(run.damage)}.", err=True)
+        if sentence := damage_sentence(run):
+            click.echo(f"{printable(run.project)}/{printable(run.id)}: {sentence}.", err=True)
     if json:
         say_json([run_shape(run) for run in found])
     elif found:

@@ -12,7 +12,7 @@ from disttrack.cli.output import age, count, day_time, duration, exact, figure, 
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import RunsCompared, leaves
 from disttrack.query.ranks import RankComparison, RankPace
-from disttrack.query.runs import DropRow, RankRow, RunDetail, RunReceipt
+from disttrack.query.runs import DropRow, PendingPlace, RankRow, RunDetail, RunReceipt, RunRow
 from disttrack.records.classes import receipt_told
 
 __all__ = ["comparison_report", "damage_sentence", "run_report", "runs_report"]
@@ -80,6 +80,12 @@ def receipt_sentence(receipt: RunReceipt) -> str:
     return told
 
 
+def pending_sentence(place: PendingPlace) -> str:
+    """Return where records of one rank wait to be stored, and what stores them."""
+    what = f"{count(place.records, 'record')} of rank {place.rank}"
+    return f"{what}: in {printable(place.journal)} on {printable(place.host)}; `disttrack recover` there stores them"
+
+
 def drop_sentence(drop: DropRow) -> str:
     """Return what one rank dropped, why, and when."""
     steps = "" if drop.first_step is None else f", steps {drop.first_step:,} to {drop.last_step:,}"
@@ -88,12 +94,13 @@ def drop_sentence(drop: DropRow) -> str:
     return f"rank {drop.rank} dropped {what} ({printable(drop.reason)}{steps}{times})"
 
 
-def damage_sentence(damage: int) -> str:
-    """Return what damage to a run's log means."""
-    return (
-        f"{count(damage, 'place')} in its log cannot be read; what was there is missing, unless another copy of it "
-        f"was found"
-    )
+def damage_sentence(run: RunRow) -> str:
+    """Return what damage to a run's log means; "" where there is none."""
+    missing = f"{count(run.missing_bytes, 'byte')} of what its ranks logged are missing from it"
+    if not run.damage:
+        return missing if run.missing_bytes else ""
+    places = f"{count(run.damage, 'place')} in its log cannot be read"
+    return f"{places}; {missing if run.missing_bytes else 'nothing of what its ranks logged is known to be missing'}"
 
 
 def _labels(run: RunDetail) -> Iterator[str]:
@@ -104,12 +111,14 @@ def _labels(run: RunDetail) -> Iterator[str]:
             yield f"  {label:<9} {printable(first)}".rstrip()
             yield from (f"  {'':<9} {printable(line)}".rstrip() for line in more)
     yield f"  records   {receipt_sentence(run.receipt)}"
+    for waiting in run.receipt.places[:_NAMED_DROPS]:
+        yield f"            {pending_sentence(waiting)}"
     for drop in run.drops[:_NAMED_DROPS]:
         yield f"            {drop_sentence(drop)}"
     if run.first_failure is not None and run.ranks_joined > 1:
         yield f"  failed    first of all {failure_sentence(run.first_failure)}"
-    if run.damage:
-        yield f"  damage    {damage_sentence(run.damage)}"
+    if sentence := damage_sentence(run):
+        yield f"  damage    {sentence}"
         for place in run.damaged:
             yield f"            {printable(place.path)}, bytes {place.start:,} to {place.end:,}: {printable(place.why)}"
 

@@ -34,6 +34,7 @@ def run_shape(run: RunRow) -> dict[str, object]:
         "summary": run.summary,
         "archived": run.archived,
         "damage": run.damage,
+        "missing_bytes": run.missing_bytes,
     }
 
 
@@ -50,6 +51,7 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
             for one in run.media
         ],
         "receipt": _receipt_shape(run.receipt),
+        "pending": [asdict(place) for place in run.receipt.places],
         "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
         "damaged": [place._asdict() for place in run.damaged],
         "attempts": [_attempt_shape(attempt) for attempt in run.attempts],
@@ -58,7 +60,7 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
 
 
 def _receipt_shape(receipt: RunReceipt) -> dict[str, object]:
-    return {name: value for name, value in asdict(receipt).items() if name != "drops"}
+    return {name: value for name, value in asdict(receipt).items() if name not in ("drops", "places")}
 
 
 def _attempt_shape(attempt: AttemptRow) -> dict[str, object]:

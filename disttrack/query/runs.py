@@ -27,13 +27,14 @@ from disttrack.query.members import (
     rank_state,
     run_state,
 )
-from disttrack.query.receipts import DropRow, RunReceipt, drop_rows, receipt_of
+from disttrack.query.receipts import DropRow, PendingPlace, RunReceipt, drop_rows, receipt_of
 from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
 
 __all__ = [
     "AttemptRow",
     "DropRow",
     "Failure",
+    "PendingPlace",
     "RankRow",
     "RunDetail",
     "RunReceipt",
@@ -87,6 +88,7 @@ class RunRow:
     summary: dict[str, object]
     archived: bool = field(default=False, kw_only=True)  # put away, out of lists
     damage: int = field(default=0, kw_only=True)  # places of its log that cannot be read
+    missing_bytes: int = field(default=0, kw_only=True)  # of its ranks' journals, before bytes that its log has
 
 
 @dataclass(frozen=True)
@@ -130,16 +132,19 @@ def detail_of_team(
     record: RunRecord, everybody: list[Member], team: Team, observer: Observer, row: RunRow
 ) -> RunDetail:
     """Return what detail_of returns of a run whose row is known; the others as for row_of_team."""
+    over = record.facts.over_us is not None
     return RunDetail(
         **vars(row),
         config=merged_config(by_precedence(everybody)),
         summary_ranks=spreads(team.voices),
         ranks=rank_rows(record, team, observer),
-        receipt=receipt_of([member.source for member in everybody], observer, lambda: observer.sees_marker(record)),
+        receipt=receipt_of(
+            [member.source for member in everybody], observer, lambda: observer.sees_marker(record), over=over
+        ),
         attempts=attempt_rows(record, everybody, observer, row.ended_at),
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
-        drops=drop_rows(everybody),
+        drops=drop_rows(everybody, observer, over=over),
     )
 
 
@@ -177,6 +182,7 @@ def row_of_team(record: RunRecord, everybody: list[Member], team: Team, observer
         summary=merged_summary(by_precedence(everybody)),
         archived=labels.archived,
         damage=record.facts.damage + sum(member.source.damage for member in everybody),
+        missing_bytes=sum(end - start for member in everybody for start, end in member.source.cover.gaps),
     )
 
 
