@@ -100,7 +100,7 @@ def test_p1_images_survive_a_recovery_that_is_killed_at_any_write(
     job.site.cli("fsck")
 
 
-@pytest.mark.real(timeout_s=60)
+@pytest.mark.real(timeout_s=120)
 def test_p1_a_large_file_that_its_rank_did_not_outlive_is_stored(job: Job) -> None:
     site = job.site
     script = site.script(
