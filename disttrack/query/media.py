@@ -184,8 +184,9 @@ def _restored(value: object) -> object:
     if isinstance(value, dict):
         cell = cast("dict[str, object]", value)
         if cell.get("_type") == "number":
-            return _NUMBERS.get(str(cell.get("value")), value)
-    return cast(object, value)
+            return _NUMBERS.get(str(cell.get("value")), cell)
+        return cell
+    return value
 
 
 def _column(values: Sequence[object]) -> Array:
