@@ -136,6 +136,10 @@ class Run:
         """
         return self._keeper.save_code("." if root is None else root, include_fn, exclude_fn) or None
 
+    def keep_program(self) -> str | None:
+        """Keep the script that runs, or the notebook, in `files/code`, as init(save_code=True); return its path."""
+        return self._keeper.save_program()
+
     def finish(self, exit_code: int | None = None) -> Receipt:
         """End this rank and return what became of its records; other ranks are not waited for.
 

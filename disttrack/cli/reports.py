@@ -91,7 +91,8 @@ def drop_sentence(drop: DropRow) -> str:
     steps = "" if drop.first_step is None else f", steps {drop.first_step:,} to {drop.last_step:,}"
     times = "" if drop.first_at is None else f", {iso(drop.first_at)} to {iso(drop.last_at)}"
     what = f"{drop.count:,} {printable(drop.record_class or 'records')}"
-    return f"rank {drop.rank} dropped {what} ({printable(drop.reason)}{steps}{times})"
+    who = f"node {printable(drop.node or '?')}" if drop.rank is None else f"rank {drop.rank}"
+    return f"{who} dropped {what} ({printable(drop.reason)}{steps}{times})"
 
 
 def damage_sentence(run: RunRow) -> str:
@@ -113,6 +114,8 @@ def _labels(run: RunDetail) -> Iterator[str]:
     yield f"  records   {receipt_sentence(run.receipt)}"
     for waiting in run.receipt.places[:_NAMED_DROPS]:
         yield f"            {pending_sentence(waiting)}"
+    if run.captured.pending or run.captured.dropped:
+        yield f"  captured  {receipt_sentence(run.captured)}"
     for drop in run.drops[:_NAMED_DROPS]:
         yield f"            {drop_sentence(drop)}"
     if run.first_failure is not None and run.ranks_joined > 1:

@@ -51,6 +51,7 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
             for one in run.media
         ],
         "receipt": _receipt_shape(run.receipt),
+        "captured": _receipt_shape(run.captured),
         "pending": [asdict(place) for place in run.receipt.places],
         "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
         "damaged": [place._asdict() for place in run.damaged],

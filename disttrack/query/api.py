@@ -23,6 +23,7 @@ from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
 from disttrack.query.subjects import Subject
+from disttrack.query.system import samples_of
 from disttrack.query.wide import Array
 from disttrack.settings import root_of
 
@@ -103,6 +104,11 @@ class RunView(RunRow, WithHistory):
         return self._run.detail.receipt
 
     @property
+    def captured(self) -> RunReceipt:
+        """What became of the records that disttrack made by itself: samples of the nodes."""
+        return self._run.detail.captured
+
+    @property
     def attempts(self) -> list[AttemptRow]:
         """Its attempts, the first one first."""
         return self._run.detail.attempts
@@ -157,6 +163,22 @@ class RunView(RunRow, WithHistory):
         """
         wanted = f"{self.project}/{self.id}"
         return self._reader.asked(wanted, lambda snapshot: summary_of(snapshot, key, ranks), self._run.record)
+
+    @overload
+    def system(
+        self, keys: Sequence[str] | None = None, *, node: str | None = None, as_: Literal["numpy"] = "numpy"
+    ) -> dict[str, Array]: ...
+    @overload
+    def system(self, keys: Sequence[str] | None = None, *, node: str | None = None, as_: FrameKind) -> Any: ...  # noqa: ANN401 - other libraries' types
+    def system(self, keys: Sequence[str] | None = None, *, node: str | None = None, as_: FrameKind = "numpy") -> Any:
+        """Return the samples of the run's nodes by node and time: columns node, attempt, time and one for each key.
+
+        keys: only these (`cpu.percent`, `memory.used_bytes`, `gpu.0.percent`, `process.0.cpu.percent`, ...). node: of
+        this host only. as_: as for history. Raises RunNotFound where the run is gone.
+        """
+        wanted = f"{self.project}/{self.id}"
+        columns = self._reader.asked(wanted, lambda snapshot: samples_of(snapshot, keys, node), self._run.record)
+        return as_frame(columns, as_)
 
     def edit(
         self,

@@ -24,6 +24,7 @@ __all__ = [
     "is_final",
     "members",
     "newest_team",
+    "nodes",
     "rank_state",
     "run_state",
     "team_of",
@@ -38,7 +39,7 @@ FRESH_S = 120.0  # a writer touches its runs' markers about every 15 s
 MAX_RANKS = 65_536  # entries a frame can hold; a larger world size is a mistake, and no reason to list a billion ranks
 _WORST_FIRST: tuple[RunState, ...] = ("crashed", "failed", "lost", "preempted", "stopped")
 _FINAL = ("ended", "crashed", "lost")
-_ROLES = {"rank": 0, "helper": 1, "claimant": 2}
+_ROLES = {"rank": 0, "helper": 1, "claimant": 2, "node": 3}
 
 
 class Member(NamedTuple):
@@ -89,10 +90,16 @@ def members(record: RunRecord) -> list[Member]:
     return sorted(found, key=lambda member: (member.rank, member.attempt, *_seniority(member.source)))
 
 
+def nodes(record: RunRecord) -> list[SourceFacts]:
+    """Return the sources that speak for no rank but for a node: what its process found out by itself."""
+    found = [source for source in record.sources if source.role == "node"]
+    return sorted(found, key=lambda source: (source.attempt, *_seniority(source)))
+
+
 def _is_elsewhere(source: SourceFacts) -> bool:
-    """Whether a source's records belong to another run now, or nothing is known of it but that it was seen."""
+    """Whether a source speaks for no rank of this run: it moved to another, is a node, or was but seen."""
     moved = source.sighted is not None and source.sighted.seen == "moved"
-    return moved or (source.join is None and not source.stored)
+    return moved or source.role == "node" or (source.join is None and not source.stored)
 
 
 def _rank(source: SourceFacts, by_incarnation: dict[Incarnation, SourceFacts]) -> int:

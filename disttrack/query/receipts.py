@@ -45,12 +45,12 @@ class RunReceipt:
 
 @dataclass(frozen=True)
 class DropRow:
-    """Records of one class that one rank dropped for one reason.
+    """Records of one class that one rank, or one node's process, dropped for one reason.
 
     first_step and last_step are those of rows; null where none is known. Times are unix seconds.
     """
 
-    rank: int
+    rank: int | None  # None for a node's process
     attempt: int
     record_class: str | None  # None where no drop record tells
     reason: str
@@ -59,16 +59,30 @@ class DropRow:
     last_step: int | None = None
     first_at: float | None = None
     last_at: float | None = None
+    node: str | None = None  # where that process ran
 
 
-def drop_rows(everybody: Iterable[Member], observer: Observer, *, over: bool) -> list[DropRow]:
-    """Return what members dropped, each by class and reason; over: whether the run has ended."""
+def drop_rows(
+    everybody: Iterable[Member], nodes: Iterable[SourceFacts], observer: Observer, *, over: bool
+) -> list[DropRow]:
+    """Return what members and nodes' processes dropped, by class and reason; over: whether the run has ended."""
     rows: list[DropRow] = []
     for member in everybody:
-        rows += [
+        damaged = _damaged(member.source, observer, over=over)
+        rows += _drops_of(member.source, member.rank, None, damaged)
+    for source in nodes:
+        host = source.join.host if source.join is not None else None
+        rows += _drops_of(source, None, host, _damaged(source, observer, over=over))
+    return rows
+
+
+def _drops_of(source: SourceFacts, rank: int | None, node: str | None, damaged: int) -> list[DropRow]:
+    untold = _untold(source, damaged)
+    return [
+        *(
             DropRow(
-                member.rank,
-                member.attempt,
+                rank,
+                source.attempt,
                 drop.record_class,
                 drop.reason,
                 drop.count,
@@ -76,12 +90,12 @@ def drop_rows(everybody: Iterable[Member], observer: Observer, *, over: bool) ->
                 drop.last_step,
                 drop.first_us / 1e6,
                 drop.last_us / 1e6,
+                node,
             )
-            for drop in member.source.drops
-        ]
-        untold = _untold(member.source, _damaged(member.source, observer, over=over))
-        rows += [DropRow(member.rank, member.attempt, None, lost.reason, lost.count) for lost in untold]
-    return rows
+            for drop in source.drops
+        ),
+        *(DropRow(rank, source.attempt, None, lost.reason, lost.count, node=node) for lost in untold),
+    ]
 
 
 def _untold(source: SourceFacts, damaged: int) -> list[Dropped]:

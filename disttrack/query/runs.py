@@ -24,6 +24,7 @@ from disttrack.query.members import (
     Team,
     members,
     newest_team,
+    nodes,
     rank_state,
     run_state,
 )
@@ -105,6 +106,7 @@ class RunDetail(RunRow):
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
     files: list[FileRow] = field(default_factory=list[FileRow], kw_only=True)  # filled in by show_run, as media are
     media: list[MediaRow] = field(default_factory=list[MediaRow], kw_only=True)
+    captured: RunReceipt = field(default=RunReceipt(0, 0, 0, 0, 0), kw_only=True)  # what disttrack wrote down by itself
 
 
 def created_s(record: RunRecord) -> float:
@@ -144,7 +146,8 @@ def detail_of_team(
         attempts=attempt_rows(record, everybody, observer, row.ended_at),
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
-        drops=drop_rows(everybody, observer, over=over),
+        drops=drop_rows(everybody, nodes(record), observer, over=over),
+        captured=receipt_of(nodes(record), observer, lambda: observer.sees_marker(record), over=over),
     )
 
 
