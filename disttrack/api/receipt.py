@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from disttrack.records.classes import Dropped, receipt_told
+from disttrack.records.classes import Dropped, captured_told, receipt_told
 
 __all__ = ["Receipt"]
 
@@ -16,6 +16,7 @@ class Receipt:
     stored: on the writer's disk. pending: in this rank's journal, brought home by the next `disttrack ls`
     on this host. dropped: records that are lost. unreachable: the part of pending that lies
     on nodes that do not answer (a rank's own journal never does). drops: the dropped, by class and reason.
+    captured_drops: what is lost of that which disttrack noted by itself (console text, facts of the host).
     """
 
     logged: int
@@ -24,10 +25,11 @@ class Receipt:
     dropped: int
     unreachable: int = 0
     drops: tuple[Dropped, ...] = dataclasses.field(default=(), compare=False)
+    captured_drops: tuple[Dropped, ...] = dataclasses.field(default=(), compare=False)
     journal: str | None = dataclasses.field(default=None, compare=False)
 
     def __str__(self) -> str:
         line = receipt_told(self.logged, self.stored, self.pending, self.dropped, self.drops)
         if self.pending and self.journal:
             line += f" (pending ones are safe in {self.journal}; `disttrack ls` on this host brings them home)"
-        return line
+        return line + captured_told(0, self.captured_drops)

@@ -13,6 +13,7 @@ from typing import Any
 
 from disttrack.api.attach import helper_recorder, make_join
 from disttrack.api.config import Config
+from disttrack.api.facts import FactFinder
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.summary import Summary
@@ -53,8 +54,14 @@ class Run:
         self._id: str | None = join.given_id
         self.config = Config(self._store_config, redact=settings.redact_secrets)
         self.summary = Summary(self._outbox, self._store_summary)
+        self._facts: FactFinder | None = None
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
         self.start_time = join.time_us / 1e6
+
+    def observe(self) -> None:
+        """Begin to find out what there is to know of this process and its node: once, for a run that init opened."""
+        if self._recorder is not None and self._recorder.outbox is not None:
+            self._facts = FactFinder(self._recorder, self._settings, self._join)
 
     # Logging
 
@@ -120,6 +127,8 @@ class Run:
         why = self.exception
         if why is not None and self._settings.redact_secrets:
             why = redacted_text(why)
+        if self._facts is not None:
+            self._facts.finish()
         recorder.end(exit_code if exit_code is not None else int(why is not None), why)
         self._receipt = self._wait_for_receipt(recorder)
         if os.environ.get(PARENT) == self._join.journal:
@@ -131,7 +140,9 @@ class Run:
         outbox, sender = recorder.outbox, recorder.sender
         if outbox is None:
             counts = recorder.counts
-            return Receipt(counts.logged, 0, 0, counts.dropped, drops=recorder.drops)
+            return Receipt(
+                counts.logged, 0, 0, counts.dropped, drops=recorder.drops, captured_drops=recorder.captured_drops
+            )
         # inf is for ever
         whole = sender is not None and sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX))
         counts = recorder.counts  # a writer may have asked meanwhile for what was removed
@@ -148,12 +159,13 @@ class Run:
             pending,
             counts.dropped,
             drops=recorder.drops,
+            captured_drops=recorder.captured_drops,
             journal=str(outbox.directory) if pending else None,
         )
 
     def _say_goodbye(self, receipt: Receipt) -> None:
         """Say in one line what became of the records: of every rank that is not whole, else of the first alone."""
-        whole = not (receipt.dropped or receipt.pending)
+        whole = not (receipt.dropped or receipt.pending or receipt.captured_drops)
         if not whole:
             _log.warning("disttrack: rank %d of %s: %s", self.rank, self._known_id(), receipt)
         elif self.rank == 0 and self._join.role == "rank" and not self._settings.quiet and sys.stderr is not None:

@@ -145,6 +145,7 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     admitted_in: int | None = None  # the segment whose admission counts: the lowest
     cover: Cover = msgspec.field(default_factory=Cover)
     stored: int = 0  # records of USER_KINDS
+    captured: int = 0  # records of CAPTURED_KINDS
     rows: int = 0
     min_step: int | None = None
     max_step: int | None = None

@@ -17,7 +17,7 @@ from disttrack.index.chunks import Ints
 from disttrack.index.facts import Cursor, SourceFacts
 from disttrack.index.statements import take_statement
 from disttrack.records.codec import HEADER, Record, decode_row, decode_schema, is_removed, records
-from disttrack.records.payloads import USER_KINDS, RecordKind
+from disttrack.records.payloads import CAPTURED_KINDS, USER_KINDS, RecordKind
 from disttrack.records.types import Admission
 
 __all__ = ["Stream"]
@@ -138,6 +138,8 @@ class Stream:
             end = record.end
             if record.kind in USER_KINDS:
                 self.facts.stored += 1
+            elif record.kind in CAPTURED_KINDS:
+                self.facts.captured += 1
             if record.kind == RecordKind.ROW:
                 plain.setdefault((record.schema, record.end - record.start), []).append(record)
                 continue

@@ -17,7 +17,7 @@ from disttrack.query.listing import run_table
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
-from disttrack.query.runs import AttemptRow, DropRow, Failure, RankRow, RunReceipt, RunRow, Spread
+from disttrack.query.runs import AttemptRow, Captured, DropRow, Failure, NodeRow, RankRow, RunReceipt, RunRow, Spread
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
@@ -120,6 +120,21 @@ class RunView(RunRow, WithHistory):
     def drops(self) -> list[DropRow]:
         """What its ranks dropped, by class and reason."""
         return self._run.detail.drops
+
+    @property
+    def about(self) -> dict[str, dict[str, object]]:
+        """What the run found out about itself: the sections program, source, packages, host and devices, if known."""
+        return self._run.detail.about
+
+    @property
+    def nodes(self) -> list[NodeRow]:
+        """The nodes of the newest attempt, and what is known of each."""
+        return self._run.detail.nodes
+
+    @property
+    def captured(self) -> Captured:
+        """What became of what disttrack noted by itself, in records: console text, and what `about` says."""
+        return self._run.detail.captured
 
     def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         wanted = f"{self.project}/{self.id}"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from disttrack.index.cover import Cover
-from disttrack.index.facts import SourceFacts
+from disttrack.index.facts import DroppedFacts, SourceFacts
 from disttrack.journal.outbox import StoredOutbox, newest_join
 from disttrack.query.members import Member, Observer
-from disttrack.records.classes import Dropped, DropReason
+from disttrack.records.classes import CAPTURED, Dropped, DropReason
 from disttrack.records.codec import HEADER, records
-from disttrack.records.payloads import USER_KINDS
+from disttrack.records.payloads import CAPTURED_KINDS, USER_KINDS, RecordKind
 from disttrack.records.types import Join
 
-__all__ = ["DropRow", "RunReceipt", "drop_rows", "receipt_of"]
+__all__ = ["Captured", "DropRow", "RunReceipt", "captured_of", "drop_rows", "receipt_of"]
 
 READ_BYTES = 1 << 20
 
@@ -29,6 +30,17 @@ class RunReceipt:
     pending: int
     dropped: int
     unreachable: int
+    drops: tuple[Dropped, ...] = field(default=(), compare=False)  # the dropped, by class and reason
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What became of records that disttrack made by itself: made = stored + pending + dropped."""
+
+    made: int
+    stored: int
+    pending: int
+    dropped: int
     drops: tuple[Dropped, ...] = field(default=(), compare=False)  # the dropped, by class and reason
 
 
@@ -75,15 +87,19 @@ def drop_rows(everybody: Iterable[Member]) -> list[DropRow]:
 def _untold(source: SourceFacts) -> list[Dropped]:
     """Return what a source lost that none of its Drop records tells."""
     reasons: list[tuple[DropReason, int]] = [
-        ("unknown", _dropped(source) - sum(drop.count for drop in source.drops)),
+        ("unknown", _dropped(source) - sum(drop.count for drop in _user_drops(source))),
         ("damaged", _damaged(source)),
     ]
     return [Dropped("records", reason, count) for reason, count in reasons if count]
 
 
+def _user_drops(source: SourceFacts) -> list[DroppedFacts]:
+    return [drop for drop in source.drops if drop.record_class not in CAPTURED]
+
+
 def _dropped(source: SourceFacts) -> int:
     """Return how many records a source dropped: as its End says, or while there is none its Drop records."""
-    told = sum(drop.count for drop in source.drops)
+    told = sum(drop.count for drop in _user_drops(source))
     return max(told, source.ended.dropped) if source.ended is not None else told
 
 
@@ -94,10 +110,15 @@ def _missing(source: SourceFacts) -> int:
 
 def _damaged(source: SourceFacts) -> int:
     """Return how many records of a source that ended are lost: it all arrived, and a part of it is damaged."""
+    return _missing(source) if _is_damaged(source) else 0
+
+
+def _is_damaged(source: SourceFacts) -> bool:
+    """Say whether all bytes of a source that ended arrived, and what is missing of it is damaged."""
     named = [(place.start, place.end) for place in source.damaged]
     arrived = source.ended is not None and source.cover.end > source.ended_at
     lost = arrived and all(any(low <= a and b <= high for low, high in named) for a, b in source.cover.gaps)
-    return _missing(source) if lost and source.damage else 0
+    return lost and source.damage > 0
 
 
 def receipt_of(sources: Iterable[SourceFacts], observer: Observer, answers: Callable[[], bool]) -> RunReceipt:
@@ -105,7 +126,7 @@ def receipt_of(sources: Iterable[SourceFacts], observer: Observer, answers: Call
     stored = pending = unreachable = 0
     counts: dict[tuple[str, str], int] = {}
     for source in sources:
-        told = [Dropped(drop.record_class, drop.reason, drop.count) for drop in source.drops]
+        told = [Dropped(drop.record_class, drop.reason, drop.count) for drop in _user_drops(source)]
         for drop in (*told, *_untold(source)):
             key = drop.record_class, drop.reason
             counts[key] = counts.get(key, 0) + drop.count
@@ -133,8 +154,40 @@ def _pending(source: SourceFacts, observer: Observer) -> int:
     return records_beyond(Path(source.join.journal), source.join, source.cover)
 
 
-def records_beyond(journal: Path, join: Join, cover: Cover) -> int:
-    """Return how many user records a journal holds that are not covered; 0 where there is no such journal any more."""
+def captured_of(sources: Iterable[SourceFacts], observer: Observer) -> Captured:
+    """Return what became of what disttrack noted by itself in these sources."""
+    stored = pending = 0
+    counts: dict[tuple[str, str], int] = {}
+    for source in sources:
+        drops = [drop for drop in source.drops if drop.record_class in CAPTURED]
+        told = sum(drop.count for drop in drops)
+        stored += source.captured
+        ended = source.ended
+        if ended is not None:
+            missing = max(0, ended.captured - max(told, ended.captured_dropped) - source.captured)
+            unknown: list[tuple[DropReason, int]] = [("unknown", ended.captured_dropped - told)]
+            if _is_damaged(source):
+                unknown.append(("damaged", missing))
+            else:
+                pending += missing
+            drops += [DroppedFacts("captured", why, count, None, None, 0, 0) for why, count in unknown if count > 0]
+        elif source.join is not None and _is_here(source.join, observer):
+            pending += records_beyond(Path(source.join.journal), source.join, source.cover, CAPTURED_KINDS)
+        for drop in drops:
+            key = drop.record_class, drop.reason
+            counts[key] = counts.get(key, 0) + drop.count
+    dropped = sum(counts.values())
+    return Captured(
+        stored + pending + dropped,
+        stored,
+        pending,
+        dropped,
+        tuple(Dropped(*key, count) for key, count in counts.items()),
+    )
+
+
+def records_beyond(journal: Path, join: Join, cover: Cover, kinds: AbstractSet[RecordKind] = USER_KINDS) -> int:
+    """Return how many records of these kinds a journal holds that are not covered; 0 where it is gone."""
     there = newest_join(journal)
     if there is None or there.incarnation != join.incarnation:
         return 0
@@ -143,8 +196,7 @@ def records_beyond(journal: Path, join: Join, cover: Cover) -> int:
         offset, count = cover.gaps[0][0] if cover.gaps else cover.end, 0
         while data := stored.read(offset, READ_BYTES):
             count += sum(
-                record.kind in USER_KINDS
-                and bool(cover.missing(offset + record.start - HEADER.size, offset + record.end))
+                record.kind in kinds and bool(cover.missing(offset + record.start - HEADER.size, offset + record.end))
                 for record in records(data)
             )
             offset += len(data)

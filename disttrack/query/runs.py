@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from disttrack.index.queries import Damaged, RunRecord, damage_of
+from disttrack.query.about import NodeRow, about_of, node_rows
 from disttrack.query.attempts import (
     AttemptRow,
     Failure,
@@ -26,13 +27,15 @@ from disttrack.query.members import (
     rank_state,
     run_state,
 )
-from disttrack.query.receipts import DropRow, RunReceipt, drop_rows, receipt_of
+from disttrack.query.receipts import Captured, DropRow, RunReceipt, captured_of, drop_rows, receipt_of
 from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
 
 __all__ = [
     "AttemptRow",
+    "Captured",
     "DropRow",
     "Failure",
+    "NodeRow",
     "RankRow",
     "RunDetail",
     "RunReceipt",
@@ -100,6 +103,11 @@ class RunDetail(RunRow):
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
+    about: dict[str, dict[str, object]] = field(
+        default_factory=dict[str, dict[str, object]], kw_only=True
+    )  # by section
+    nodes: list[NodeRow] = field(default_factory=list[NodeRow], kw_only=True)  # of the newest attempt
+    captured: Captured = field(default=Captured(0, 0, 0, 0), kw_only=True)
 
 
 def created_s(record: RunRecord) -> float:
@@ -137,6 +145,9 @@ def detail_of_team(
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
         drops=drop_rows(everybody),
+        about=about_of(by_precedence(everybody)),
+        nodes=node_rows(team),
+        captured=captured_of([member.source for member in everybody], observer),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "CAPTURED_KINDS",
     "KIND_OF",
     "USER_KINDS",
     "About",
@@ -69,6 +70,9 @@ USER_KINDS = frozenset(
 )
 """Records that a receipt counts: what the script said, not what disttrack adds to carry it."""
 
+CAPTURED_KINDS = frozenset({RecordKind.ABOUT, RecordKind.CONSOLE})
+"""Records that disttrack makes by itself, of what it finds out and of what is printed."""
+
 
 class ConfigUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """Config keys that were set; values are plain."""
@@ -86,7 +90,8 @@ class SummaryUpdate(msgspec.Struct, frozen=True, kw_only=True):
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """The last record of an incarnation that finished by itself.
 
-    logged counts the records of USER_KINDS that the script made, dropped those among them that no journal took.
+    logged counts the records of USER_KINDS that the script made, dropped those among them that no journal took;
+    captured and captured_dropped the same of those that disttrack made by itself (CAPTURED_KINDS).
     """
 
     exit_code: int
@@ -94,6 +99,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
     time_us: int
     exception: str | None = None
+    captured: int = 0
+    captured_dropped: int = 0
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
