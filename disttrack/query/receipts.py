@@ -9,7 +9,7 @@ from pathlib import Path
 
 from disttrack.index.cover import Cover
 from disttrack.index.facts import DroppedFacts, SourceFacts
-from disttrack.journal.outbox import StoredOutbox, newest_join
+from disttrack.journal.stored import StoredOutbox, newest_join
 from disttrack.query.members import Member, Observer
 from disttrack.records.classes import CAPTURED, Dropped, DropReason
 from disttrack.records.codec import HEADER, records

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from disttrack.environments.host import boot_id, process_start_time
 from disttrack.environments.launch import own_key
-from disttrack.journal.outbox import Outbox, is_home, note_place
+from disttrack.journal.directories import is_home, note_place
+from disttrack.journal.outbox import Outbox
 from disttrack.records.codec import RowEncoder, encode
 from disttrack.records.payloads import End, RecordKind
 from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
@@ -100,6 +101,20 @@ def test_the_journal_of_a_rank_that_never_met_a_writer_is_adopted_with_every_row
 
 def test_a_journal_that_ends_with_an_end_was_no_crash(tmp_path: Path) -> None:
     journal(tmp_path, join(tmp_path, dead_pid()), rows=3, exit_code=0)
+    here = launch(tmp_path)
+    ((_, source, _),) = here.adopt()
+    assert source.clean
+    here.close()
+
+
+def test_an_end_that_a_writer_stored_before_it_was_killed_was_no_crash(tmp_path: Path) -> None:
+    who = join(tmp_path, dead_pid())
+    outbox = journal(tmp_path, who, rows=3, exit_code=0)
+    before = launch(tmp_path)
+    run, source = before.admit(who)
+    run.receive(source, 0, outbox.read(0, 1 << 20))
+    run.commit()  # ... and not that it ended
+    before.close()
     here = launch(tmp_path)
     ((_, source, _),) = here.adopt()
     assert source.clean
