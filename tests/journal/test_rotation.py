@@ -16,7 +16,7 @@ from disttrack.journal.files import FILE_NAME
 from disttrack.journal.outbox import MIN_QUOTA_BYTES, Outbox
 from disttrack.journal.stored import StoredOutbox, newest_join
 from disttrack.records.codec import HEADER, RowEncoder, encode, is_removed, records
-from disttrack.records.types import End, RecordKind
+from disttrack.records.payloads import End, RecordKind
 from tests.journal.joins import make_join
 from tests.journal.processes import QUOTA, run
 

@@ -10,7 +10,8 @@ from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.journal.files import file_name
 from disttrack.journal.outbox import Outbox
 from disttrack.records.codec import HEADER, RowEncoder, encode
-from disttrack.records.types import End, Join, RecordKind, changed
+from disttrack.records.payloads import End, RecordKind
+from disttrack.records.types import Join, changed
 from disttrack.transport.protocol import Data, Gone, Message
 from disttrack.writer.carried import Carried
 from tests.journal.joins import make_join
