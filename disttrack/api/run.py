@@ -13,6 +13,7 @@ from typing import Any
 
 from disttrack.api.attach import helper_recorder, make_join
 from disttrack.api.config import Config
+from disttrack.api.console import Console
 from disttrack.api.facts import FactFinder
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
@@ -55,6 +56,7 @@ class Run:
         self.config = Config(self._store_config, redact=settings.redact_secrets)
         self.summary = Summary(self._outbox, self._store_summary)
         self._facts: FactFinder | None = None
+        self._console: Console | None = None
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
         self.start_time = join.time_us / 1e6
 
@@ -62,6 +64,12 @@ class Run:
         """Begin to find out what there is to know of this process and its node: once, for a run that init opened."""
         if self._recorder is not None and self._recorder.outbox is not None:
             self._facts = FactFinder(self._recorder, self._settings, self._join)
+            self.listen()
+
+    def listen(self) -> None:
+        """Begin to copy what this process prints."""
+        if self._recorder is not None and self._recorder.outbox is not None and self._settings.console == "wrap":
+            self._console = Console(self._recorder.say, redact=self._settings.redact_secrets)
 
     # Logging
 
@@ -94,6 +102,7 @@ class Run:
             self._enabled = False
         else:
             self._recorder, self._join = helper
+            self.listen()
 
     def _outbox(self) -> Outbox | None:
         return self._recorder.outbox if self._recorder is not None else None
@@ -127,6 +136,8 @@ class Run:
         why = self.exception
         if why is not None and self._settings.redact_secrets:
             why = redacted_text(why)
+        if self._console is not None:
+            self._console.finish()
         if self._facts is not None:
             self._facts.finish()
         recorder.end(exit_code if exit_code is not None else int(why is not None), why)
@@ -282,7 +293,7 @@ class Run:
         if self._recorder is not None:
             self._id = self._known_id()
             self._recorder.abandon()
-            self._recorder = None
+            self._recorder = self._console = self._facts = None
 
     def is_ours(self) -> bool:
         """Say whether this run was opened in this process and not finished."""
@@ -318,7 +329,9 @@ def attach(journal: str) -> Run:
     if helper is None:
         return disabled_run(settings)
     recorder, join = helper
-    return Run(settings, join, recorder)
+    run = Run(settings, join, recorder)
+    run.listen()
+    return run
 
 
 def disabled_run(settings: Settings) -> Run:

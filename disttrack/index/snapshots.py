@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from disttrack.index.blocks import Block
+from disttrack.index.console import StoredConsole, consoles
 from disttrack.index.decoder import Replaced, RunDecoder
 from disttrack.index.decoders import Decoders
 from disttrack.index.facts import RunFacts, SourceFacts, pack
@@ -29,6 +30,7 @@ class Snapshot(NamedTuple):
 
     record: RunRecord
     blocks: list[Block]
+    console: StoredConsole = StoredConsole()
 
     def checked(self) -> Snapshot:
         """Return it after reading all of it once; raise Vanished where the run is gone, or the index damaged."""
@@ -55,8 +57,10 @@ class Snapshots:
         fresh = {record.number: record for record in numbered(connection, stale)}
         known = [fresh.get(record.number, record) for record in there]
         blocks = sealed_blocks(connection, self._lock, known, self._is_damaged)
+        printed = consoles(connection, self._lock, known, self._is_damaged)
         return [
-            self._with_tail(store, Snapshot(record, blocks[record.number]), rows[record.number]) for record in known
+            self._with_tail(store, Snapshot(record, blocks[record.number], printed[record.number]), rows[record.number])
+            for record in known
         ]
 
     def _with_tail(self, store: Store, sealed: Snapshot, row: RunRow) -> Snapshot:
@@ -73,7 +77,8 @@ class Snapshots:
             self._decoders.drop(record.number)  # the next catch_up sees to it
             return sealed
         self._decoders.keep(record.number, row.generation, decoder)
-        return Snapshot(_copy(record, decoder), sealed.blocks + [block for _, block in decoder.tail()])
+        blocks = sealed.blocks + [block for _, block in decoder.tail()]
+        return Snapshot(_copy(record, decoder), blocks, sealed.console.with_tail(decoder.printed))
 
 
 def _copy(record: RunRecord, decoder: RunDecoder) -> RunRecord:

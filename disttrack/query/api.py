@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from disttrack.index.queries import Damaged, RunRecord
+from disttrack.query.console import ConsoleLine, console_of
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.finding import check_search, find_runs
 from disttrack.query.frames import FrameKind, as_frame
@@ -148,6 +149,17 @@ class RunView(RunRow, WithHistory):
         """
         wanted = f"{self.project}/{self.id}"
         return self._reader.asked(wanted, lambda snapshot: summary_of(snapshot, key, ranks), self._run.record)
+
+    def console(
+        self, rank: int | None = None, stream: Literal["stdout", "stderr"] | None = None, tail: int | None = None
+    ) -> list[ConsoleLine]:
+        """Return the lines that ranks printed, in the order of time, up to now.
+
+        rank: only this one's. stream: only this one. tail: only so many of the last lines.
+        Raises RunNotFound where the run is gone, UsageError for an argument that cannot be used.
+        """
+        wanted = f"{self.project}/{self.id}"
+        return self._reader.asked(wanted, lambda snapshot: console_of(snapshot, rank, stream, tail), self._run.record)
 
     def edit(
         self,

@@ -166,3 +166,38 @@ def test_what_had_made_room_before_the_runs_log_was_lost_is_named_and_the_rest_c
     assert [place["start"] for place in run["damaged"]] == [0]
     assert run["damaged"][0]["why"].startswith("no record is left here")
     assert run["ranks"][0]["last_step"] == 2_000
+
+
+def test_what_is_printed_gives_way_to_what_is_logged_and_is_counted_apart(site: Site) -> None:
+    """P9 and P11: console text is refused from 70 % of the quota on; the script's own records are not touched by it."""
+    script = site.script(
+        """
+        import json, sys, time
+        import disttrack
+
+        run = disttrack.init(project="p", settings={"finish_timeout_s": 0.5})
+        for number in range(60):
+            print("x" * 1_000 + f" {number}", flush=True)
+            if number % 10 == 9:
+                time.sleep(0.5)  # what is printed is written down a moment later
+        for step in range(100):
+            run.log({"loss": 1.0}, step=step)
+        receipt = run.finish()
+        assert [drop.record_class for drop in receipt.captured_drops] == ["console"], receipt
+        print(json.dumps([receipt.logged, receipt.stored, receipt.pending, receipt.dropped]))
+        """
+    )
+    output = site.python(script, env=ENVIRONMENT)
+    assert receipt_in(output) == [100, 0, 100, 0]
+    assert "; not stored of what was captured: " in output
+    site.root.unlink()
+    run = site.only_run()
+    assert (run["receipt"]["logged"], run["receipt"]["stored"], run["receipt"]["dropped"]) == (100, 100, 0)
+    captured = run["captured"]
+    assert captured["made"] == captured["stored"] + captured["pending"] + captured["dropped"]
+    assert captured["pending"] == 0
+    [drop] = run["drops"]
+    assert (drop["record_class"], drop["reason"], drop["count"]) == ("console", "quota", captured["dropped"])
+    kept = [line["text"].split()[1] for line in json.loads(site.cli("logs", run["id"], "--stream", "stdout", "--json"))]
+    assert kept == [str(number) for number in range(len(kept))]
+    assert 0 < len(kept) < 60
