@@ -154,7 +154,7 @@ class Console:
         self._over = {"stdout": 0, "stderr": 0}  # beyond MAX_WAITING; the newest of these texts are kept
         self._over_seen = dict(self._over)
         self._newest: deque[tuple[StreamName, str]] = deque(maxlen=TAIL_TEXTS)
-        self._ending = False
+        self._ending = threading.Event()
         self._wake = threading.Lock()  # released to wake the thread: safe in signal handlers, as no Event is
         self._wake.acquire()
         self._thread = threading.Thread(target=self._run, name="disttrack-console", daemon=True)
@@ -171,7 +171,7 @@ class Console:
     def let_go(self) -> None:
         """Let go of the streams without waiting: the thread says what is left, where this process has it."""
         untap(self._take)
-        self._ending = True
+        self._ending.set()
         self._notify()
 
     def _take(self, stream: StreamName, text: str) -> None:
@@ -192,9 +192,9 @@ class Console:
 
     def _run(self) -> None:
         waits = False
-        while not self._ending:
+        while not self._ending.is_set():
             if self._wake.acquire(timeout=FLUSH_S if waits else -1):
-                time.sleep(FLUSH_S)  # more will come: one record for all of it
+                self._ending.wait(FLUSH_S)  # more will come: one record for all of it
             waits = self._flush()
         self._flush()
         now_s = time.monotonic()
