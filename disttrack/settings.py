@@ -22,7 +22,7 @@ __all__ = ["MODES", "PREFIX", "ROOT_NAME", "Given", "Settings", "given_outside",
 ROOT_NAME = "disttrack-runs"  # with a hyphen: a data directory must never be importable as the package
 PREFIX = "DISTTRACK_"
 MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "dryrun": "offline", "run": "online"}
-CONSOLES = ("wrap", "off")
+CONSOLES = ("wrap", "fd", "off")
 MAX_PROJECT = 128
 MAX_TOML_BYTES = 1 << 20
 PROJECT_FORBIDDEN = "/\\#?%:"
@@ -44,7 +44,8 @@ class Settings:
     journal_quota_bytes: how much all journals of a node may take (default 2 GiB; in memory, a tmpfs, 256 MiB).
     redact_secrets: keep out of the store what looks like a secret in a config. shared: let the group write, too, in a
     root that this process makes.
-    console: what is printed is kept, too: "wrap" (sys.stdout and sys.stderr), or "off".
+    console: what is printed is kept, too: "wrap" (sys.stdout and sys.stderr), "fd" (also what C
+    and children print: descriptors 1 and 2 lead into a file that a process beside this one copies on), or "off".
     runtime_dir: where processes of this host meet (short: socket paths end at 107 bytes).
     journal_dir: where journals lie (node-local). cache_dir: where an index lies that cannot lie in its root.
     """
@@ -68,7 +69,7 @@ class Settings:
     journal_quota_bytes: int | None = None
     redact_secrets: bool = True
     shared: bool = False
-    console: Literal["wrap", "off"] = "wrap"
+    console: Literal["wrap", "fd", "off"] = "wrap"
     runtime_dir: str | None = None
     journal_dir: str | None = None
     cache_dir: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
@@ -9,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from disttrack.api.attach import helper_recorder, make_join
 from disttrack.api.config import Config
@@ -18,14 +19,19 @@ from disttrack.api.facts import FactFinder
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.summary import Summary
+from disttrack.capture.redirect import is_possible
 from disttrack.environments.detect import single
 from disttrack.environments.processes import PARENT
+from disttrack.errors import UnsafeDirectory
 from disttrack.journal.outbox import Outbox
 from disttrack.records.payloads import ConfigUpdate, SummaryUpdate
 from disttrack.records.secrets import redacted_text
 from disttrack.records.types import Join
 from disttrack.settings import Settings, load
 from disttrack.transport.protocol import Welcome
+
+if TYPE_CHECKING:
+    from disttrack.api.redirected import RedirectedConsole
 
 __all__ = ["Run", "attach", "describe", "disabled_run"]
 
@@ -56,7 +62,7 @@ class Run:
         self.config = Config(self._store_config, redact=settings.redact_secrets)
         self.summary = Summary(self._outbox, self._store_summary)
         self._facts: FactFinder | None = None
-        self._console: Console | None = None
+        self._console: Console | RedirectedConsole | None = None
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
         self.start_time = join.time_us / 1e6
 
@@ -64,10 +70,27 @@ class Run:
         """Begin to find out what there is to know of this process and its node: once, for a run that init opened."""
         if self._recorder is not None and self._recorder.outbox is not None:
             self._facts = FactFinder(self._recorder, self._settings, self._join)
+            if self._settings.console == "fd":
+                self._redirect()
             self.listen()
 
+    def _redirect(self) -> None:
+        """Begin to keep what this process prints in whatever way; where that cannot be, listen as without it."""
+        if is_possible():
+            from disttrack.api.redirected import RedirectedConsole
+
+            try:
+                self._console = RedirectedConsole(self._settings, self._join)
+                return
+            except (OSError, UnsafeDirectory) as error:
+                why = str(error)
+        else:
+            why = "this system has no sendfile"
+        _log.warning("disttrack: console='fd' is not possible here (%s); sys.stdout and sys.stderr are kept", why)
+        self._settings = dataclasses.replace(self._settings, console="wrap")
+
     def listen(self) -> None:
-        """Begin to copy what this process prints."""
+        """Begin to copy what this process prints through sys.stdout and sys.stderr, where that is what is wanted."""
         if self._recorder is not None and self._recorder.outbox is not None and self._settings.console == "wrap":
             self._console = Console(self._recorder.say, redact=self._settings.redact_secrets)
 
