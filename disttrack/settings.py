@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from disttrack.errors import UnknownSetting, UsageError
 
-__all__ = ["MODES", "PREFIX", "ROOT_NAME", "Given", "Settings", "given_outside", "load", "root_of"]
+__all__ = ["MODES", "PREFIX", "ROOT_NAME", "Given", "Settings", "check_tags", "given_outside", "load", "root_of"]
 
 ROOT_NAME = "disttrack-runs"  # with a hyphen: a data directory must never be importable as the package
 PREFIX = "DISTTRACK_"
@@ -46,6 +46,7 @@ class Settings:
     root that this process makes.
     console: what is printed is kept, too: "wrap" (sys.stdout and sys.stderr), "fd" (also what C
     and children print: descriptors 1 and 2 lead into a file that a process beside this one copies on), or "off".
+    system_interval_s: how often each node is sampled (processors, memory, disks, network, devices); 0 for never.
     runtime_dir: where processes of this host meet (short: socket paths end at 107 bytes).
     journal_dir: where journals lie (node-local). cache_dir: where an index lies that cannot lie in its root.
     """
@@ -70,6 +71,7 @@ class Settings:
     redact_secrets: bool = True
     shared: bool = False
     console: Literal["wrap", "fd", "off"] = "wrap"
+    system_interval_s: float = 15.0
     runtime_dir: str | None = None
     journal_dir: str | None = None
     cache_dir: str | None = None
@@ -187,7 +189,7 @@ def _check(name: str, value: Any, source: str) -> Any:
 
         raise UnknownSetting(name, source, difflib.get_close_matches(name, _NAMES, n=3))
     if name == "tags":
-        return _check_tags(value)
+        return check_tags(value)
     if name == "dir" and isinstance(value, os.PathLike):
         value = os.fspath(typing.cast("os.PathLike[str]", value))
     if isinstance(value, int) and not isinstance(value, bool) and float in _kinds(name):
@@ -205,7 +207,7 @@ def _check(name: str, value: Any, source: str) -> Any:
 
 def _check_number(name: str, value: Any) -> Any:
     if (
-        name in ("rank", "local_rank", "world_size", "finish_timeout_s", "journal_quota_bytes")
+        name in ("rank", "local_rank", "world_size", "finish_timeout_s", "journal_quota_bytes", "system_interval_s")
         and value is not None
         and not value >= 0
     ):
@@ -264,7 +266,8 @@ def _check_characters(name: str, value: str, forbidden: str, mend: str) -> None:
             raise UsageError(shown, f"it contains the control character {character!r}", "Leave it out.")
 
 
-def _check_tags(value: Any) -> tuple[str, ...]:
+def check_tags(value: Any) -> tuple[str, ...]:
+    """Return tags as a tuple, each once; a str is one tag. Raises UsageError for what cannot be a tag."""
     if isinstance(value, str):
         value = (value,)
     if not isinstance(value, Sequence) and not isinstance(value, set | frozenset):

@@ -26,12 +26,17 @@ class Config(Mapping[str, Any]):
     _values: dict[str, Any]
     _redact: bool
     _said: set[str]
+    _speaks: Callable[[], bool]
 
-    def __init__(self, store: Callable[[dict[str, Any]], None], *, redact: bool = True) -> None:
+    def __init__(
+        self, store: Callable[[dict[str, Any]], None], *, redact: bool = True, speaks: Callable[[], bool] = lambda: True
+    ) -> None:
+        """speaks: says whether this process is the one to warn: a thousand ranks often have one config."""
         object.__setattr__(self, "_store", store)
         object.__setattr__(self, "_values", {})
         object.__setattr__(self, "_redact", redact)
         object.__setattr__(self, "_said", set())
+        object.__setattr__(self, "_speaks", speaks)
 
     def update(self, values: Any, allow_val_change: bool = False) -> None:
         """Set keys; raise ConfigError where one has another value already and allow_val_change is not given."""
@@ -59,7 +64,8 @@ class Config(Mapping[str, Any]):
         fresh = [name for _, names in found.values() for name in names if name not in self._said]
         if fresh:
             self._said.update(fresh)
-            _log.warning(
+            _log.log(
+                logging.WARNING if self._speaks() else logging.DEBUG,
                 "disttrack: config values that look like secrets are stored as [redacted]: %s. "
                 "Settings(redact_secrets=False) stores them as they are",
                 ", ".join(fresh[:20]) + (f", and {len(fresh) - 20} more" if len(fresh) > 20 else ""),

@@ -60,8 +60,10 @@ CLASS_OF = {
     RecordKind.PREEMPTING: RecordClass.CONFIG,
 }
 """The class of each kind that may be refused. The others are needed to read these, or to tell what became of them."""
-CAPTURED = frozenset({RecordClass.SYSTEM, RecordClass.CONSOLE, RecordClass.FACTS})
-"""What disttrack notes by itself: no receipt of what a script said counts it, but a tally of its own."""
+CAPTURED = frozenset({RecordClass.CONSOLE, RecordClass.FACTS})
+"""What disttrack notes by itself beside what a script says: no receipt counts it, but a tally of its own.
+
+SYSTEM is not among them: samples have journals of their own."""
 LOWEST_SHARE = min(_SHARES.values())
 
 

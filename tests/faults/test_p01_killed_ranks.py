@@ -130,4 +130,4 @@ def test_what_a_killed_rank_had_printed_is_stored_without_a_hole(job: Job) -> No
         captured = api.run("a").captured
     assert len(lines) >= seen
     assert lines == [f"line {number}" for number in range(len(lines))]
-    assert captured.made == captured.stored
+    assert captured.logged == captured.stored

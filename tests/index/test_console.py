@@ -10,7 +10,8 @@ import pytest
 import disttrack
 from disttrack.index.checksums import IndexDamaged
 from disttrack.index.printed import PIECE_BYTES, Printed, pieces, signed_piece, verified_piece
-from tests.road.site import Site
+from tests.faults.jobs import no_writer
+from tests.road.site import Site, wait_until
 
 
 def test_pieces_are_in_order_and_of_bounded_size() -> None:
@@ -44,6 +45,7 @@ def test_much_text_is_read_from_its_end_and_again_from_a_new_index(tmp_path: Pat
         """
     )
     site.python(script)
+    wait_until(no_writer, "the run is over")
     with disttrack.Api(tmp_path) as api:
         everything = api.run("a").console()
         kept = [int(line.text.split()[0]) for line in everything if not line.lost_bytes]

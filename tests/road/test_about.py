@@ -32,7 +32,7 @@ def test_a_run_knows_what_started_it(site: Site) -> None:
     [node] = nodes
     assert (node.ranks, node.host) == ([0], about["host"])
     assert node.host["cpus"] == os.cpu_count()
-    assert captured.made == captured.stored > 0
+    assert captured.logged == captured.stored > 0
     assert run.receipt.logged == run.receipt.stored == 1
 
 
