@@ -142,7 +142,13 @@ class Run(RunIdentity):
         goal: which value is the best one. hidden: not for charts. overwrite: forget what was said of that name before;
         else calls add to each other. What cannot be used is left out and said; None where that is the name.
         """
-        definition = checked_definition(self._complain, name, step_metric, step_sync, summary, goal, hidden, overwrite)
+        try:
+            definition = checked_definition(
+                self._complain, name, step_metric, step_sync, summary, goal, hidden, overwrite
+            )
+        except Exception as error:  # of an argument's own methods; or strict
+            self._complain(f"define_metric() could not be kept ({type(error).__name__}: {error})")
+            return None
         if definition is not None:
             self._say(definition)
         return definition
