@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from disttrack import errors as errors
+    from disttrack.api.calls import alert as alert
+    from disttrack.api.calls import define_metric as define_metric
+    from disttrack.api.calls import mark_preempting as mark_preempting
+    from disttrack.api.calls import save as save
     from disttrack.api.config import Config
     from disttrack.api.images import Image as Image
     from disttrack.api.images import Video as Video
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from disttrack.api.tables import Histogram as Histogram
     from disttrack.api.tables import Table as Table
     from disttrack.query.api import Api as Api
+    from disttrack.records.payloads import AlertLevel as AlertLevel
     from disttrack.records.types import Rank as Rank
     from disttrack.settings import Settings as Settings
 
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     summary: Summary
 
 __all__ = [
+    "AlertLevel",
     "Api",
     "Histogram",
     "Image",
@@ -42,17 +48,22 @@ __all__ = [
     "Settings",
     "Table",
     "Video",
+    "alert",
     "config",
+    "define_metric",
     "errors",
     "finish",
     "init",
     "log",
+    "mark_preempting",
     "run",
+    "save",
     "summary",
 ]
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "AlertLevel": "disttrack.records.payloads",
     "Api": "disttrack.query.api",
     "Histogram": "disttrack.api.tables",
     "Image": "disttrack.api.images",
@@ -62,9 +73,13 @@ _HOMES = {
     "Settings": "disttrack.settings",
     "Table": "disttrack.api.tables",
     "Video": "disttrack.api.images",
+    "alert": "disttrack.api.calls",
+    "define_metric": "disttrack.api.calls",
     "finish": "disttrack.api.init",
     "init": "disttrack.api.init",
     "log": "disttrack.api.init",
+    "mark_preempting": "disttrack.api.calls",
+    "save": "disttrack.api.calls",
 }
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from disttrack.errors import UnknownSetting, UsageError
 
-__all__ = ["MODES", "PREFIX", "ROOT_NAME", "Given", "Settings", "given_outside", "load", "root_of"]
+__all__ = ["MODES", "PREFIX", "ROOT_NAME", "Given", "Settings", "check_tags", "given_outside", "load", "root_of"]
 
 ROOT_NAME = "disttrack-runs"  # with a hyphen: a data directory must never be importable as the package
 PREFIX = "DISTTRACK_"
@@ -185,7 +185,7 @@ def _check(name: str, value: Any, source: str) -> Any:
 
         raise UnknownSetting(name, source, difflib.get_close_matches(name, _NAMES, n=3))
     if name == "tags":
-        return _check_tags(value)
+        return check_tags(value)
     if name == "dir" and isinstance(value, os.PathLike):
         value = os.fspath(typing.cast("os.PathLike[str]", value))
     if isinstance(value, int) and not isinstance(value, bool) and float in _kinds(name):
@@ -257,7 +257,8 @@ def _check_characters(name: str, value: str, forbidden: str, mend: str) -> None:
             raise UsageError(shown, f"it contains the control character {character!r}", "Leave it out.")
 
 
-def _check_tags(value: Any) -> tuple[str, ...]:
+def check_tags(value: Any) -> tuple[str, ...]:
+    """Return tags as a tuple, each once; a str is one tag. Raises UsageError for what cannot be a tag."""
     if isinstance(value, str):
         value = (value,)
     if not isinstance(value, Sequence) and not isinstance(value, set | frozenset):

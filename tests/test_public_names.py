@@ -5,24 +5,10 @@ import sys
 
 import disttrack
 
-NAMES = [
-    "Api",
-    "Histogram",
-    "Image",
-    "Rank",
-    "Receipt",
-    "Run",
-    "Settings",
-    "Table",
-    "Video",
-    "config",
-    "errors",
-    "finish",
-    "init",
-    "log",
-    "run",
-    "summary",
-]
+NAMES = (
+    "AlertLevel Api Histogram Image Rank Receipt Run Settings Table Video "
+    "alert config define_metric errors finish init log mark_preempting run save summary"
+).split()
 HEAVY = ["torch", "ray", "zmq", "numpy", "sqlite3", "starlette", "msgspec", "PIL", "psutil", "click", "rich", "yaml"]
 
 

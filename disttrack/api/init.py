@@ -22,7 +22,7 @@ from disttrack.errors import NotInitialized
 from disttrack.journal.stored import newest_join
 from disttrack.settings import Settings, load
 
-__all__ = ["config", "current", "finish", "init", "log", "summary"]
+__all__ = ["config", "current", "finish", "init", "log", "opened", "summary"]
 
 _log = logging.getLogger("disttrack")
 _current: Run | None = None
@@ -110,8 +110,11 @@ def current() -> Run | None:
     return _current
 
 
-def _require(call: str) -> Run:
-    """Return the current run; a child of a process with an open run gets to be its helper."""
+def opened(call: str) -> Run:
+    """Return the current run; a child of a process with an open run gets to be its helper.
+
+    call: what needs it, as the user wrote it. Raises NotInitialized where there is none.
+    """
     global _current
     if _current is None:
         with _opening:
@@ -126,22 +129,22 @@ def _require(call: str) -> Run:
 
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None) -> None:
     """Log a row into the current run; see Run.log. Raises NotInitialized before init."""
-    _require("log()").log(data, step, commit)
+    opened("log()").log(data, step, commit)
 
 
 def config() -> Config:
     """Return the current run's config."""
-    return _require("config").config
+    return opened("config").config
 
 
 def summary() -> Summary:
     """Return the current run's summary."""
-    return _require("summary").summary
+    return opened("summary").summary
 
 
-def finish(exit_code: int | None = None) -> Receipt | None:
+def finish(exit_code: int | None = None, quiet: bool | None = None) -> Receipt | None:
     """Finish the current run; see Run.finish. None where there is none."""
-    return _current.finish(exit_code) if _current is not None else None
+    return _current.finish(exit_code, quiet) if _current is not None else None
 
 
 # How the process ends

@@ -14,6 +14,7 @@ from disttrack.index.indexer import Index
 from disttrack.index.queries import RunRecord, Vanished
 from disttrack.index.snapshots import Snapshot
 from disttrack.journal.segment import FORMAT_VERSION
+from disttrack.query.metrics import aggregates
 from disttrack.query.subjects import describe, is_shown
 from disttrack.settings import load
 
@@ -30,7 +31,7 @@ class Reader:
         self.root = root
         if environ is None:
             environ = {**os.environ, "DISTTRACK_CACHE_DIR": load().cache_dir or ""}
-        self._index = Index(root, environ, describe=describe)
+        self._index = Index(root, environ, describe=describe, aggregate=aggregates)
 
     def __enter__(self) -> Reader:
         return self

@@ -3,13 +3,15 @@
 import copy
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import disttrack
-from disttrack.errors import ConfigError, NotInitialized, UnknownSetting, UsageError
+from disttrack.errors import ConfigError, UnknownSetting, UsageError
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"project": 3}, "project=3"),
@@ -50,12 +52,25 @@ def test_an_unknown_setting_is_answered_with_the_near_ones() -> None:
     assert error.value.near == ("job_type",)
 
 
+CALLS_BEFORE_INIT = """
+import disttrack
+from disttrack.errors import NotInitialized
+calls = {
+    "log()": lambda: disttrack.log({"a": 1}), "config": lambda: disttrack.config, "summary": lambda: disttrack.summary,
+    "alert()": lambda: disttrack.alert("t"), "mark_preempting()": lambda: disttrack.mark_preempting(),
+}
+for name, call in calls.items():
+    try:
+        call()
+    except NotInitialized as error:
+        print(name in str(error), "disttrack.init(" in str(error))
+print(disttrack.run, disttrack.finish())
+"""
+
+
 def test_module_level_calls_before_init_say_which_line_to_add() -> None:
-    for call in (lambda: disttrack.log({"a": 1}), lambda: disttrack.config, lambda: disttrack.summary):
-        with pytest.raises(NotInitialized, match=r"disttrack\.init\("):
-            call()
-    assert disttrack.run is None
-    assert disttrack.finish() is None
+    done = subprocess.run([sys.executable, "-c", CALLS_BEFORE_INIT], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["True True"] * 5 + ["None None"]
 
 
 def test_a_run_knows_itself(tmp_path: Path) -> None:
