@@ -123,8 +123,15 @@ def code(run: disttrack.Run, said: list[str]) -> Row:
     Path("lib/module.py").write_text("code")
     Path("lib/data.bin").write_text("data")
     assert run.log_code("lib") == ["code/module.py"]
-    assert run.log_code("lib", include_fn=lambda path: path.endswith(".bin")) == ["code/data.bin"]
-    assert run.log_code("lib", exclude_fn=lambda path, root: path.startswith(root)) is None
+
+    def is_data(path: str) -> bool:
+        return path.endswith(".bin")
+
+    def is_below(path: str, root: str) -> bool:
+        return path.startswith(root)
+
+    assert run.log_code("lib", include_fn=is_data) == ["code/data.bin"]
+    assert run.log_code("lib", exclude_fn=is_below) is None
     view = yield
     assert {"code/module.py", "code/data.bin"} <= {found.path for found in view.files()}
 
