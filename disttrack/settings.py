@@ -22,6 +22,7 @@ __all__ = ["MODES", "PREFIX", "ROOT_NAME", "Given", "Settings", "check_tags", "g
 ROOT_NAME = "disttrack-runs"  # with a hyphen: a data directory must never be importable as the package
 PREFIX = "DISTTRACK_"
 MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "dryrun": "offline", "run": "online"}
+CONSOLES = ("wrap", "fd", "off")
 MAX_PROJECT = 128
 MAX_TOML_BYTES = 1 << 20
 PROJECT_FORBIDDEN = "/\\#?%:"
@@ -43,6 +44,8 @@ class Settings:
     journal_quota_bytes: how much all journals of a node may take (default 2 GiB; in memory, a tmpfs, 256 MiB).
     redact_secrets: keep out of the store what looks like a secret in a config. shared: let the group write, too, in a
     root that this process makes.
+    console: what is printed is kept, too: "wrap" (sys.stdout and sys.stderr), "fd" (also what C
+    and children print: descriptors 1 and 2 lead into a file that a process beside this one copies on), or "off".
     system_interval_s: how often each node is sampled (processors, memory, disks, network, devices); 0 for never.
     runtime_dir: where processes of this host meet (short: socket paths end at 107 bytes).
     journal_dir: where journals lie (node-local). cache_dir: where an index lies that cannot lie in its root.
@@ -67,6 +70,7 @@ class Settings:
     journal_quota_bytes: int | None = None
     redact_secrets: bool = True
     shared: bool = False
+    console: Literal["wrap", "fd", "off"] = "wrap"
     system_interval_s: float = 15.0
     runtime_dir: str | None = None
     journal_dir: str | None = None
@@ -227,6 +231,11 @@ def _check_text(name: str, value: str) -> str:
                 "Shorten it; notes= takes long text.",
             )
         _check_characters(name, value, PROJECT_FORBIDDEN, mend)
+    elif name == "console":
+        if value not in CONSOLES:
+            raise UsageError(
+                f"console={value!r} cannot be used", "there is no such way", f"Use one of {', '.join(CONSOLES)}."
+            )
     elif name == "id":
         _check_characters(name, value, ID_FORBIDDEN, "Use letters, digits, - and _, or leave id out to get one.")
     elif name in ("group", "job_type"):

@@ -102,7 +102,9 @@ def _open(settings: Settings) -> Run:
     if join.journal:
         os.environ[PARENT] = join.journal
     _install_hooks()
-    return Run(settings, join, recorder)
+    run = Run(settings, join, recorder)
+    run.observe()
+    return run
 
 
 def current() -> Run | None:

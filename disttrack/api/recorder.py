@@ -17,7 +17,7 @@ from disttrack.api.media import media_of
 from disttrack.journal.ledger import Ledger
 from disttrack.journal.outbox import Outbox
 from disttrack.records.blobs import Note
-from disttrack.records.classes import CLASS_OF, LOWEST_SHARE, Dropped, DropReason, RecordClass, share
+from disttrack.records.classes import CAPTURED, CLASS_OF, LOWEST_SHARE, Dropped, DropReason, RecordClass, share
 from disttrack.records.codec import COMMIT, EXPLICIT_STEP, RowEncoder, encode
 from disttrack.records.media import Media
 from disttrack.records.payloads import KIND_OF, USER_KINDS, End, FileRef, Payload, RecordKind
@@ -75,6 +75,7 @@ class Recorder:
         self._failed: DropReason | None = None  # why the journal took nothing at the last try
         self._retry_at = self._tell_at = 0.0
         self._rejected_values = 0
+        self._captured = 0  # records that disttrack made by itself, those included that were dropped
         self._ended = False
         self._said: set[str] = set()
 
@@ -88,7 +89,13 @@ class Recorder:
     def drops(self) -> tuple[Dropped, ...]:
         """What of it is lost, by class and reason."""
         lost = self.outbox.lost if self.outbox is not None else 0
-        return (*self._ledger.counts(), *([Dropped(_METRICS, "removed", lost)] if lost else []))
+        told = (drop for drop in self._ledger.counts() if drop.record_class not in CAPTURED)
+        return (*told, *([Dropped(_METRICS, "removed", lost)] if lost else []))
+
+    @property
+    def captured_drops(self) -> tuple[Dropped, ...]:
+        """What is lost of that which disttrack made by itself, by class and reason."""
+        return tuple(drop for drop in self._ledger.counts() if drop.record_class in CAPTURED)
 
     def row(self, data: Any, step: Any, commit: bool | None) -> None:
         """Append one row; see Run.log."""
@@ -247,6 +254,8 @@ class Recorder:
         counts: whether the script made it; see USER_KINDS.
         """
         outbox = self.outbox
+        if not counts and record_class in CAPTURED:
+            self._captured += 1
         if outbox is None:
             self._ledger.add(record_class, "no journal", step)
             return
@@ -377,6 +386,8 @@ class Recorder:
             dropped=counts.dropped,
             time_us=_now_ns() // 1000,
             exception=exception,
+            captured=self._captured,
+            captured_dropped=self._ledger.captured,
         )
         outbox = self.outbox
         if outbox is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
@@ -11,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from disttrack.api.alerts import Alerts
 from disttrack.api.attach import helper_recorder, make_join
 from disttrack.api.config import Config
+from disttrack.api.console import Console
+from disttrack.api.facts import FactFinder
 from disttrack.api.identity import RunIdentity
 from disttrack.api.keeping import Keeper
 from disttrack.api.metrics import checked_definition
@@ -23,12 +26,17 @@ from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.run_files import RunFiles
 from disttrack.api.summary import Summary
+from disttrack.capture.redirect import is_possible
 from disttrack.environments.detect import single
 from disttrack.environments.processes import PARENT
+from disttrack.errors import UnsafeDirectory
 from disttrack.records.payloads import ConfigUpdate, MetricDefinition, Preempting, SummaryUpdate
 from disttrack.records.secrets import redacted_text
 from disttrack.records.types import Join
 from disttrack.settings import Settings, load
+
+if TYPE_CHECKING:
+    from disttrack.api.redirected import RedirectedConsole
 
 __all__ = ["Run", "attach", "describe", "disabled_run"]
 
@@ -51,8 +59,42 @@ class Run(RunIdentity, RunFiles):
         self.config = Config(self._store_config, redact=settings.redact_secrets, speaks=self._speaks)
         self.summary = Summary(self._outbox, self._store_summary)
         self._keeper = Keeper(self._recording)
+        self._facts: FactFinder | None = None
+        self._console: Console | RedirectedConsole | None = None
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
         self._alerts = Alerts(self._complain, redact=settings.redact_secrets)
+
+    def observe(self) -> None:
+        """Begin to find out what there is to know of this process and its node: once, for a run that init opened."""
+        if self._recorder is not None and self._recorder.outbox is not None:
+            self._facts = FactFinder(self._recorder, self._settings, self._join)
+            if self._settings.console == "fd":
+                self._redirect()
+            self.listen()
+
+    def _redirect(self) -> None:
+        """Begin to keep what this process prints in whatever way; where that cannot be, listen as without it."""
+        if is_possible():
+            from disttrack.api.redirected import RedirectedConsole
+
+            try:
+                self._console = RedirectedConsole(self._settings, self._join)
+                return
+            except (OSError, UnsafeDirectory) as error:
+                why = str(error)
+        else:
+            why = "this system has no sendfile"
+        _log.warning("disttrack: console='fd' is not possible here (%s); sys.stdout and sys.stderr are kept", why)
+        self._settings = dataclasses.replace(self._settings, console="wrap")
+
+    def listen(self) -> None:
+        """Begin to copy what this process prints through sys.stdout and sys.stderr, where that is what is wanted."""
+        if self._recorder is not None and self._recorder.outbox is not None and self._settings.console == "wrap":
+            self._console = Console(self._recorder.say, redact=self._settings.redact_secrets)
+
+    def _attach(self) -> None:
+        super()._attach()
+        self.listen()
 
     # Logging
 
@@ -150,6 +192,10 @@ class Run(RunIdentity, RunFiles):
         if why is not None and self._settings.redact_secrets:
             why = redacted_text(why)
         self._keeper.finish()
+        if self._console is not None:
+            self._console.finish()
+        if self._facts is not None:
+            self._facts.finish()
         recorder.end(exit_code if exit_code is not None else int(why is not None), why)
         self._receipt = self._wait_for_receipt(recorder)
         if os.environ.get(PARENT) == self._join.journal:
@@ -168,7 +214,7 @@ class Run(RunIdentity, RunFiles):
 
     def _say_goodbye(self, receipt: Receipt, *, quiet: bool) -> None:
         """Say in one line what became of the records: of every rank that is not whole, else of the first alone."""
-        whole = not (receipt.dropped or receipt.pending or receipt.pending_media)
+        whole = not (receipt.dropped or receipt.pending or receipt.pending_media or receipt.captured_drops)
         if not whole:
             _log.warning("disttrack: rank %d of %s: %s", self.rank, self._known_id(), receipt)
         elif self._speaks() and not quiet and sys.stderr is not None:
@@ -186,7 +232,7 @@ class Run(RunIdentity, RunFiles):
         if self._recorder is not None:
             self._id = self._known_id()
             self._recorder.abandon()
-            self._recorder = None
+            self._recorder = self._console = self._facts = None
         self._keeper.forget()
 
     def is_ours(self) -> bool:
@@ -222,7 +268,9 @@ def _receipt_of(recorder: Recorder, *, whole: bool) -> Receipt:
     acked = sender.acked if sender is not None else None  # before the count: what is logged meanwhile is pending
     counts = recorder.counts  # a writer may have asked meanwhile for what was removed
     if outbox is None:
-        return Receipt(counts.logged, 0, 0, counts.dropped, drops=recorder.drops)
+        return Receipt(
+            counts.logged, 0, 0, counts.dropped, drops=recorder.drops, captured_drops=recorder.captured_drops
+        )
     pending_media = outbox.spool.waiting
     if whole:
         stored = counts.logged - counts.dropped
@@ -237,6 +285,7 @@ def _receipt_of(recorder: Recorder, *, whole: bool) -> Receipt:
         counts.dropped,
         drops=recorder.drops,
         pending_media=pending_media,
+        captured_drops=recorder.captured_drops,
         journal=str(outbox.directory) if pending or pending_media else None,
     )
 
@@ -248,7 +297,9 @@ def attach(journal: str) -> Run:
     if helper is None:
         return disabled_run(settings)
     recorder, join = helper
-    return Run(settings, join, recorder)
+    run = Run(settings, join, recorder)
+    run.listen()
+    return run
 
 
 def disabled_run(settings: Settings) -> Run:

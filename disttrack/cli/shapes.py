@@ -61,6 +61,8 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "damaged": [place._asdict() for place in run.damaged],
         "attempts": [_attempt_shape(attempt) for attempt in run.attempts],
         "first_failure": _failure_shape(run.first_failure),
+        "about": run.about,
+        "nodes": [asdict(node) for node in run.nodes],
     }
 
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from disttrack.index.queries import Damaged, RunRecord
+from disttrack.query.console import ConsoleLine, console_of
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.finding import check_search, find_runs
 from disttrack.query.frames import FrameKind, as_frame
@@ -19,7 +20,18 @@ from disttrack.query.members import Observer
 from disttrack.query.rank_view import RankView, view_of
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
-from disttrack.query.runs import AlertRow, AttemptRow, DropRow, Failure, MetricRow, RankRow, RunReceipt, RunRow, Spread
+from disttrack.query.runs import (
+    AlertRow,
+    AttemptRow,
+    DropRow,
+    Failure,
+    MetricRow,
+    NodeRow,
+    RankRow,
+    RunReceipt,
+    RunRow,
+    Spread,
+)
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
@@ -135,6 +147,16 @@ class RunView(RunRow, WithHistory):
         return self._run.detail.drops
 
     @property
+    def about(self) -> dict[str, dict[str, object]]:
+        """What the run found out about itself: the sections program, source, packages, host and devices, if known."""
+        return self._run.detail.about
+
+    @property
+    def nodes(self) -> list[NodeRow]:
+        """The nodes of the newest attempt, and what is known of each."""
+        return self._run.detail.nodes
+
+    @property
     def alerts(self) -> list[AlertRow]:
         """What its ranks wanted a person to see soon, the newest first."""
         return self._run.detail.alerts
@@ -179,6 +201,17 @@ class RunView(RunRow, WithHistory):
         """
         wanted = f"{self.project}/{self.id}"
         return self._reader.asked(wanted, lambda snapshot: summary_of(snapshot, key, ranks), self._run.record)
+
+    def console(
+        self, rank: int | None = None, stream: Literal["stdout", "stderr"] | None = None, tail: int | None = None
+    ) -> list[ConsoleLine]:
+        """Return the lines that ranks printed, in the order of time, up to now.
+
+        rank: only this one's. stream: only this one. tail: only so many of the last lines.
+        Raises RunNotFound where the run is gone, UsageError for an argument that cannot be used.
+        """
+        wanted = f"{self.project}/{self.id}"
+        return self._reader.asked(wanted, lambda snapshot: console_of(snapshot, rank, stream, tail), self._run.record)
 
     def rank(self, rank: int) -> RankView:
         """Return one rank by itself: its config, summary, state and exit code.

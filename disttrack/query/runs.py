@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import Damaged, RunRecord, damage_of
+from disttrack.query.about import NodeRow, about_of, node_rows
 from disttrack.query.alerts import AlertRow, alert_rows
 from disttrack.query.attempts import (
     AttemptRow,
@@ -32,7 +33,7 @@ from disttrack.query.members import (
     run_state,
 )
 from disttrack.query.metrics import MetricRow, metric_rows, summary_of_run
-from disttrack.query.receipts import DropRow, PendingPlace, RunReceipt, drop_rows, receipt_of
+from disttrack.query.receipts import DropRow, PendingPlace, RunReceipt, captured_of, drop_rows, receipt_of
 from disttrack.query.summaries import Spread, by_precedence, config_by_rank, merged_config, spreads
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "DropRow",
     "Failure",
     "MetricRow",
+    "NodeRow",
     "PendingPlace",
     "RankRow",
     "RunDetail",
@@ -110,13 +112,17 @@ class RunDetail(RunRow):
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
-    files: list[FileRow] = field(default_factory=list[FileRow], kw_only=True)  # filled in by show_run, as media are
-    media: list[MediaRow] = field(default_factory=list[MediaRow], kw_only=True)
+    about: dict[str, dict[str, object]] = field(
+        default_factory=dict[str, dict[str, object]], kw_only=True
+    )  # by section
+    nodes: list[NodeRow] = field(default_factory=list[NodeRow], kw_only=True)  # of the newest attempt
     config_by_rank: dict[int, dict[str, object]] = field(
         default_factory=dict[int, dict[str, object]], kw_only=True
     )  # what ranks have otherwise than config
     metrics: list[MetricRow] = field(default_factory=list[MetricRow], kw_only=True)  # that were defined
     alerts: list[AlertRow] = field(default_factory=list[AlertRow], kw_only=True)  # the newest
+    files: list[FileRow] = field(default_factory=list[FileRow], kw_only=True)  # filled in by show_run, as media are
+    media: list[MediaRow] = field(default_factory=list[MediaRow], kw_only=True)
     captured: RunReceipt = field(default=RunReceipt(0, 0, 0, 0, 0), kw_only=True)  # what disttrack wrote down by itself
 
 
@@ -159,10 +165,16 @@ def detail_of_team(
         attempts=attempt_rows(record, everybody, observer, row.ended_at),
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
+        about=about_of(by_precedence(everybody)),
+        nodes=node_rows(team),
         metrics=metric_rows(everybody),
         alerts=alert_rows(everybody),
         drops=drop_rows(everybody, nodes(record), observer, over=over),
-        captured=receipt_of(nodes(record), observer, lambda: observer.sees_marker(record), over=over),
+        captured=captured_of(
+            receipt_of(nodes(record), observer, lambda: observer.sees_marker(record), over=over),
+            [member.source for member in everybody],
+            observer,
+        ),
     )
 
 
