@@ -33,6 +33,8 @@ class Settings:
     """What init can be told. None means: find out, or use the default named.
 
     project: namespace of runs (default "uncategorized"). group, job_type, name, notes, tags, id: labels of the run.
+    allow_val_change: let config values change (default in a notebook, where cells run again, else not).
+    config_paths: YAML files of config defaults, below config-defaults.yaml and init(config=).
     dir: where `disttrack-runs` lies (default the current directory).
     mode: online, offline or disabled (nothing is written). dryrun means offline, run means online.
     rank, world_size, local_rank: this process's place, where detection should not decide.
@@ -54,6 +56,8 @@ class Settings:
     id: str | None = None
     notes: str | None = None
     tags: tuple[str, ...] | None = None
+    allow_val_change: bool | None = None
+    config_paths: tuple[str, ...] | None = None
     dir: str | None = None
     mode: Literal["online", "offline", "disabled"] = "online"
     rank: int | None = None
@@ -184,6 +188,8 @@ def _check(name: str, value: Any, source: str) -> Any:
         raise UnknownSetting(name, source, difflib.get_close_matches(name, _NAMES, n=3))
     if name == "tags":
         return _check_tags(value)
+    if name == "config_paths":
+        return _check_paths(value)
     if name == "dir" and isinstance(value, os.PathLike):
         value = os.fspath(typing.cast("os.PathLike[str]", value))
     if isinstance(value, int) and not isinstance(value, bool) and float in _kinds(name):
@@ -268,3 +274,13 @@ def _check_tags(value: Any) -> tuple[str, ...]:
             raise UsageError(f"The tag {tag!r:.80} cannot be used", "each tag must be a non-empty str", "Use str(tag).")
         _check_storable(f"The tag {tag!r:.80} cannot be used", tag)
     return tuple(dict.fromkeys(tags))
+
+
+def _check_paths(value: Any) -> tuple[str, ...]:
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    paths = list(typing.cast("Sequence[Any]", value)) if several else [value]
+    if not all(isinstance(path, str | os.PathLike) for path in paths):
+        raise UsageError(
+            f"config_paths={value!r:.80} cannot be used", "it is no list of paths", "Pass the paths of YAML files."
+        )
+    return tuple(str(os.fspath(path)) for path in paths)

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from disttrack.api.attach import make_join, make_recorder
-from disttrack.api.config import Config, config_dict
+from disttrack.api.config import Config
+from disttrack.api.config_forms import chosen_keys, config_dict, default_config
 from disttrack.api.receipt import Receipt
 from disttrack.api.run import Run, attach, describe, disabled_run
 from disttrack.api.summary import Summary
@@ -39,6 +40,9 @@ def init(
     name: str | None = None,
     id: str | None = None,
     config: Any = None,
+    config_exclude_keys: Sequence[str] | None = None,
+    config_include_keys: Sequence[str] | None = None,
+    allow_val_change: bool | None = None,
     dir: str | os.PathLike[str] | None = None,
     mode: str | None = None,
     tags: Sequence[str] | str | None = None,
@@ -48,9 +52,11 @@ def init(
     """Open this process's side of a run, in every rank or in some; ranks of one launch find each other.
 
     project: namespace of runs. group: label over runs; a distributed launch without one gets one. job_type: what
-    this process does. name, notes, tags: for people. id: the run's id, for ever unique in its project. config: a
-    dict, argparse.Namespace or dataclass. dir: where `disttrack-runs` lies. mode: online, offline or disabled.
-    settings: see Settings; the arguments here win over it.
+    this process does. name, notes, tags: for people. id: the run's id, for ever unique in its project.
+    config: a dict, argparse.Namespace, dataclass, absl flags, or the path of a YAML file; what it lacks is taken from
+    config-defaults.yaml of this directory. config_include_keys, config_exclude_keys: which of its keys are meant.
+    allow_val_change: let config values change (default in notebooks). dir: where `disttrack-runs` lies. mode: online,
+    offline or disabled. settings: see Settings; the arguments here win over it.
 
     Talks to no network and waits for nobody. A run that is open in this process already is returned as it is.
     Raises UsageError for an argument that cannot be used, UnknownSetting for a setting that nobody defined.
@@ -66,9 +72,11 @@ def init(
         "mode": mode,
         "tags": tags,
         "notes": notes,
+        "allow_val_change": allow_val_change,
     }
     chosen = load(settings, arguments)
-    given = config_dict(config)
+    given = chosen_keys(config_dict(config), config_include_keys, config_exclude_keys)
+    given = {**default_config(chosen.config_paths), **given}
     with _opening:
         if _current is not None and _current.is_ours():
             _say_once(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import disttrack
-from disttrack.errors import ConfigError, NotInitialized, UnknownSetting, UsageError
+from disttrack.errors import ConfigError, UnknownSetting, UsageError
+from tests.road.site import Site
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"project": 3}, "project=3"),
@@ -50,12 +51,20 @@ def test_an_unknown_setting_is_answered_with_the_near_ones() -> None:
     assert error.value.near == ("job_type",)
 
 
-def test_module_level_calls_before_init_say_which_line_to_add() -> None:
-    for call in (lambda: disttrack.log({"a": 1}), lambda: disttrack.config, lambda: disttrack.summary):
-        with pytest.raises(NotInitialized, match=r"disttrack\.init\("):
-            call()
-    assert disttrack.run is None
-    assert disttrack.finish() is None
+def test_module_level_calls_before_init_say_which_line_to_add(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    script = """
+        import disttrack
+        for call in (lambda: disttrack.log({"a": 1}), lambda: disttrack.config, lambda: disttrack.summary):
+            try:
+                call()
+            except disttrack.errors.NotInitialized as error:
+                assert "run = disttrack.init(" in str(error)
+            else:
+                raise AssertionError("it was let pass")
+        assert disttrack.run is None and disttrack.finish() is None
+        """
+    site.python(site.script(script))
 
 
 def test_a_run_knows_itself(tmp_path: Path) -> None:
