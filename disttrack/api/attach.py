@@ -21,14 +21,9 @@ from disttrack.environments.host import (
 )
 from disttrack.environments.launch import Identity, own_key
 from disttrack.errors import UnsafeDirectory
-from disttrack.journal.outbox import (
-    DEFAULT_QUOTA_BYTES,
-    Outbox,
-    is_good_place,
-    newest_join,
-    note_place,
-    outbox_directory,
-)
+from disttrack.journal.directories import is_good_place, note_place, outbox_directory
+from disttrack.journal.outbox import DEFAULT_QUOTA_BYTES, Outbox
+from disttrack.journal.stored import newest_join
 from disttrack.records.names import new_run_id
 from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
 from disttrack.settings import Settings, root_of

@@ -20,7 +20,7 @@ from disttrack.api.summary import Summary
 from disttrack.environments.detect import detect
 from disttrack.environments.processes import PARENT, is_helper, parent_journal
 from disttrack.errors import NotInitialized
-from disttrack.journal.outbox import newest_join
+from disttrack.journal.stored import newest_join
 from disttrack.settings import Settings, load
 
 __all__ = ["config", "current", "finish", "init", "log", "summary"]

@@ -11,7 +11,7 @@ from disttrack.doctor.findings import Finding, Surroundings, failed, good, warni
 __all__ = ["check_clock", "compared"]
 
 NOTABLE_S = 2.0
-MATCHING_S = 600.0  # writer.launch.MEETING_US: apart by more, a rank that met nobody is not found its run
+MATCHING_S = 600.0  # writer.earlier.MEETING_US: apart by more, a rank that met nobody is not found its run
 WATCH_S = 0.2
 STEP_S = 0.05
 

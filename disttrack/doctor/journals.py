@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from disttrack.doctor.findings import Finding, Surroundings, failed, good, warning
 from disttrack.errors import UnsupportedFormat
-from disttrack.journal.outbox import StoredOutbox, is_home, journal_directories
+from disttrack.journal.directories import is_home, journal_directories
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import records
 from disttrack.records.names import DELETED, directory_name
 from disttrack.records.payloads import USER_KINDS

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from disttrack.environments.host import boot_id
-from disttrack.journal.outbox import stored_outboxes
+from disttrack.journal.stored import stored_outboxes
 from disttrack.records.types import Join
 from disttrack.transport.rendezvous import Claimed, claimed
 from disttrack.writer.liveness import lives

@@ -10,8 +10,8 @@ from disttrack.doctor.logs import DamagedRange, Held, LogCheck, check_log
 from disttrack.environments.host import runtime_directory
 from disttrack.errors import RunNotFound
 from disttrack.index.survey import project_directories, runs
-from disttrack.journal.outbox import StoredOutbox, stored_outboxes
 from disttrack.journal.segment import segment_paths
+from disttrack.journal.stored import StoredOutbox, stored_outboxes
 from disttrack.records.names import LIVE
 from disttrack.records.types import Incarnation
 from disttrack.settings import load

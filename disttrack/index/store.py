@@ -19,7 +19,7 @@ from disttrack.index.sqlite import writing
 from disttrack.index.survey import NEVER, ProjectTimes
 from disttrack.records.codec import decode
 
-__all__ = ["Describe", "RunRow", "Store", "look_at_all"]
+__all__ = ["Describe", "RunRow", "Store", "is_same", "look_at_all"]
 
 Describe = Callable[[RunRecord], Facets | None]
 """Returns what lists ask of a run that is over: None where they must look at it, nothing where they do not show it."""
@@ -39,6 +39,11 @@ class RunRow(NamedTuple):
     log_ns: int
     is_over: bool
     facts: bytes
+
+
+def is_same(record: RunRecord, row: RunRow) -> bool:
+    """Say whether all that is known of a run is what is stored of it: how far its log was read is part of that."""
+    return signed(pack(record.facts)) == row.facts
 
 
 _NOTHING = signed(pack(RunFacts()))

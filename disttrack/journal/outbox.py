@@ -1,8 +1,9 @@
-"""A rank's journal: the files its records are in before anyone else has seen them.
+"""A rank's own journal: the files its records are in before anyone else has seen them.
 
-Offsets count bytes of records from the first one on, over all files (journal.files says how each begins). Only the
-owning process writes; the sender thread, the writer (when the rank is dead) and `disttrack recover` read. A file that
-is full is followed by another. The oldest are removed when the quota needs the room and all they hold is acknowledged.
+In: encoded records, from the recorder's threads. Out: the same bytes by their offsets, to the sender thread of the same
+process; other processes read the files (journal.stored). Offsets count bytes of records from the first one on, over all
+files (journal.files says how each begins). A file that is full is followed by another. The oldest are removed when the
+quota needs the room and all they hold is acknowledged.
 """
 
 from __future__ import annotations
@@ -10,53 +11,20 @@ from __future__ import annotations
 import bisect
 import errno
 import os
-import shutil
-import stat
 import struct
 import threading
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
-from disttrack.environments.files import is_owned, open_plain, read_plain
-from disttrack.environments.host import is_network_filesystem, private_directory, try_lock
-from disttrack.errors import UnsupportedFormat
-from disttrack.journal.files import (
-    FILE_NAME,
-    JournalFile,
-    damage_end,
-    file_name,
-    head_of,
-    journal_files,
-    read_head,
-    write_at,
-)
+from disttrack.environments.host import private_directory, try_lock
+from disttrack.journal.directories import remove
+from disttrack.journal.files import FILE_NAME, file_name, head_of, write_at
 from disttrack.records.classes import LOWEST_SHARE
-from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, pack, records, removed_bytes
+from disttrack.records.codec import HEADER, records, removed_bytes
 from disttrack.records.payloads import USER_KINDS
 from disttrack.records.types import Join
 
-__all__ = [
-    "DEFAULT_QUOTA_BYTES",
-    "MIN_QUOTA_BYTES",
-    "Outbox",
-    "StoredOutbox",
-    "is_good_place",
-    "is_held",
-    "is_home",
-    "is_journal",
-    "journal_directories",
-    "mark_home",
-    "newest_join",
-    "note_place",
-    "outbox_directory",
-    "remove",
-    "stored_outboxes",
-    "write_join",
-]
+__all__ = ["DEFAULT_QUOTA_BYTES", "MIN_QUOTA_BYTES", "Outbox"]
 
-HOME_NAME = "home"  # beside it, once its process is dead and all it holds is stored
-JOIN_NAME = "join"  # beside it, the newer Join of a rank that learnt its launch later
 RESERVE_NAME = "reserve"  # beside it, room on the disk for the last records
 RESERVE_BYTES = 16 << 10
 MARK_BYTES = 64 << 10  # how far apart the record boundaries lie that the sender may cut at
@@ -78,9 +46,7 @@ class Outbox:
 
     def __init__(self, directory: Path, join: Join, quota_bytes: int = DEFAULT_QUOTA_BYTES) -> None:
         """Create the journal; raise OSError where it cannot be. quota_bytes: of this journal alone."""
-        self._open: dict[
-            int, int
-        ] = {}  # file descriptors by where their files begin: the first, the last, some between
+        self._open: dict[int, int] = {}  # descriptors by where their files begin: the first, the last, some between
         private_directory(directory)
         self.directory = directory
         fd = os.open(directory / FILE_NAME, _FLAGS, 0o600)
@@ -303,170 +269,3 @@ class Outbox:
             os.close(self._open.popitem()[1])
 
     __del__ = close  # the summary of a finished run may be read as long as somebody holds the run
-
-
-class StoredOutbox:
-    """A journal read from outside its process, up to a torn tail."""
-
-    def __init__(self, directory: Path) -> None:
-        """Read the header; raise OSError, ValueError (no journal, torn header) or UnsupportedFormat."""
-        self.directory = directory
-        body, head_bytes = read_head(directory / FILE_NAME)
-        try:
-            self.join = decode(read_plain(directory / JOIN_NAME, MAX_RECORD_BYTES), Join)
-        except (OSError, ValueError):  # there is none, or it is torn: a power cut may leave it empty
-            self.join = decode(body, Join)
-        self._files = journal_files(directory, head_bytes)
-
-    @property
-    def size(self) -> int:
-        """How many bytes of records lie here, a torn tail included."""
-        return sum(file.size for file in self._files)
-
-    def read(self, offset: int, limit: int) -> bytes:
-        """Return whole, checked records from offset on: at most limit bytes, or one larger record; b"" at the end.
-
-        Where no record begins at offset but one does further on, the bytes up to there, as they are: what follows
-        keeps its offset, and who reads them finds them damaged. removed_bytes stand for those that were removed.
-        """
-        file = self._files[bisect.bisect_right(self._files, offset, key=lambda file: file.start) - 1]
-        if offset >= file.end:
-            return b""
-        position = file.head_bytes + offset - file.start
-        with os.fdopen(open_plain(file.path), "rb") as opened:
-            data = os.pread(opened.fileno(), min(limit, file.end - offset), position)
-            whole = _whole(data)
-            if not whole and len(data) >= HEADER.size:
-                length: int = struct.unpack_from("<I", data)[0]
-                if len(data) - HEADER.size < length <= min(MAX_RECORD_BYTES, file.end - offset - HEADER.size):
-                    data = os.pread(opened.fileno(), HEADER.size + length, position)
-                    whole = _whole(data)
-            return data[:whole] if whole else self._unreadable(file, opened.fileno(), offset, limit)
-
-    def _unreadable(self, file: JournalFile, fd: int, offset: int, limit: int) -> bytes:
-        """Return what lies at offset, where no record does, up to the next one."""
-        held = min(file.end, file.start + file.size)
-
-        def read(size: int, at: int) -> bytes:
-            return os.pread(fd, size, file.head_bytes + at - file.start)
-
-        end = damage_end(read, offset, held)
-        if end is None and file.last and _is_torn(read(HEADER.size, offset), held - offset):
-            return b""
-        size = min((end or file.end) - offset, limit)
-        data = read(size, offset)
-        if not data and file.start == 0 and held == 0:
-            return removed_bytes(size)
-        return data + bytes(size - len(data))  # a file that lost its end: what was there is nowhere
-
-
-def _is_torn(header: bytes, room: int) -> bool:
-    """Say whether a record that would begin so was cut short by the end of its journal."""
-    return len(header) < HEADER.size or HEADER.size + int(struct.unpack_from("<I", header)[0]) > room
-
-
-def _whole(data: bytes) -> int:
-    last = 0
-    for record in records(data):
-        last = record.end
-    return last
-
-
-def mark_home(directory: Path) -> None:
-    """Note that a dead incarnation's journal holds nothing that is not stored (it stays until its run ends)."""
-    try:
-        if is_journal(directory):
-            os.close(open_plain(directory / HOME_NAME, os.O_WRONLY | os.O_CREAT, 0o600))
-    except OSError:
-        pass  # removed meanwhile, or a full disk: whoever looks next finds nothing new in it
-
-
-def is_journal(directory: Path) -> bool:
-    """Say whether this is a journal of this user's: a run log, which others may write, may name any path as one."""
-    try:
-        found, file = os.lstat(directory), os.lstat(directory / FILE_NAME)
-    except (OSError, ValueError):
-        return False
-    return stat.S_ISDIR(found.st_mode) and stat.S_ISREG(file.st_mode) and is_owned(found) and is_owned(file)
-
-
-def is_held(directory: Path) -> bool:
-    """Say whether a process has a journal open for writing: its own, or a child that inherited it."""
-    try:
-        fd = open_plain(directory / FILE_NAME, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        return not try_lock(fd)
-    finally:
-        os.close(fd)
-
-
-def is_home(directory: Path) -> bool:
-    """Say whether everything a dead incarnation's journal holds is stored."""
-    return (directory / HOME_NAME).exists()
-
-
-def write_join(directory: Path, join: Join) -> None:
-    """Leave a newer Join beside a journal (the journal itself is the logging threads' to write)."""
-    temporary = directory / f".{JOIN_NAME}"
-    fd = open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(pack(join))
-    os.replace(temporary, directory / JOIN_NAME)
-
-
-def newest_join(directory: Path) -> Join | None:
-    """Return what is known last about the incarnation whose journal this is; None where there is none (any more)."""
-    try:
-        return StoredOutbox(directory).join
-    except (OSError, ValueError, UnsupportedFormat):
-        return None
-
-
-def outbox_directory(place: Path, join: Join) -> Path:
-    """Return where in a journal place this incarnation's journal lies."""
-    return place / f"{join.incarnation:016x}"
-
-
-def note_place(runtime: Path, place: Path) -> None:
-    """Leave a note in the runtime directory that journals may lie in place, for whoever looks for them later."""
-    notes = private_directory(runtime / "journal-places")
-    note = notes / f"{zlib.crc32(os.fsencode(place)):08x}"
-    if not note.exists():
-        temporary = notes / f".{note.name}-{os.getpid()}"
-        with os.fdopen(open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(os.fsencode(place))
-        temporary.replace(note)
-
-
-def journal_directories(runtime: Path) -> Iterator[Path]:
-    """Yield where journals lie on this host, in the places that this user's processes noted."""
-    notes = runtime / "journal-places"
-    places = [Path(os.fsdecode(note.read_bytes())) for note in sorted(notes.glob("[!.]*"))] if notes.is_dir() else []
-    for place in places:
-        # A cleaner of temporary files may have removed the place, and another user made it anew.
-        ours = place.is_dir() and is_owned(place.lstat()) and is_owned(place.stat())
-        yield from sorted(place.iterdir()) if ours else []
-
-
-def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:
-    """Yield every readable journal on this host that this user's processes noted; what is no journal is passed over."""
-    for directory in journal_directories(runtime):
-        try:
-            yield StoredOutbox(directory)
-        except (OSError, ValueError, UnsupportedFormat):
-            continue  # being created, being removed, or a newer disttrack's: its owner still has it
-
-
-def is_good_place(place: Path) -> bool:
-    """Say whether a journal may be made here: writable, ours, and not shared with other hosts."""
-    try:
-        return not is_network_filesystem(private_directory(private_directory(place.parent) / place.name))
-    except Exception:  # unwritable, another's, a file in the way: the next place is tried
-        return False
-
-
-def remove(directory: Path) -> None:
-    """Remove a journal whose records are all stored elsewhere."""
-    shutil.rmtree(directory, ignore_errors=True)

@@ -13,8 +13,8 @@ import numpy as np
 from disttrack.errors import RunNotFound
 from disttrack.index.blocks import Block, Places
 from disttrack.index.chunks import Column
-from disttrack.index.indexer import Snapshot
 from disttrack.index.queries import Vanished
+from disttrack.index.snapshots import Snapshot
 from disttrack.query.members import Member
 from disttrack.query.reader import Reader
 from disttrack.query.selection import RankChoice, blocks_with, chosen

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from disttrack.index.blocks import Block, Places
 from disttrack.index.chunks import Floats, Ints
-from disttrack.index.indexer import Snapshot
+from disttrack.index.snapshots import Snapshot
 from disttrack.query.members import Member
 from disttrack.query.selection import RankChoice, blocks_with, chosen
 from disttrack.query.superseded import cuts

@@ -12,7 +12,7 @@ import numpy as np
 from disttrack.diagnostics.stragglers import skew
 from disttrack.errors import UsageError
 from disttrack.index.chunks import Floats, Ints
-from disttrack.index.indexer import Snapshot
+from disttrack.index.snapshots import Snapshot
 from disttrack.query.members import Observer, RankState, members, newest_team
 from disttrack.query.reader import Reader
 from disttrack.query.runs import rank_rows, row_of

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 from disttrack.errors import RunNotFound, UnsupportedFormat
 from disttrack.index.facets import Columns, Facet
-from disttrack.index.indexer import Index, Snapshot
+from disttrack.index.indexer import Index
 from disttrack.index.queries import RunRecord, Vanished
+from disttrack.index.snapshots import Snapshot
 from disttrack.journal.segment import FORMAT_VERSION
 from disttrack.query.subjects import describe, is_shown
 from disttrack.settings import load

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from disttrack.index.cover import Cover
 from disttrack.index.facts import SourceFacts
-from disttrack.journal.outbox import StoredOutbox, newest_join
+from disttrack.journal.stored import StoredOutbox, newest_join
 from disttrack.query.members import Member, Observer
 from disttrack.records.classes import Dropped, DropReason
 from disttrack.records.codec import HEADER, records

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from disttrack.index.blocks import Block
-from disttrack.index.indexer import Snapshot
+from disttrack.index.snapshots import Snapshot
 from disttrack.query.members import Member, members, newest_team
 
 __all__ = ["RankChoice", "blocks_with", "chosen"]

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from disttrack.index.chunks import Ints
-from disttrack.index.indexer import Snapshot
+from disttrack.index.snapshots import Snapshot
 from disttrack.query.alignment import aligned, as_numbers
 from disttrack.query.downsample import kept
 from disttrack.query.request import HistoryRequest

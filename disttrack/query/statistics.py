@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from disttrack.index.indexer import Snapshot
+from disttrack.index.snapshots import Snapshot
 from disttrack.query.alignment import as_numbers
 from disttrack.query.selection import RankChoice
 from disttrack.query.wide import wide_form

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from disttrack.index.chunks import Column, Floats, Ints
-from disttrack.index.indexer import Snapshot
+from disttrack.index.snapshots import Snapshot
 from disttrack.query.layout import Layout, Owners, Part, Rows, laid_out
 from disttrack.query.selection import RankChoice
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from disttrack.journal.outbox import is_home, stored_outboxes
+from disttrack.journal.directories import is_home
+from disttrack.journal.stored import stored_outboxes
 from disttrack.records.types import Incarnation, Join
 from disttrack.transport.protocol import Data, Hello, Message, Moved, Ping, Unknown, Wait
 from disttrack.transport.receiver import Peer

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from disttrack.environments.host import node_id, runtime_directory
-from disttrack.journal.outbox import StoredOutbox, is_home, stored_outboxes
+from disttrack.journal.directories import is_home
+from disttrack.journal.stored import StoredOutbox, stored_outboxes
 from disttrack.records.codec import records
 from disttrack.records.payloads import USER_KINDS
 from disttrack.settings import load
@@ -87,7 +88,7 @@ def _bring_launch_home(runtime: Path, key: str, claim: Claim) -> list[Homecoming
                 ours = source.join.node in ("", here) or Path(source.join.journal).is_dir()
                 if ours and not source.over and not lives(source.join):
                     launch.bury(run, source, how_ended(source.join))
-            if all(source.over for source in run.sources.values()):
+            if run.sources.all_over():
                 launch.end_run(run)
     finally:
         launch.close()

@@ -1,65 +1,38 @@
-"""One run being written: who belongs to it, what has arrived, and the segment it goes into.
+"""One run being written: what has arrived of its sources, when it is committed, and the segment it goes into.
 
+In: pieces of journals, and what was seen of processes. Out: frames of the run log, synced, and which sources may be
+told so. Who belongs to the run is the roster's to say. Called by the writer, by homecomings and by `disttrack recover`.
 Times are of the monotonic clock handed in; wall clock is only ever stored, never compared.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.files import make_directory, make_root, touch
-from disttrack.journal.outbox import StoredOutbox
-from disttrack.journal.segment import FORMAT_VERSION, MAX_RAW_BYTES, Entry, FrameKind, Segment
-from disttrack.records.codec import decode, records
+from disttrack.journal.segment import MAX_RAW_BYTES, FrameKind, Segment
+from disttrack.journal.stored import StoredOutbox, end_record
 from disttrack.records.names import LIVE
-from disttrack.records.payloads import End, RecordKind
-from disttrack.records.types import (
-    Admission,
-    Alias,
-    Incarnation,
-    Join,
-    Role,
-    RunEnd,
-    RunHeader,
-    RunId,
-    Sighting,
-    changed,
-)
-from disttrack.transport.streams import Incoming
-from disttrack.writer.attempts import Member, place, restarted, same_process
+from disttrack.records.payloads import End
+from disttrack.records.types import Admission, Alias, Join, RunEnd, RunHeader, RunId, Sighting, changed
+from disttrack.writer.batches import batches
 from disttrack.writer.history import OVER, is_clean, read_history
-from disttrack.writer.team import Team
+from disttrack.writer.roster import Roster, Source
 
-__all__ = ["RunIngest", "Source", "end_record", "now_us", "run_header"]
+__all__ = ["RunIngest", "now_us"]
 
 COMMIT_BYTES = 1 << 10
 COMMIT_S = 0.1
 OLDEST_S = 0.5
 RETRY_S = 1.0  # after the disk took nothing
-MAX_ENTRIES = 0xFFFF
 
 
 def now_us() -> int:
     """Return the wall clock in microseconds."""
     return time.time_ns() // 1000
-
-
-class Source(Incoming):
-    """One incarnation as its writer knows it."""
-
-    def __init__(self, admission: Admission, end: int) -> None:
-        super().__init__(end)
-        self.join = admission.join
-        self.admission = admission
-        self.admitted = False  # in this segment
-        self.over = False  # it ended, or its process did
-        self.clean = False  # it ended with exit code 0, whatever became of its process
-        self.ending = UNKNOWN  # what was last stored of how it ended
-        self.silent = False
-        self.died = False  # on another node: its agent says that the process is gone
 
 
 class RunIngest:
@@ -73,7 +46,7 @@ class RunIngest:
         self.directory = directory
         self._shared = shared
         self.header = header
-        self.sources: dict[Incarnation, Source] = {}
+        self.sources = Roster()
         self.ended = False  # the last frame is an END
         self.moved = False
         self._given_up: dict[Source, None] = {}  # what waited of them could not be stored
@@ -86,7 +59,6 @@ class RunIngest:
         self._urgent = False
         self._durable: dict[Source, None] = {}  # of which more was committed than was returned yet
         self._seen: list[tuple[Source, bool]] = []  # sightings since the last sync: of whom, and whether it was over
-        self._team = Team[Source](0)  # of the newest attempt
         history = read_history(directory / "log")
         if history.header is not None:
             self.header = changed(history.header, nonce=header.nonce, time_us=header.time_us)
@@ -96,7 +68,7 @@ class RunIngest:
             source.over = admission.join.incarnation in history.over
             source.clean = admission.join.incarnation in history.clean
             source.ending = history.endings.get(admission.join.incarnation, UNKNOWN)
-            self._add(source)
+            self.sources.add(source)
 
     @property
     def pending_bytes(self) -> int:
@@ -120,54 +92,11 @@ class RunIngest:
         """Return the source of an incarnation, new or known; decide its attempt and role when it is new."""
         source = self.sources.get(join.incarnation)
         if source is None:
-            attempt, role = self._place(join, alive)
+            attempt, role = self.sources.place(join, alive)
             source = Source(Admission(join=join, attempt=attempt, role=role, orphan=orphan), 0)
-            self._add(source)
+            self.sources.add(source)
         self.changed_at = self._clock()
         return source
-
-    def _add(self, source: Source) -> None:
-        admission = source.admission
-        self.sources[admission.join.incarnation] = source
-        if admission.attempt > self._team.attempt:
-            self._team = Team[Source](admission.attempt)
-        if admission.role == "rank" and admission.attempt == self._team.attempt:
-            self._team.add(source)
-
-    def _place(self, join: Join, alive: Callable[[Source], bool]) -> tuple[int, Role]:
-        """Return attempt and role of a new incarnation; a helper has its parent's attempt, else the newest."""
-        if join.role == "helper":
-            parent = self.sources.get(join.parent) if join.parent is not None else None
-            return (parent.admission.attempt if parent else self._team.attempt), "helper"
-        joining = Source(Admission(join=join, attempt=0, role="rank"), 0)
-        lives = alive(joining)
-        if lives and self._team.takes(join, alive):
-            return self._team.attempt, "rank"
-        members = [
-            Member(
-                source.join,
-                source.admission.attempt,
-                source.over or same_process(source.join, join) or not alive(source),
-                source.clean,
-            )
-            for source in self.sources.values()
-            if source.admission.role == "rank"
-        ]
-        return place(join, lives, members)
-
-    def finished_before(self, join: Join) -> bool:
-        """Say whether this rank took part already and all ended well: then it opens another run, and retries none."""
-        if join.incarnation in self.sources:
-            return False  # it is of this run, whoever asks: an agent may not have heard that its ranks' run has ended
-        team = self._team
-        return (
-            join.incarnation not in self.sources  # its journal found once more opens nothing
-            and team.has(join.rank.rank)
-            and team.ended_well()
-            and not restarted(
-                join, [Member(other.join, team.attempt, other.over, other.clean) for other in team.members]
-            )
-        )
 
     # What has arrived?
 
@@ -226,7 +155,7 @@ class RunIngest:
                 segment = self._open_segment()
                 for source in touched:
                     self._announce(segment, source)
-                for batch in _batches(pending):
+                for batch in batches(pending):
                     segment.append_batch(batch)
                 segment.sync()
             except OSError:
@@ -363,7 +292,7 @@ class RunIngest:
 
     def _rest(self) -> None:
         """Hold no descriptor while nobody writes: a script may open thousands of runs one after the other."""
-        if self._segment is not None and all(source.over for source in self.sources.values()):
+        if self._segment is not None and self.sources.all_over():
             self._segment.close()
 
     def close(self) -> None:
@@ -371,52 +300,3 @@ class RunIngest:
         if self._segment is not None:
             self._segment.close()
             self._segment = None
-
-
-def end_record(data: bytes) -> End | None:
-    """Return the End record among whole journal records, if the last of them is one."""
-    last = None
-    for record in records(data):  # checked: damaged bytes of a journal come here, too
-        last = record
-    if last is None or last.kind != RecordKind.END:
-        return None
-    return decode(data[last.start : last.end], End)
-
-
-def _batches(pending: list[tuple[Source, bytes]]) -> Iterator[list[Entry]]:
-    """Yield group commits of at most MAX_RAW_BYTES (or one larger piece); neighbours of one source become one entry."""
-    ends = {id(source): source.committed for source, _ in pending}
-    pieces: dict[int, tuple[Source, list[bytes]]] = {}
-    size = 0
-    for source, data in pending:
-        if pieces and (size + len(data) > MAX_RAW_BYTES or len(pieces) >= MAX_ENTRIES):
-            yield _entries(pieces, ends)
-            pieces, size = {}, 0
-        pieces.setdefault(id(source), (source, []))[1].append(data)
-        size += len(data)
-    if pieces:
-        yield _entries(pieces, ends)
-
-
-def _entries(pieces: dict[int, tuple[Source, list[bytes]]], ends: dict[int, int]) -> list[Entry]:
-    batch: list[Entry] = []
-    for source, parts in pieces.values():
-        data = b"".join(parts)
-        ends[id(source)] += len(data)
-        batch.append(Entry(source.join.rank.rank, source.join.incarnation, ends[id(source)], data))
-    return batch
-
-
-def run_header(run_id: RunId, join: Join, name: str, group: str | None, nonce: str) -> RunHeader:
-    """Return the header of a run that this join opens."""
-    return RunHeader(
-        format_version=FORMAT_VERSION,
-        run_id=run_id,
-        project=join.project,
-        name=name,
-        group=group,
-        launch_key=join.launch_key,
-        ordinal=join.ordinal,
-        nonce=nonce,
-        time_us=now_us(),
-    )

@@ -12,21 +12,21 @@ from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
-from disttrack.journal.outbox import StoredOutbox, is_journal, mark_home, remove, stored_outboxes
-from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
-from disttrack.records.names import DELETED, LIVE, directory_name, generated_name, generated_words, new_run_id
+from disttrack.journal.directories import is_journal, mark_home, remove
+from disttrack.journal.segment import FORMAT_VERSION
+from disttrack.journal.stored import StoredOutbox, end_record, stored_outboxes
+from disttrack.records.names import DELETED, directory_name, generated_name, generated_words, new_run_id
 from disttrack.records.payloads import End
 from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.attempts import same_process
-from disttrack.writer.history import read_history
-from disttrack.writer.ingest import RunIngest, Source, end_record, now_us, run_header
+from disttrack.writer.earlier import count_runs, run_in_root, run_that_lacks
+from disttrack.writer.ingest import RunIngest, now_us
 from disttrack.writer.liveness import how_ended, lives
+from disttrack.writer.roster import Source
 from disttrack.writer.watches import Process, process_of
 
 __all__ = ["Launch"]
-
-MEETING_US = 10 * 60 * 1_000_000  # between the clocks of two nodes, and the starts of their ranks
 
 
 class Launch:
@@ -102,7 +102,7 @@ class Launch:
         if join.role == "helper" and join.parent is not None and join.parent in self._run_of:
             return self._run_of[join.parent]
         run = self.runs.get(_run_key(join))
-        if run is not None and join.given_id is None and run.finished_before(join):
+        if run is not None and join.given_id is None and run.sources.finished_before(join):
             return None
         return run
 
@@ -118,12 +118,12 @@ class Launch:
         if (project / DELETED / directory_name(run_id)).exists():
             raise RunDeleted(join.project, run_id)
         group = join.group or (generated_words(self._key) if join.rank.world_size > 1 else None)
-        header = run_header(run_id, join, generated_name(_count(project) + 1), group, self._nonce)
+        header = _run_header(run_id, join, generated_name(count_runs(project) + 1), group, self._nonce)
         directory = project / directory_name(run_id)
         # A rank may open a run of a given id again while others are still in its first attempt: one log, one writer.
         same = next((run for run in self.runs.values() if run.directory == directory), None)
         run = same or RunIngest(directory, header, self._clock, shared=join.shared)
-        if not given and run.finished_before(join):  # by an earlier writer of this launch
+        if not given and run.sources.finished_before(join):  # by an earlier writer of this launch
             self._claim.remember_runs({name: value for name, value in self._claim.runs().items() if name != key})
             self.runs[key] = run
             return self._open(join)
@@ -141,8 +141,8 @@ class Launch:
             self._claim.runs().get(key)
             or self._known_runs().get(key)
             or join.run_id
-            or _run_in_root(project, join)
-            or (_run_that_lacks(project, join) if orphans else None)
+            or run_in_root(project, join)
+            or (run_that_lacks(project, join) if orphans else None)
         )
 
     def run_ids(self) -> dict[str, str]:
@@ -158,7 +158,7 @@ class Launch:
         if not run.moved:
             run.become_alias(to)
         run.sync()
-        if all(source.over for source in run.sources.values()):
+        if run.sources.all_over():
             run.end()
 
     def bury_again(self, run: RunIngest, source: Source) -> None:
@@ -277,6 +277,21 @@ class Launch:
             self._claim.release()
 
 
+def _run_header(run_id: RunId, join: Join, name: str, group: str | None, nonce: str) -> RunHeader:
+    """Return the header of a run that this join opens."""
+    return RunHeader(
+        format_version=FORMAT_VERSION,
+        run_id=run_id,
+        project=join.project,
+        name=name,
+        group=group,
+        launch_key=join.launch_key,
+        ordinal=join.ordinal,
+        nonce=nonce,
+        time_us=now_us(),
+    )
+
+
 def _only_orphans(run: RunIngest) -> bool:
     return all(source.admission.orphan for source in run.sources.values())
 
@@ -284,55 +299,3 @@ def _only_orphans(run: RunIngest) -> bool:
 def _run_key(join: Join) -> str:
     """Return what tells the runs of a launch apart. Not the root: each node may see it at another path."""
     return json.dumps([join.project, join.group, join.given_id, join.ordinal])
-
-
-def _count(project: Path) -> int:
-    """Return how many runs a project holds."""
-    try:
-        return sum(1 for path in project.iterdir() if not path.name.startswith("."))
-    except FileNotFoundError:
-        return 0
-
-
-def _run_in_root(project: Path, join: Join) -> str | None:
-    """Return the run of this launch among the live ones of a project: the note of its id may be gone."""
-    markers = project / LIVE
-    for marker in sorted(markers.iterdir()) if markers.is_dir() else []:
-        header = _header(project / marker.name / "log")
-        if header is not None and (header.launch_key, header.ordinal) == (join.launch_key, join.ordinal):
-            return header.run_id
-    return None
-
-
-def _run_that_lacks(project: Path, join: Join) -> str | None:
-    """Return the run that a rank belongs to whose node never reached the others.
-
-    It knows where they were to meet, but one launch after another may meet there: its run is the one that was opened
-    about when the rank began, and has no such rank.
-    """
-    found: list[tuple[int, str]] = []
-    for directory in sorted(project.iterdir()) if join.meeting and project.is_dir() else []:
-        header = _header(directory / "log")
-        if header is not None and header.ordinal == join.ordinal:
-            apart_us = abs(header.time_us - join.time_us)
-            if apart_us < MEETING_US and _lacks(directory / "log", join):
-                found.append((apart_us, header.run_id))
-    return min(found)[1] if found else None
-
-
-def _header(log: Path) -> RunHeader | None:
-    for path in segment_paths(log)[:1]:
-        first = next(read_frames(path), None)
-        if isinstance(first, Frame) and first.kind == FrameKind.HEADER:
-            return first.value(RunHeader)
-    return None
-
-
-def _lacks(log: Path, join: Join) -> bool:
-    """Say whether the ranks of a log met where this one would have, and its newest attempt has no such rank."""
-    admissions = read_history(log).admissions
-    newest = max((admission.attempt for admission in admissions), default=0)
-    ranks = {admission.join.rank.rank for admission in admissions if admission.attempt == newest}
-    return join.rank.rank not in ranks and any(
-        admission.join.meeting == join.meeting and admission.join.given_id == join.given_id for admission in admissions
-    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from disttrack.environments.endings import UNKNOWN, Ending, ending_of
 from disttrack.environments.host import boot_id, is_alive
-from disttrack.journal.outbox import is_held
+from disttrack.journal.directories import is_held
 from disttrack.records.types import Join
 
 __all__ = ["Watch", "how_ended", "lives"]

@@ -14,8 +14,9 @@ from pathlib import Path
 from disttrack.environments.endings import UNKNOWN
 from disttrack.environments.host import runtime_directory
 from disttrack.errors import DisttrackError
-from disttrack.journal.outbox import StoredOutbox, is_held, is_home, journal_directories
+from disttrack.journal.directories import is_held, is_home, journal_directories
 from disttrack.journal.segment import MAX_RAW_BYTES
+from disttrack.journal.stored import StoredOutbox, end_record
 from disttrack.records.codec import records
 from disttrack.records.names import DELETED, directory_name
 from disttrack.records.payloads import USER_KINDS
@@ -23,9 +24,10 @@ from disttrack.records.types import Join, changed
 from disttrack.settings import load
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.homecoming import bring_home
-from disttrack.writer.ingest import RunIngest, Source, end_record
+from disttrack.writer.ingest import RunIngest
 from disttrack.writer.launch import Launch
 from disttrack.writer.liveness import lives
+from disttrack.writer.roster import Source
 
 __all__ = ["Recovered", "recover", "recover_copies"]
 
@@ -142,7 +144,7 @@ def _recover_launch(key: str, journals: Sequence[tuple[StoredOutbox, Join]]) -> 
             except (DisttrackError, OSError) as error:
                 yield _remaining(stored, str(error))
         for run in launch.runs.values():
-            if all(source.over for source in run.sources.values()):
+            if run.sources.all_over():
                 launch.end_run(run)
     finally:
         launch.close()

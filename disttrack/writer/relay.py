@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from disttrack.journal.outbox import StoredOutbox, mark_home, remove, stored_outboxes
+from disttrack.journal.directories import mark_home, remove
+from disttrack.journal.stored import StoredOutbox, end_record, stored_outboxes
 from disttrack.records.names import directory_name
 from disttrack.records.types import Incarnation, Join, RunId, changed
 from disttrack.transport.protocol import (
@@ -35,7 +36,6 @@ from disttrack.transport.protocol import (
 from disttrack.transport.receiver import Peer
 from disttrack.transport.status import MemberStatus, Status
 from disttrack.transport.streams import Passing
-from disttrack.writer.ingest import end_record
 from disttrack.writer.launch import Launch
 from disttrack.writer.link import SILENT_S, Link
 from disttrack.writer.liveness import how_ended, lives

@@ -31,9 +31,10 @@ from disttrack.transport.protocol import (
 from disttrack.transport.receiver import Peer
 from disttrack.transport.status import MemberStatus, NodeStatus, Status
 from disttrack.writer.announcing import Announcement
-from disttrack.writer.ingest import RunIngest, Source, now_us
+from disttrack.writer.ingest import RunIngest, now_us
 from disttrack.writer.launch import Launch
 from disttrack.writer.node import Node, Part
+from disttrack.writer.roster import Source
 from disttrack.writer.watches import process_of
 
 __all__ = ["Writer"]
@@ -421,7 +422,7 @@ class Writer:
 
     def _is_over(self, run: RunIngest, now: float) -> bool:
         """Say whether every source of a run ended; while their processes live, a late rank is given a moment."""
-        if not all(source.over for source in run.sources.values()):
+        if not run.sources.all_over():
             return False
         return now - run.changed_at >= LATE_S or not self._any_process(run, now)
 

@@ -12,7 +12,8 @@ import pytest
 
 from disttrack.api.ledger import Ledger
 from disttrack.api.recorder import Recorder
-from disttrack.journal.outbox import MIN_QUOTA_BYTES, Outbox, StoredOutbox
+from disttrack.journal.outbox import MIN_QUOTA_BYTES, Outbox
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.classes import CLASS_OF, Dropped, RecordClass, share
 from disttrack.records.codec import decode, records
 from disttrack.records.payloads import USER_KINDS, ConfigUpdate, Drop, End, RecordKind

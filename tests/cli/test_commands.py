@@ -22,7 +22,8 @@ import pytest
 from rich.cells import cell_len
 
 from disttrack.environments.host import private_directory
-from disttrack.journal.outbox import Outbox, note_place, outbox_directory
+from disttrack.journal.directories import note_place, outbox_directory
+from disttrack.journal.outbox import Outbox
 from disttrack.records.values import plain
 from tests.index.logs import RunLog, finished_run, join_of, process_of
 

@@ -16,7 +16,8 @@ from disttrack.doctor.examination import Report, examine, run_checks
 from disttrack.doctor.findings import GROUPS, Check, Finding, Surroundings, good
 from disttrack.environments.host import boot_id, runtime_directory
 from disttrack.environments.launch import Identity, own_key
-from disttrack.journal.outbox import Outbox, note_place, outbox_directory
+from disttrack.journal.directories import note_place, outbox_directory
+from disttrack.journal.outbox import Outbox
 from disttrack.records.types import Rank, RunId
 from disttrack.settings import Settings
 from disttrack.transport.rendezvous import Claim, Record

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from disttrack.environments.host import private_directory
-from disttrack.journal.outbox import Outbox, note_place, outbox_directory
+from disttrack.journal.directories import note_place, outbox_directory
+from disttrack.journal.outbox import Outbox
 from disttrack.journal.segment import Frame, FrameKind, read_frames
 from tests.index.logs import Process, RunLog, process_of
 

@@ -16,9 +16,11 @@ import pytest
 from disttrack.environments.files import make_directory, make_root, open_plain, read_plain, touch
 from disttrack.environments.host import own_name, private_directory, runtime_directory
 from disttrack.errors import UsageError
+from disttrack.journal.directories import is_journal, mark_home, note_place, remove
 from disttrack.journal.files import FILE_NAME
-from disttrack.journal.outbox import Outbox, is_journal, mark_home, note_place, remove, stored_outboxes
+from disttrack.journal.outbox import Outbox
 from disttrack.journal.segment import Entry, FrameKind, Segment
+from disttrack.journal.stored import stored_outboxes
 from disttrack.records.codec import decode, decode_row, decode_schema
 from disttrack.records.types import Admission, Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.records.values import MAX_INT_DIGITS, Unloggable, plain

@@ -15,7 +15,7 @@ from typing import get_args
 import pytest
 
 from disttrack.errors import UnsupportedFormat
-from disttrack.journal.outbox import StoredOutbox
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.names import LIVE
 from disttrack.writer.homecoming import bring_home
 from tests.faults.jobs import Job, Trainer, kill_everything, no_writer, seeded, wait_for_steps

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from disttrack.journal.files import read_head
-from disttrack.journal.outbox import StoredOutbox
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import HEADER, records
 from disttrack.records.payloads import RecordKind
 from tests.road.site import Site

@@ -17,19 +17,10 @@ from hypothesis import strategies as st
 
 from disttrack.environments.host import private_directory
 from disttrack.errors import UnsafeDirectory, UnsupportedFormat
+from disttrack.journal.directories import is_good_place, note_place, outbox_directory, remove
 from disttrack.journal.files import FILE_NAME
-from disttrack.journal.outbox import (
-    RESERVE_NAME,
-    Outbox,
-    StoredOutbox,
-    is_good_place,
-    newest_join,
-    note_place,
-    outbox_directory,
-    remove,
-    stored_outboxes,
-    write_join,
-)
+from disttrack.journal.outbox import RESERVE_NAME, Outbox
+from disttrack.journal.stored import StoredOutbox, newest_join, stored_outboxes, write_join
 from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, RowEncoder, decode, encode, records
 from disttrack.records.payloads import ConfigUpdate, End, RecordKind, SummaryUpdate
 from disttrack.records.types import Join

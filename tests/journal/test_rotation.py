@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from disttrack.journal.directories import is_held
 from disttrack.journal.files import FILE_NAME
-from disttrack.journal.outbox import MIN_QUOTA_BYTES, Outbox, StoredOutbox, is_held, newest_join
+from disttrack.journal.outbox import MIN_QUOTA_BYTES, Outbox
+from disttrack.journal.stored import StoredOutbox, newest_join
 from disttrack.records.codec import HEADER, RowEncoder, is_removed, records
 from tests.journal.joins import make_join
 from tests.journal.processes import QUOTA, run
@@ -211,7 +213,8 @@ def test_reading_beside_rotation_and_removal_never_sees_another_files_bytes(outb
 LIMITED_FILES = """
 import resource
 from pathlib import Path
-from disttrack.journal.outbox import Outbox, StoredOutbox
+from disttrack.journal.outbox import Outbox
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import RowEncoder, records
 from tests.journal.joins import make_join
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from disttrack.index.indexer import Snapshot
+from disttrack.index.snapshots import Snapshot
 from disttrack.query.request import HistoryRequest
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of

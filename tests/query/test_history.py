@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from disttrack.errors import RunNotFound
-from disttrack.index.indexer import Snapshot
 from disttrack.index.queries import Vanished
+from disttrack.index.snapshots import Snapshot
 from disttrack.query.history import Value, long_form, values_of
 from disttrack.query.reader import Reader
 from tests.index.logs import START_US, RunLog, finished_run, process_of

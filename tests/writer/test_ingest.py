@@ -6,7 +6,8 @@ import pytest
 
 from disttrack.journal.segment import Frame, FrameKind, entries, read_frames, segment_paths
 from disttrack.records.types import Join, Rank, RunHeader, RunId, Sighting, changed, new_incarnation
-from disttrack.writer.ingest import RunIngest, Source
+from disttrack.writer.ingest import RunIngest
+from disttrack.writer.roster import Source
 from tests.journal.joins import make_join
 
 
@@ -214,7 +215,7 @@ def test_a_helper_belongs_to_its_parents_attempt(run: RunIngest) -> None:
 
 def test_a_launch_that_ended_well_is_not_taken_for_a_failed_one(run: RunIngest) -> None:
     source = run.admit(join(0), dead)
-    assert not run.finished_before(join(0))
+    assert not run.sources.finished_before(join(0))
     run.see(source, Sighting(incarnation=source.join.incarnation, seen="ended", time_us=1, exit_code=0))
-    assert run.finished_before(join(0))
-    assert not run.finished_before(join(1))  # a late rank of the same launch
+    assert run.sources.finished_before(join(0))
+    assert not run.sources.finished_before(join(1))  # a late rank of the same launch

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from disttrack.environments.host import boot_id, process_start_time
 from disttrack.environments.launch import own_key
-from disttrack.journal.outbox import Outbox, is_home, note_place
+from disttrack.journal.directories import is_home, note_place
+from disttrack.journal.outbox import Outbox
 from disttrack.records.codec import RowEncoder, encode
 from disttrack.records.payloads import End, RecordKind
 from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation

@@ -1,0 +1,69 @@
+"""The runs that a root holds already, asked which of them a rank belongs to: an earlier writer may have left no note.
+
+In: a project's directory and a Join. Out: a run id, or None. Called by Launch where neither launch nor rank knows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
+from disttrack.records.names import LIVE
+from disttrack.records.types import Join, RunHeader
+from disttrack.writer.history import read_history
+
+__all__ = ["count_runs", "run_in_root", "run_that_lacks"]
+
+MEETING_US = 10 * 60 * 1_000_000  # between the clocks of two nodes, and the starts of their ranks
+
+
+def count_runs(project: Path) -> int:
+    """Return how many runs a project holds."""
+    try:
+        return sum(1 for path in project.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        return 0
+
+
+def run_in_root(project: Path, join: Join) -> str | None:
+    """Return the run of this launch among the live ones of a project: the note of its id may be gone."""
+    markers = project / LIVE
+    for marker in sorted(markers.iterdir()) if markers.is_dir() else []:
+        header = _header(project / marker.name / "log")
+        if header is not None and (header.launch_key, header.ordinal) == (join.launch_key, join.ordinal):
+            return header.run_id
+    return None
+
+
+def run_that_lacks(project: Path, join: Join) -> str | None:
+    """Return the run that a rank belongs to whose node never reached the others.
+
+    It knows where they were to meet, but one launch after another may meet there: its run is the one that was opened
+    about when the rank began, and has no such rank.
+    """
+    found: list[tuple[int, str]] = []
+    for directory in sorted(project.iterdir()) if join.meeting and project.is_dir() else []:
+        header = _header(directory / "log")
+        if header is not None and header.ordinal == join.ordinal:
+            apart_us = abs(header.time_us - join.time_us)
+            if apart_us < MEETING_US and _lacks(directory / "log", join):
+                found.append((apart_us, header.run_id))
+    return min(found)[1] if found else None
+
+
+def _header(log: Path) -> RunHeader | None:
+    for path in segment_paths(log)[:1]:
+        first = next(read_frames(path), None)
+        if isinstance(first, Frame) and first.kind == FrameKind.HEADER:
+            return first.value(RunHeader)
+    return None
+
+
+def _lacks(log: Path, join: Join) -> bool:
+    """Say whether the ranks of a log met where this one would have, and its newest attempt has no such rank."""
+    admissions = read_history(log).admissions
+    newest = max((admission.attempt for admission in admissions), default=0)
+    ranks = {admission.join.rank.rank for admission in admissions if admission.attempt == newest}
+    return join.rank.rank not in ranks and any(
+        admission.join.meeting == join.meeting and admission.join.given_id == join.given_id for admission in admissions
+    )
