@@ -283,6 +283,11 @@ class Run:
             self._recorder.abandon()
             self._recorder = None
 
+    @property
+    def is_helper(self) -> bool:
+        """Whether this process logs for the rank of another one."""
+        return self._join.role == "helper"
+
     def is_ours(self) -> bool:
         """Say whether this run was opened in this process and not finished."""
         return self._receipt is None and self._pid == os.getpid()
