@@ -111,7 +111,7 @@ class NotLoggedIn(DisttrackError):
     def __str__(self) -> str:
         return (
             f"init({self.asked}) wants this run on a server, but none is configured, and nobody is logged in. "
-            f"Nothing was started. Leave force out to record the run in a directory of this machine, or use mode='offline'."
+            f"Nothing was started. Leave force out to record the run on this machine, or use mode='offline'."
         )
 
 

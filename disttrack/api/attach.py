@@ -14,6 +14,7 @@ from disttrack.environments.host import (
     boot_id,
     filesystem_type,
     hostname,
+    is_network_filesystem,
     journal_places,
     local_world_size,
     node_id,
@@ -40,6 +41,7 @@ TEMPLATE = "rank-{rank}"
 TEMPLATE_WITH_JOB_TYPE = "{job_type}-rank-{rank}"
 
 _log = logging.getLogger("disttrack")
+_refused: set[str] = set()  # directories that were named for journals, and said to be unfit
 
 
 def job_type_maker(settings: Settings) -> Callable[[Rank], str | None]:
@@ -119,6 +121,7 @@ def make_recorder(settings: Settings, join: Join, parent: Path | None = None) ->
     for place in journal_places(settings.journal_dir, os.environ):
         if not is_good_place(place):
             continue
+        _say_if_elsewhere(settings.journal_dir, place)
         directory = outbox_directory(place, join)
         placed = changed(join, journal=str(directory), node=node_id(runtime))
         try:
@@ -135,6 +138,20 @@ def make_recorder(settings: Settings, join: Join, parent: Path | None = None) ->
         "Free some space, or name a directory with DISTTRACK_JOURNAL_DIR."
     )
     return Recorder(None, None, strict=settings.strict), join
+
+
+def _say_if_elsewhere(chosen: str | None, place: Path) -> None:
+    """Say once a process that journals do not lie where they were to, since other hosts share that directory."""
+    if chosen is None or chosen in _refused or not is_network_filesystem(Path(chosen)):
+        return
+    _refused.add(chosen)
+    _log.warning(
+        "disttrack: DISTTRACK_JOURNAL_DIR is %s, on a network file system (%s), which may hang or lose what was "
+        "written last. Journals lie in %s instead; name a directory on a local disk to have them elsewhere.",
+        chosen,
+        filesystem_type(Path(chosen)),
+        place,
+    )
 
 
 def _quota_bytes(settings: Settings, place: Path, join: Join) -> int:

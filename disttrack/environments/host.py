@@ -14,6 +14,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 
 from disttrack.environments.files import change_mode
@@ -26,6 +27,7 @@ __all__ = [
     "hostname",
     "is_alive",
     "is_network_filesystem",
+    "is_network_type",
     "journal_places",
     "local_world_size",
     "node_id",
@@ -42,10 +44,10 @@ __all__ = [
 ]
 
 NETWORK_FILESYSTEMS = frozenset(
-    "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph glusterfs afs panfs orangefs pvfs2 fuse.sshfs fuse.glusterfs "
-    "fuse.ceph fuse.juicefs fuse.s3fs fuse.gcsfuse fuse.beegfs 9p wekafs".split()
+    "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph glusterfs afs panfs orangefs pvfs2 9p wekafs gfs2 ocfs2".split()
 )
-
+LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.lxcfs", "fuse.snapfuse", "fuse.squashfuse"})
+"""File systems of FUSE that are this host's alone; fuse-overlayfs is the root of containers without privileges."""
 
 HOST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of the kernel: no container
 
@@ -162,8 +164,16 @@ def mounted_type(where: str, mountinfo: bytes) -> str:
 
 
 def is_network_filesystem(path: Path) -> bool:
-    """Say whether a path lies on a file system shared with other hosts (unknown counts as local)."""
-    return filesystem_type(path) in NETWORK_FILESYSTEMS
+    """Say whether a path lies on a file system that is, or may be, shared with other hosts."""
+    return is_network_type(filesystem_type(path))
+
+
+def is_network_type(kind: str) -> bool:
+    """Say whether file systems that the kernel gives this name are, or may be, shared with other hosts.
+
+    What is not known counts as local, but not if it is one of FUSE: most of these stand for storage elsewhere.
+    """
+    return kind in NETWORK_FILESYSTEMS or (kind.partition(".")[0] == "fuse" and kind not in LOCAL_FUSE)
 
 
 def private_directory(path: Path) -> Path:
@@ -264,8 +274,9 @@ def runtime_places(chosen: str | None) -> list[Path]:
 
 def journal_places(chosen: str | None, environ: Mapping[str, str]) -> Iterable[Path]:
     """Yield the directories where a journal may lie, best first: node-local and, if possible, surviving a reboot."""
-    candidates = [chosen, environ.get("SLURM_TMPDIR"), environ.get("TMPDIR"), "/var/tmp", "/tmp", _temporary()]
-    for candidate in candidates:
+    named = (chosen, environ.get("SLURM_TMPDIR"), environ.get("TMPDIR"), "/var/tmp", "/tmp")
+    # Python's own choice only where it is needed: it writes a file in each directory that it considers.
+    for candidate in chain(named, (_temporary() for _ in range(1))):
         if candidate and not is_network_filesystem(Path(candidate)):
             yield Path(candidate) / own_name() / "journals"
 

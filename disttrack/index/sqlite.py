@@ -72,11 +72,13 @@ def index_paths(root: Path, environ: Mapping[str, str]) -> Iterator[Path]:
     if os.access(root, os.W_OK) and not is_network_filesystem(root):
         yield root / name
     for place in _cache_directories(environ):
+        if is_network_filesystem(place):
+            continue
         try:
             directory = private_directory(private_directory(place / own_name()) / "index")
         except (OSError, UnsafeDirectory):
             continue  # not writable, or another's: the next one
-        if os.access(directory, os.W_OK) and not is_network_filesystem(directory):
+        if os.access(directory, os.W_OK):
             yield directory / name
 
 

@@ -139,8 +139,11 @@ def segment_number(name: str) -> int | None:
     return int(stem) if name.endswith(".dtl") and stem.isdecimal() and name == f"{int(stem):06d}.dtl" else None
 
 
-def segments(log: Path | str) -> dict[int, SegmentSeen]:
-    """Return the segments of a log by their numbers; none where there is no log."""
+def segments(log: Path | str, *, opened: bool = False) -> dict[int, SegmentSeen]:
+    """Return the segments of a log by their numbers; none where there is no log.
+
+    opened: as long as they are to who opens them. Unopened, a network file system tells the length of a while ago.
+    """
     found: dict[int, SegmentSeen] = {}
     try:
         with os.scandir(log) as entries:
@@ -149,7 +152,15 @@ def segments(log: Path | str) -> dict[int, SegmentSeen]:
                 if number is not None:
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
-                        found[number] = SegmentSeen(status.st_ino, status.st_size)
+                        found[number] = SegmentSeen(status.st_ino, _size(entry.path) if opened else status.st_size)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     return found
+
+
+def _size(path: str) -> int:
+    fd = open_plain(path)
+    try:
+        return os.fstat(fd).st_size
+    finally:
+        os.close(fd)

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from disttrack.index.decoder import Replaced
+from disttrack.index.decoder import Replaced, RunDecoder
 from disttrack.index.decoders import Decoders
 from disttrack.index.fetch import Fetched, ahead
 from disttrack.index.plan import Plan, Work, log_of, size_bytes
@@ -124,7 +124,7 @@ class Upkeep:
         """Read on in a run's log until its end or the deadline."""
         decoder, generation = self._decoders.of(row, store), row.generation
         done = True
-        for _ in decoder.read(log, fetched.seen, fetched.content):
+        for _ in _read_whole(decoder, log, fetched):
             if decoder.weight >= self._cold_values:
                 store.seal(row.number, decoder, work[:2])
                 generation += 1
@@ -140,3 +140,13 @@ class Upkeep:
             store.save(row.number, decoder, work[:2], log_ns)
         self._decoders.keep(row.number, generation, decoder)
         return _Reached(done, sum(segment.position for segment in decoder.facts.segments))
+
+
+def _read_whole(decoder: RunDecoder, log: str, fetched: Fetched) -> Iterator[None]:
+    """Read what is new in a log, yielding as decoder.read does; of a run that is over, all that anybody can read.
+
+    Nobody looks into it again, so an older segment that seemed shorter than it is would stay so.
+    """
+    yield from decoder.read(log, fetched.seen, fetched.content)
+    if decoder.facts.over_us is not None and not fetched.content:
+        yield from decoder.read(log, segments(log, opened=True))

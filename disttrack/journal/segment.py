@@ -58,6 +58,7 @@ _ENTRY = struct.Struct("<IIQQ")
 HEADER_BYTES = _HEADER.size
 _MAGIC = b"DTF1"
 _WINDOW = 2 << 20
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _T = TypeVar("_T")
 
 
@@ -125,7 +126,7 @@ class Segment:
         self._end = self._batches = 0
         self.full = False  # no file may grow further here (RLIMIT_FSIZE): another segment takes as much again
         self._dirty = True
-        self.failed = False  # a sync: write on in another segment
+        self.failed = False  # what it holds is not known: write on in another segment
         directory = os.open(log, os.O_RDONLY)
         try:
             os.fsync(directory)  # or a power cut takes the name, and with it what was synced under it
@@ -158,8 +159,13 @@ class Segment:
             while written < len(frame):  # a full disk takes a part first and raises at the next call
                 written += os.write(self._fd, frame[written:])
         except OSError as error:
-            os.ftruncate(self._fd, self._end)  # a torn frame would hide the next one from readers
             self.full = error.errno == errno.EFBIG and self._batches > 0
+            # A file that is open on a network file system may be lost to us for good (ESTALE).
+            self.failed = error.errno not in _NO_ROOM
+            try:
+                os.ftruncate(self._fd, self._end)  # a torn frame would hide the next one from readers
+            except OSError:
+                self.failed = True  # nothing comes behind it
             raise
         self._end += len(frame)
 
@@ -176,9 +182,12 @@ class Segment:
 
     def close(self) -> None:
         """Close the file; the next append opens it again."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            try:
+                os.close(fd)  # which it is afterwards, whatever is answered
+            except OSError:
+                self.failed = True  # what was not synced did not reach a network file system; the rest did
 
     def discard(self) -> None:
         """Remove the segment: nothing in it is of use."""

@@ -21,6 +21,7 @@ from disttrack.records.types import Join
 
 __all__ = ["StoredOutbox", "end_record", "newest_join", "stored_outboxes", "write_join"]
 
+SAID_BYTES = 256 << 10
 JOIN_NAME = "join"  # beside it, the newer Join of a rank that learnt its launch later
 
 
@@ -61,6 +62,31 @@ class StoredOutbox:
                     data = os.pread(opened.fileno(), HEADER.size + length, position)
                     whole = _whole(data)
             return data[:whole] if whole else self._unreadable(file, opened.fileno(), offset, limit)
+
+    def said(self) -> End | None:
+        """Return the End that its process said last, looked for in its last SAID_BYTES.
+
+        What is damaged may follow it, and so may a row that was being appended when a signal's handler said the End.
+        """
+        file = next((file for file in reversed(self._files) if file.size), self._files[0])
+        offset = self._boundary(file, file.end - SAID_BYTES)
+        said = None
+        while data := self.read(offset, SAID_BYTES):
+            said = end_record(data) or said
+            offset += len(data)
+        return said
+
+    def _boundary(self, file: JournalFile, offset: int) -> int:
+        """Return where a record of a file begins, at offset or beyond it; its end where none does."""
+        if offset <= file.start:
+            return file.start
+        with os.fdopen(open_plain(file.path), "rb") as opened:
+
+            def read(size: int, at: int) -> bytes:
+                return os.pread(opened.fileno(), size, file.head_bytes + at - file.start)
+
+            found = damage_end(read, offset - 1, file.end)
+        return file.end if found is None else found
 
     def _unreadable(self, file: JournalFile, fd: int, offset: int, limit: int) -> bytes:
         """Return what lies at offset, where no record does, up to the next one."""
@@ -106,13 +132,12 @@ def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:
 
 
 def end_record(data: bytes) -> End | None:
-    """Return the End record among whole journal records, if the last of them is one."""
-    last = None
+    """Return the last End record among whole journal records, if there is one."""
+    end = None
     for record in records(data):  # checked: damaged bytes of a journal come here, too
-        last = record
-    if last is None or last.kind != RecordKind.END:
-        return None
-    return decode(data[last.start : last.end], End)
+        if record.kind == RecordKind.END:
+            end = record
+    return None if end is None else decode(data[end.start : end.end], End)
 
 
 def _is_torn(header: bytes, room: int) -> bool:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 
 from disttrack.journal.directories import is_home
-from disttrack.journal.stored import stored_outboxes
 from disttrack.records.types import Incarnation, Join
 from disttrack.transport.protocol import Data, Hello, Message, Moved, Ping, Unknown, Wait
 from disttrack.transport.receiver import Peer
 from disttrack.transport.status import MemberStatus, Status
 from disttrack.writer.announcing import Announcement
 from disttrack.writer.launch import Launch
-from disttrack.writer.liveness import lives
 from disttrack.writer.node import Node, Part
 from disttrack.writer.relay import Relay
 from disttrack.writer.serving import Writer
@@ -111,12 +109,10 @@ class Choice:
             self._needed = now
 
     def _find_left(self) -> None:
-        for stored in stored_outboxes(self._node.runtime):
-            join = stored.join
-            mine = join.launch_key == self._node.launch_key and self._node.is_local(join)
-            if mine and not is_home(stored.directory) and not lives(join):
-                self._node.meet(join)
-                self._left[join.incarnation] = join
+        for stored in self._node.left():
+            if not is_home(stored.directory):
+                self._node.meet(stored.join)
+                self._left[stored.join.incarnation] = stored.join
 
     def next_part(self) -> Part:
         """Return what was decided."""

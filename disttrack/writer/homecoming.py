@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from disttrack.environments.host import node_id, runtime_directory
 from disttrack.journal.directories import is_home
-from disttrack.journal.stored import StoredOutbox, stored_outboxes
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import records
 from disttrack.records.payloads import USER_KINDS
 from disttrack.settings import load
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.launch import Launch
-from disttrack.writer.liveness import how_ended, lives
+from disttrack.writer.liveness import dead_journals, how_ended, lives
 
 __all__ = ["Homecoming", "bring_home"]
 
@@ -61,9 +61,8 @@ def bring_home(root: Path) -> list[Homecoming]:
 def _waiting(runtime: Path, root: Path) -> dict[str, list[Path]]:
     """Return the journals of dead processes for runs in root, by launch."""
     waiting: dict[str, list[Path]] = {}
-    for stored in stored_outboxes(runtime):
-        if Path(stored.join.root) == root and not lives(stored.join):
-            waiting.setdefault(stored.join.launch_key, []).append(stored.directory)
+    for stored in dead_journals(runtime, lambda join: Path(join.root) == root):
+        waiting.setdefault(stored.join.launch_key, []).append(stored.directory)
     return waiting
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.files import make_directory, make_root, touch
 from disttrack.journal.segment import MAX_RAW_BYTES, FrameKind, Segment
-from disttrack.journal.stored import StoredOutbox, end_record
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.names import LIVE
 from disttrack.records.payloads import End
 from disttrack.records.types import Admission, Alias, Join, RunEnd, RunHeader, RunId, Sighting, changed
@@ -53,6 +53,7 @@ class RunIngest:
         self.changed_at = clock()  # when somebody joined or ended last
         self._clock = clock
         self._segment: Segment | None = None
+        self._first: Path | None = None  # of the segments written here, if it is another
         self._pending: list[tuple[Source, bytes]] = []
         self._pending_bytes = 0
         self._oldest = self._last_commit = self._blocked_until = 0.0
@@ -171,6 +172,7 @@ class RunIngest:
 
     def _open_segment(self) -> Segment:
         if self._segment is not None and (self._segment.full or self._segment.failed):
+            self._first = self._first or self._segment.path
             self.close()
         if self._segment is None:
             make_root(self.directory.parent.parent, shared=self._shared)
@@ -247,30 +249,37 @@ class RunIngest:
             return None
         if stored.join.incarnation != source.join.incarnation:
             return None  # the log names somebody else's journal
-        ended = None
         while data := stored.read(source.end, MAX_RAW_BYTES):
-            before, ended = source.end, end_record(data) or ended  # what is damaged may follow
+            before = source.end
             self.receive(source, before, data)
             if source.end == before:
                 raise OSError(f"{self.directory} took nothing a moment ago")
             self._commit()
-        return ended
+        return stored.said()  # it may have arrived long ago, at a writer that was killed before it stored that it did
 
     def is_lost(self) -> bool:
         """Say whether somebody removed the log that is being written."""
-        return self._segment is not None and not self._segment.path.exists()
+        written = (self._first, self._segment.path if self._segment is not None else None)
+        return any(path is not None and not path.exists() for path in written)
 
-    def begin_again(self) -> None:
-        """Forget what was stored: the log is gone, and everybody says everything again."""
+    def begin_again(self) -> list[Source]:
+        """Forget what was stored: the log is gone, and everybody says everything again. Return who had ended.
+
+        What is known of the ranks stays: that one ended well, and how (who had ended is buried again with it).
+        """
         self.close()
+        self._first = None
         self._pending.clear()
-        self._pending_bytes = 0
+        self._pending_bytes, self._urgent = 0, False
         self._durable.clear()
+        self._given_up.clear()
         self._seen.clear()
         self.ended = False
+        over = [source for source in self.sources.values() if source.over]
         for source in self.sources.values():
             source.end = source.committed = 0
-            source.admitted = source.over = False
+            source.admitted = source.over = source.silent = False
+        return over
 
     def become_alias(self, of: RunId) -> None:
         """Note that this run is part of another; it is hidden from then on."""

@@ -14,7 +14,7 @@ from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
 from disttrack.journal.directories import is_journal, mark_home, remove
 from disttrack.journal.segment import FORMAT_VERSION
-from disttrack.journal.stored import StoredOutbox, end_record, stored_outboxes
+from disttrack.journal.stored import StoredOutbox, end_record
 from disttrack.records.names import DELETED, directory_name, generated_name, generated_words, new_run_id
 from disttrack.records.payloads import End
 from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
@@ -22,7 +22,7 @@ from disttrack.transport.rendezvous import Claim
 from disttrack.writer.attempts import same_process
 from disttrack.writer.earlier import count_runs, run_in_root, run_that_lacks
 from disttrack.writer.ingest import RunIngest, now_us
-from disttrack.writer.liveness import how_ended, lives
+from disttrack.writer.liveness import dead_journals, how_ended, lives
 from disttrack.writer.roster import Source
 from disttrack.writer.watches import Process, process_of
 
@@ -52,7 +52,7 @@ class Launch:
         self._clock = clock
         self._run_of: dict[Incarnation, RunIngest] = {}
         self._last_of: dict[Process, Source] = {}  # what a process became last
-        self._looked_at: set[str] = set()  # journals of other launches: their names never come to mean ours
+        self._given_up: set[Incarnation] = set()  # whose run takes nothing from us
 
     def run_of(self, incarnation: Incarnation) -> RunIngest | None:
         """Return the run an incarnation was admitted to."""
@@ -217,34 +217,34 @@ class Launch:
 
         Returns run, source and offset from which on records were new.
         """
+
+        # orphans: also those from before this node booted again; that nobody holds them is asked of each.
+        def wanted(join: Join) -> bool:
+            mine = join.launch_key == self._key and (orphans or join.node in ("", self._node))
+            return mine and join.incarnation not in self._given_up and not self._is_over(join.incarnation)
+
         adopted: list[tuple[RunIngest, Source, int]] = []
-        for stored in stored_outboxes(self._runtime):
-            name, join = stored.directory.name, stored.join
-            run = self._run_of.get(join.incarnation)
-            if name in self._looked_at or (run is not None and run.sources[join.incarnation].over):
+        for stored in dead_journals(self._runtime, wanted):
+            join = stored.join
+            try:
+                run, source = self.place(join, orphans=orphans)
+                if source.over and not stored.read(source.committed, 1 << 20):
+                    continue  # it waits for its run's end only, or what it holds beyond cannot be read
+                run.open([source])
+            except DisttrackError:  # its run was deleted, or a newer disttrack wrote it: the journal waits
+                self._given_up.add(join.incarnation)
                 continue
-            # orphans: also those from before this node booted again; that nobody holds them is asked below.
-            mine = orphans or join.node in ("", self._node)
-            if join.launch_key != self._key or not mine:
-                if join.rank.settled:
-                    self._looked_at.add(name)
-                continue
-            if not lives(join):
-                try:
-                    run, source = self.place(join, orphans=orphans)
-                    if source.over and not stored.read(source.committed, 1 << 20):
-                        continue  # it waits for its run's end only, or what it holds beyond cannot be read
-                    run.open([source])
-                except DisttrackError:  # its run was deleted, or a newer disttrack wrote it: the journal waits
-                    self._looked_at.add(name)
-                    continue
-                offset = source.committed
-                if source.over:  # and stored: but the log was damaged since
-                    self.bury_again(run, source)
-                else:
-                    self.bury(run, source, how_ended(join))
-                adopted.append((run, source, offset))
+            offset = source.committed
+            if source.over:  # and stored: but the log was damaged since
+                self.bury_again(run, source)
+            else:
+                self.bury(run, source, how_ended(join))
+            adopted.append((run, source, offset))
         return adopted
+
+    def _is_over(self, incarnation: Incarnation) -> bool:
+        run = self._run_of.get(incarnation)
+        return run is not None and run.sources[incarnation].over
 
     def end_run(self, run: RunIngest) -> None:
         """Close a run all of whose sources are over, and remove the journals it no longer needs."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from disttrack.environments.endings import UNKNOWN, Ending, ending_of
 from disttrack.environments.host import boot_id, is_alive
 from disttrack.journal.directories import is_held
+from disttrack.journal.stored import StoredOutbox, stored_outboxes
 from disttrack.records.types import Join
 
-__all__ = ["Watch", "how_ended", "lives"]
+__all__ = ["Watch", "dead_journals", "how_ended", "lives"]
 
 
 def lives(join: Join) -> bool:
@@ -22,6 +24,13 @@ def lives(join: Join) -> bool:
     if join.boot_id == boot_id():
         return is_alive(join.pid, join.start_time)
     return is_held(Path(join.journal))
+
+
+def dead_journals(runtime: Path, wanted: Callable[[Join], bool]) -> Iterator[StoredOutbox]:
+    """Yield the journals on this host whose process is gone, of those that are wanted; wanted is asked first."""
+    for stored in stored_outboxes(runtime):
+        if wanted(stored.join) and not lives(stored.join):
+            yield stored
 
 
 def how_ended(join: Join) -> Ending:

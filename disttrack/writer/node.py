@@ -7,17 +7,19 @@ import secrets
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ParamSpec, Protocol
 
 from disttrack.environments.host import boot_id, hostname, node_id, process_start_time
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.types import Join
 from disttrack.transport.meeting import Meeting
 from disttrack.transport.protocol import PROTOCOL_VERSION, Message
 from disttrack.transport.receiver import Peer, Receiver
 from disttrack.transport.rendezvous import Claim, Record, socket_path
 from disttrack.transport.status import Complaint, LinkStatus, MemberStatus, NodeStatus, PartName, Status
+from disttrack.writer.liveness import dead_journals
 from disttrack.writer.watches import Watches
 
 __all__ = ["Node", "Part"]
@@ -80,6 +82,10 @@ class Node:
     def is_local(self, join: Join) -> bool:
         """Say whether an incarnation is of this node, so that its process and journal are ours to look after."""
         return join.node == self.id or (not join.node and join.boot_id == boot_id())
+
+    def left(self) -> Iterator[StoredOutbox]:
+        """Yield the journals that ranks of this launch left on this node when they died, home or not."""
+        return dead_journals(self.runtime, lambda join: join.launch_key == self.launch_key and self.is_local(join))
 
     def meet(self, join: Join) -> None:
         """Meet the other nodes where a rank of ours says: elastic launches move on to another store."""

@@ -16,7 +16,7 @@ from disttrack.environments.host import runtime_directory
 from disttrack.errors import DisttrackError
 from disttrack.journal.directories import is_held, is_home, journal_directories
 from disttrack.journal.segment import MAX_RAW_BYTES
-from disttrack.journal.stored import StoredOutbox, end_record
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import records
 from disttrack.records.names import DELETED, directory_name
 from disttrack.records.payloads import USER_KINDS
@@ -155,10 +155,9 @@ def _recover_one(launch: Launch, stored: StoredOutbox, join: Join) -> Recovered:
     count = 0
     if not source.over or stored.read(source.committed, MAX_RAW_BYTES):
         run.open([source])
-        said, count = _drain(run, source, stored)
-        said = said or _last_piece(stored)
+        count = _drain(run, source, stored)
         if not source.over:
-            launch.gone(run, source, None if said is None else end_record(said), UNKNOWN)
+            launch.gone(run, source, stored.said(), UNKNOWN)
         run.sync()
     why = None
     if source.committed < stored.size:
@@ -166,22 +165,14 @@ def _recover_one(launch: Launch, stored: StoredOutbox, join: Join) -> Recovered:
     return Recovered(str(stored.directory), join.project, run.header.run_id, join.rank.rank, count, why)
 
 
-def _last_piece(stored: StoredOutbox) -> bytes | None:
-    """Return the last whole records of a journal that is stored already."""
-    offset, last = 0, None
-    while data := stored.read(offset, MAX_RAW_BYTES):
-        offset, last = offset + len(data), data
-    return last
-
-
-def _drain(run: RunIngest, source: Source, stored: StoredOutbox) -> tuple[bytes | None, int]:
-    """Store what a journal holds beyond what its run has; return its last piece, and how many user records it was."""
-    count, said = 0, None
+def _drain(run: RunIngest, source: Source, stored: StoredOutbox) -> int:
+    """Store what a journal holds beyond what its run has; return how many user records it was."""
+    count = 0
     while data := stored.read(source.committed, MAX_RAW_BYTES):
-        before, said = source.committed, data
+        before = source.committed
         run.receive(source, before, data)
         run.commit()
         if source.committed == before:
             raise OSError(f"{run.directory} took nothing")
         count += sum(record.kind in USER_KINDS for record in records(data, check=False))
-    return said, count
+    return count

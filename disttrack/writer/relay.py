@@ -2,17 +2,19 @@
 
 It stores nothing: a rank's journal keeps what the writer has not acknowledged. While the writer cannot be reached,
 its ranks are told to wait, so that nothing is sent in vain.
+
+In: messages of the ranks here (take) and of the writer (work). Out: the same to the other side, and what writer.carried
+reads in journals of the dead. Called by the loop in writer.process, as one of its parts.
 """
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from disttrack.journal.directories import mark_home, remove
-from disttrack.journal.stored import StoredOutbox, end_record, stored_outboxes
+from disttrack.environments.endings import Ending
+from disttrack.journal.directories import mark_home
 from disttrack.records.names import directory_name
 from disttrack.records.types import Incarnation, Join, RunId, changed
 from disttrack.transport.protocol import (
@@ -21,7 +23,6 @@ from disttrack.transport.protocol import (
     Buried,
     Data,
     Died,
-    Gone,
     Hello,
     Message,
     Moved,
@@ -34,41 +35,21 @@ from disttrack.transport.protocol import (
     Welcome,
 )
 from disttrack.transport.receiver import Peer
-from disttrack.transport.status import MemberStatus, Status
-from disttrack.transport.streams import Passing
+from disttrack.transport.status import Status
+from disttrack.writer.carried import Carried
 from disttrack.writer.launch import Launch
 from disttrack.writer.link import SILENT_S, Link
-from disttrack.writer.liveness import how_ended, lives
+from disttrack.writer.liveness import how_ended
 from disttrack.writer.node import Node, Part
 from disttrack.writer.watches import process_of
 
 __all__ = ["Relay"]
 
-FRAME_BYTES = 256 << 10
 ADOPT_S = 5.0
 LINGER_S = 5.0
 SUCCEED_S = 60.0  # without the writer: the lowest node that has the run's directory takes over
 SUCCEED_STEP_S = 2.0  # ... the next one so much later
 GIVE_UP_S = 30 * 60.0  # with nobody alive here and no writer: the journals stay, for `ls` or the next process
-
-
-class _Member(Passing):
-    """One incarnation of this node, as its agent knows it."""
-
-    def __init__(self, join: Join) -> None:
-        super().__init__()
-        self.join = join
-        self.peer: Peer | None = None
-        self.heard: float | None = None
-        self.run_id = join.run_id
-        self.hello = False  # it waits for a Welcome
-        self.mark = 0  # a record boundary of its journal, close to the last
-        self.final = False  # its last record was passed on
-        self.died = False
-        self.journal: StoredOutbox | None = None  # once it died: we speak for it
-        self.told = False  # the writer was told how it ended, on this link
-        self.buried = False
-        self.over = False  # its run has ended
 
 
 class Relay:
@@ -90,7 +71,7 @@ class Relay:
         self._become_writer = become_writer
         self._choose_again = choose_again
         self._former = former
-        self._members: dict[Incarnation, _Member] = {}
+        self._members: dict[Incarnation, Carried] = {}
         self._runs: dict[RunId, Path] = {}  # where those lie that our ranks were welcomed to
         self._link = Link(node)
         self._adopted = 0.0
@@ -116,17 +97,14 @@ class Relay:
 
     def keep_house(self, now: float) -> None:
         """Notice the dead, and find those that died before they met anybody."""
-        gone = self._node.watches.gone()
-        dead = [member for member in self._members.values() if not member.died and process_of(member.join) in gone]
-        # Of those that are seen dead at one look, whoever was told to go comes last: the others may be why.
-        for member in sorted(dead, key=lambda member: gone[process_of(member.join)].signal == signal.SIGTERM):
+        living = [member for member in self._members.values() if not member.died]
+        for member, _ in self._node.watches.dead(living, lambda member: member.join):
             self._died(member)
         if now - self._adopted >= ADOPT_S:
             self._adopted = now
             self._node.guard(self._adopt)
         for member in self._members.values():
-            if member.journal is not None:
-                self._node.guard(self._bring_home, member)
+            self._node.guard(self._bring_home, member)
         if not self._link.linked and self._link.gone_s(now) > self._patience_s():
             self._node.guard(self._succeed)
 
@@ -147,19 +125,7 @@ class Relay:
     def status(self) -> Status:
         """Return which ranks we serve, and how it stands with the writer."""
         now = time.monotonic()
-        members = [
-            MemberStatus(
-                rank=member.join.rank.rank,
-                role=member.join.role,
-                run_id=member.run_id,
-                host=member.join.host,
-                pid=member.join.pid,
-                over=member.over,
-                heard_s=None if member.heard is None else now - member.heard,
-                stored=member.acked,
-            )
-            for member in self._members.values()
-        ]
+        members = [member.status(now) for member in self._members.values()]
         pending_bytes = sum(member.sent - member.acked for member in self._members.values())
         return self._node.status("agent", members=members, link=self._link.status(), pending_bytes=pending_bytes)
 
@@ -200,7 +166,7 @@ class Relay:
         self._node.meet(join)
         self._node.watches.add(join)
         self._busy_until = time.monotonic() + LINGER_S
-        member = self._members.setdefault(join.incarnation, _Member(join))
+        member = self._members.setdefault(join.incarnation, Carried(join))
         member.join, member.peer, member.hello = join, peer, True
         member.broke()
         member.heard = time.monotonic()
@@ -209,13 +175,12 @@ class Relay:
         else:
             self._node.receiver.send(peer, Wait(join.incarnation))
 
-    def _pass_on(self, member: _Member, data: Data) -> None:
+    def _pass_on(self, member: Carried, data: Data) -> None:
         """Send what was not sent on this link yet: what goes over tcp arrives, or the link breaks."""
         end = data.offset + len(data.data)
         urgent = data.urgent or data.final
         if member.wants(data.offset, end, urgent=urgent) and self._link.send(data):
-            member.took(end)
-            member.mark, member.final = data.offset, member.final or data.final
+            member.passed(data)
         elif member.peer is not None:
             self._node.receiver.send(member.peer, Ack(data.incarnation, member.acked))
 
@@ -248,7 +213,7 @@ class Relay:
             mark_home(Path(member.join.journal))
             return
         elif isinstance(message, Over):
-            self._forget(member)
+            member.forget()
             return
         if member.journal is not None:
             self._bring_home(member)
@@ -264,10 +229,10 @@ class Relay:
             if member.died or member.hello:
                 self._say_hello(member)  # who lives and was told so says it anew
 
-    def _say_hello(self, member: _Member) -> None:
+    def _say_hello(self, member: Carried) -> None:
         self._link.send(Hello(version=PROTOCOL_VERSION, nonce=self._link.nonce, join=member.join))
 
-    def _welcome(self, member: _Member, welcome: Welcome) -> None:
+    def _welcome(self, member: Carried, welcome: Welcome) -> None:
         member.hello = False
         member.welcome(welcome.offset)
         join = member.join
@@ -304,73 +269,34 @@ class Relay:
 
     # The dead
 
-    def _lives(self, member: _Member) -> bool:
+    def _lives(self, member: Carried) -> bool:
         return not member.died and self._node.watches.lives(member.join)
 
-    def _died(self, member: _Member) -> None:
+    def _died(self, member: Carried) -> None:
         member.died = True
         self._link.send(Died(member.join.incarnation))
         self._speak_for(member)
 
-    def _speak_for(self, member: _Member) -> None:
+    def _speak_for(self, member: Carried) -> None:
         """Take over from a rank that has said its last word: its journal holds it all."""
-        if member.journal is None:
-            try:
-                member.journal = StoredOutbox(Path(member.join.journal))
-            except (OSError, ValueError):
-                member.over = True  # removed: its run is over
-                return
-            member.join = member.journal.join
-        if self._link.linked and not member.welcomed:
+        member.open_journal()
+        if member.journal is not None and self._link.linked and not member.welcomed:
             self._say_hello(member)
 
     def _adopt(self) -> None:
         """Find the journals of this launch whose process died before it met us."""
-        for stored in stored_outboxes(self._node.runtime):
-            join = stored.join
-            mine = join.launch_key == self._node.launch_key and self._node.is_local(join)
-            if mine and join.incarnation not in self._members and not lives(join):
-                member = self._members[join.incarnation] = _Member(join)
+        for stored in self._node.left():
+            if stored.join.incarnation not in self._members:
+                member = self._members[stored.join.incarnation] = Carried(stored.join)
                 self._died(member)
 
-    def _bring_home(self, member: _Member) -> None:
-        """Send the rest of a dead rank's journal, then how it ended."""
-        if member.over or member.journal is None or not member.welcomed or not self._link.connected:
-            return
-        incarnation = member.join.incarnation
-        while member.has_room:
-            data = member.journal.read(member.sent, FRAME_BYTES)
-            if not data or not self._link.send(Data(incarnation, member.sent, False, False, data)):
-                break
-            member.mark = member.sent
-            member.took(member.sent + len(data))
-        if member.acked == member.sent and not member.told and not member.journal.read(member.sent, FRAME_BYTES):
-            member.told = self._link.send(self._gone(member))
+    def _bring_home(self, member: Carried) -> None:
+        if self._link.connected:
+            member.bring_home(self._link.send, self._ending)
 
-    def _gone(self, member: _Member) -> Gone:
-        """Return how a rank whose journal is home ended: as it said itself, and as we saw its process end."""
-        assert member.journal is not None
-        offset, last = member.mark, b""
-        while data := member.journal.read(offset, FRAME_BYTES):
-            offset, last = offset + len(data), data
-        ending = self._node.watches.gone().get(process_of(member.join)) or how_ended(member.join)
-        return Gone(
-            incarnation=member.join.incarnation,
-            said=end_record(last),
-            exit_code=ending.exit_code,
-            signal=ending.signal,
-        )
-
-    def _forget(self, member: _Member) -> None:
-        """Remove a journal that its run's log holds whole, now that the run has ended."""
-        member.over = True
-        directory = Path(member.join.journal)
-        try:
-            rest = StoredOutbox(directory).read(member.acked, FRAME_BYTES)
-        except (OSError, ValueError):
-            return
-        if not rest:
-            remove(directory)
+    def _ending(self, join: Join) -> Ending:
+        """Return how the process of a dead rank ended, as we saw it, or as the kernel still tells."""
+        return self._node.watches.gone().get(process_of(join)) or how_ended(join)
 
     # Succession
 

@@ -1,17 +1,18 @@
-"""The writer of a launch: takes records of ranks and agents, commits them, and knows when a run is over."""
+"""The writer of a launch: takes records of ranks and agents, commits them, and knows when a run is over.
+
+In: messages (take), processes that ended and the time (keep_house). Out: run logs, through writer.launch, and answers:
+acknowledgements after the sync. Called by the loop in writer.process, as one of its parts.
+"""
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 
 from disttrack.environments.endings import Ending
 from disttrack.environments.launch import launcher_lives
-from disttrack.errors import DisttrackError
-from disttrack.records.types import Incarnation, Offset, Sighting
+from disttrack.records.types import Join, Sighting
 from disttrack.transport.protocol import (
-    PROTOCOL_VERSION,
     Ack,
     Buried,
     Data,
@@ -21,32 +22,27 @@ from disttrack.transport.protocol import (
     Message,
     Moved,
     NodeHello,
-    NodeWelcome,
     Over,
     Ping,
-    Refusal,
     Unknown,
-    Welcome,
 )
 from disttrack.transport.receiver import Peer
-from disttrack.transport.status import MemberStatus, NodeStatus, Status
+from disttrack.transport.status import MemberStatus, Status
 from disttrack.writer.announcing import Announcement
+from disttrack.writer.door import Door
+from disttrack.writer.hearing import Hearing
 from disttrack.writer.ingest import RunIngest, now_us
 from disttrack.writer.launch import Launch
 from disttrack.writer.node import Node, Part
 from disttrack.writer.roster import Source
-from disttrack.writer.watches import process_of
 
 __all__ = ["Writer"]
 
-SILENT_S = 15.0
 MARKER_S = 15.0
 ADOPT_S = 5.0
 LATE_S = 2.0  # after the last rank of a run ended; whoever joins later opens it again
 LINGER_S = 5.0  # after somebody said Hello, for the next run of the same processes
 GIVE_UP_S = 300.0  # with records of the dead that the disk does not take
-STOPPED_S = 5.0  # a gap in our own loop: we were stopped, not the ranks
-LOST_S = 30 * 60.0  # without a word of another node: its ranks are lost
 
 _SPOKEN = (Data, Ping, Moved, Died, Gone)  # what only a rank that was welcomed says, or its agent
 
@@ -61,17 +57,12 @@ class Writer:
         self._become_agent = become_agent
         self._launch = Launch(node.runtime, node.launch_key, node.claim, node.nonce, self._known_runs)
         self._receiver = node.receiver
-        self._peers: dict[Incarnation, Peer] = {}
-        self._heard: dict[Incarnation, float] = {}
-        self._heard_node: dict[str, float] = {}
-        self._host_of: dict[str, str] = {}  # by node
-        self._joining: dict[RunIngest, dict[Incarnation, tuple[Peer, Source]]] = {}  # placed, not welcomed yet
-        self._watching: set[RunIngest] = set()  # runs whose earlier sources are watched
+        self._hearing = Hearing(node)
+        self._door = Door(node, self._launch, self._hearing, self._expect)
+        self._peers = self._door.peers
         self._last_words: list[tuple[RunIngest, Source, int, bytes]] = []  # ... that end at this offset
         self._buried: list[tuple[Peer, RunIngest, Source]] = []  # their agents wait to hear so
-        now = time.monotonic()
-        self._busy_until = now + LINGER_S
-        self._looked = self._progressed = now
+        self._progressed = time.monotonic()
         self._marked = self._adopted = 0.0
         self._next: Part = self
 
@@ -79,13 +70,13 @@ class Writer:
 
     def due_s(self) -> float:
         """Return the seconds until the next commit."""
-        if self._joining or self._buried:
+        if self._door.somebody_waits or self._buried:
             return 0.0
         return min((due for run in self._launch.runs.values() if (due := run.due_in()) is not None), default=60.0)
 
     def work(self) -> None:
         """Welcome who came, commit what is due, and store ends after the last words before them."""
-        self._welcome_all()
+        self._door.welcome_all()
         for run in list(self._launch.runs.values()):
             if run.due_in() == 0.0:
                 self._node.guard(self._commit, run)
@@ -102,10 +93,7 @@ class Writer:
 
     def keep_house(self, now: float) -> None:
         """Bury the dead, adopt what they left, notice silence, end what is over."""
-        if now - self._looked > STOPPED_S:
-            self._heard = dict.fromkeys(self._heard, now)
-            self._heard_node = dict.fromkeys(self._heard_node, now)
-        self._looked = now
+        self._hearing.wake(now)
         self._bury_the_dead()
         if now - self._adopted >= ADOPT_S:
             self._adopted = now
@@ -124,12 +112,12 @@ class Writer:
         In the second case the journals keep it, and the next reader on this host brings it home.
         """
         runs = self._launch.runs.values()
-        alone = not any(self._any_process(run, now) for run in runs)
+        alone = not any(self._hearing.any_lives(run, now) for run in runs)
         if any(not run.ended for run in runs):
             return alone and now - self._progressed > GIVE_UP_S
         if self._announcement is not None and self._announcement.listens and launcher_lives(self._node.launch_key):
             return False  # it may start its ranks again, on any node
-        return now >= self._busy_until or (bool(runs) and alone)
+        return now >= self._door.asked + LINGER_S or (bool(runs) and alone)
 
     def status(self) -> Status:
         """Return which ranks and nodes we hear, and what waits to be stored."""
@@ -143,7 +131,7 @@ class Writer:
                 host=source.join.host,
                 pid=source.join.pid,
                 over=source.over,
-                heard_s=now - self._heard[incarnation] if incarnation in self._heard else None,
+                heard_s=self._hearing.silent_s(incarnation, now),
                 stored=source.committed,
             )
             for run in runs
@@ -155,11 +143,7 @@ class Writer:
             "writer",
             members=members,
             term=said.term if said is not None else None,
-            nodes=[
-                NodeStatus(host=self._host_of.get(node, ""), heard_s=now - heard)
-                for node, heard in self._heard_node.items()
-                if node in waited_for
-            ],
+            nodes=self._hearing.nodes(waited_for, now),
             endpoints=said.endpoints if said is not None else (),
             pending_bytes=sum(run.pending_bytes for run in runs),
         )
@@ -174,6 +158,11 @@ class Writer:
 
     def _known_runs(self) -> dict[str, str]:
         return self._announcement.runs if self._announcement is not None else {}
+
+    def _expect(self, join: Join) -> None:
+        """Be found by the other nodes where a rank of ours says that there are some."""
+        if self._announcement is not None:
+            self._announcement.expect(join)
 
     def _announce(self) -> None:
         if self._announcement is None and self._node.meeting is not None:
@@ -200,9 +189,9 @@ class Writer:
     def take(self, peer: Peer, message: Message) -> None:
         """Take one message of a rank or an agent."""
         if isinstance(message, Hello):
-            self._admit(peer, message)
+            self._door.take(peer, message)
         elif isinstance(message, NodeHello):
-            self._welcome_node(peer, message)
+            self._door.take_node(peer, message)
         elif isinstance(message, _SPOKEN):
             run = self._launch.run_of(message.incarnation)
             if run is None or self._peers.get(message.incarnation) is None:
@@ -225,7 +214,7 @@ class Writer:
             run.become_alias(message.to)
             self._receiver.send(peer, Ack(message.incarnation, source.committed))
         else:
-            self._hear(run, message.incarnation)
+            self._hearing.hear(run, source)
             before = source.end
             if isinstance(message, Data):
                 run.receive(source, message.offset, message.data, urgent=message.urgent)
@@ -235,96 +224,6 @@ class Writer:
                 self._receiver.send(peer, Unknown(message.incarnation))  # not taken: an agent says nothing twice
             elif source.end == before:
                 self._receiver.send(peer, Ack(message.incarnation, source.committed))
-
-    def _welcome_node(self, peer: Peer, hello: NodeHello) -> None:
-        reason = self._objection(hello.nonce, hello.version)
-        if reason is not None:
-            self._receiver.send(peer, Refusal(reason=reason))
-            return
-        self._heard_node[hello.node] = time.monotonic()
-        self._host_of[hello.node] = hello.host
-        self._receiver.send(peer, NodeWelcome(nonce=self._node.nonce))
-
-    def _objection(self, nonce: str, version: int) -> str | None:
-        if nonce != self._node.nonce:
-            return "this is not the writer your record named"
-        if version != PROTOCOL_VERSION:
-            return f"it speaks protocol {version}, this writer {PROTOCOL_VERSION}: use one version of disttrack"
-        return None
-
-    def _admit(self, peer: Peer, hello: Hello) -> None:
-        join = hello.join
-        reason = self._objection(hello.nonce, hello.version)
-        if reason is not None:
-            self._receiver.send(peer, Refusal(incarnation=join.incarnation, reason=reason))
-            return
-        local = self._node.is_local(join)
-        if local:
-            self._node.meet(join)
-            if self._announcement is not None:
-                self._announcement.expect(join)
-        try:
-            run, source = self._launch.place(join)
-        except (DisttrackError, OSError) as error:  # a newer format, a disk that cannot be read: the rank asks again
-            self._receiver.send(peer, Refusal(incarnation=join.incarnation, reason=str(error)))
-            raise
-        self._busy_until = time.monotonic() + LINGER_S
-        self._joining.setdefault(run, {})[join.incarnation] = peer, source
-
-    def _welcome_all(self) -> None:
-        """Welcome those who said Hello since the last wait, after one sync for all of them: ranks come by thousands."""
-        joining, self._joining = self._joining, {}
-        for run, those in joining.items():
-            self._node.guard(self._open, run, those)
-
-    def _open(self, run: RunIngest, joining: dict[Incarnation, tuple[Peer, Source]]) -> None:
-        try:
-            run.open(source for _, source in joining.values())
-        except OSError as error:  # a full or unwritable disk: the ranks ask again
-            for incarnation, (peer, _) in joining.items():
-                self._receiver.send(peer, Refusal(incarnation=incarnation, reason=str(error)))
-            raise
-        now = time.monotonic()
-        if run not in self._watching:  # those an earlier writer admitted are ours to watch, too
-            self._watching.add(run)
-            for source in run.sources.values():
-                self._look_to(source, now)
-        for peer, source in joining.values():
-            self._look_to(source, now)
-            self._welcome(peer, run, source)
-
-    def _look_to(self, source: Source, now: float) -> None:
-        """Watch the process of a source of this node."""
-        if self._node.is_local(source.join):
-            self._node.watches.add(source.join)
-            self._heard.setdefault(source.join.incarnation, now)
-
-    def _welcome(self, peer: Peer, run: RunIngest, source: Source) -> None:
-        join = source.join
-        self._peers[join.incarnation] = peer
-        if not self._node.is_local(join):
-            self._heard_node.setdefault(join.node, time.monotonic())
-            self._host_of[join.node] = join.host
-        self._hear(run, join.incarnation)
-        self._receiver.send(
-            peer,
-            Welcome(
-                incarnation=join.incarnation,
-                nonce=self._node.nonce,
-                run_id=run.header.run_id,
-                name=run.header.name,
-                group=run.header.group,
-                attempt=source.admission.attempt,
-                role=source.admission.role,
-                offset=Offset(source.committed),
-            ),
-        )
-
-    def _hear(self, run: RunIngest, incarnation: Incarnation) -> None:
-        self._heard[incarnation] = time.monotonic()
-        source = run.sources[incarnation]
-        if source.silent:
-            run.see(source, Sighting(incarnation=incarnation, seen="running", time_us=now_us()))
 
     def _commit(self, run: RunIngest) -> None:
         for source in run.commit():
@@ -357,17 +256,13 @@ class Writer:
     # Processes
 
     def _bury_the_dead(self) -> None:
-        gone = self._node.watches.gone()
-        if not gone:
-            return
-        dead = [
-            (run, source, gone[process_of(source.join)])
+        local = (
+            (run, source)
             for run in self._launch.runs.values()
             for source in run.sources.values()
-            if process_of(source.join) in gone and self._node.is_local(source.join)
-        ]
-        # Of those that are seen dead at one look, whoever was told to go comes last: the others may be why.
-        for run, source, ending in sorted(dead, key=lambda death: death[2].signal == signal.SIGTERM):
+            if self._node.is_local(source.join)
+        )
+        for (run, source), ending in self._node.watches.dead(local, lambda one: one[1].join):
             if not source.over:
                 self._node.guard(self._bury, run, source, ending)
             else:
@@ -382,7 +277,7 @@ class Writer:
     def _look_after(self, run: RunIngest, now: float, mark: bool) -> None:
         if run.is_lost():
             self._refill(run)
-        self._notice_silence(run, now)
+        self._hearing.notice_silence(run, now)
         if self._is_over(run, now):
             self._launch.adopt()
             if self._is_over(run, now):
@@ -395,12 +290,13 @@ class Writer:
     def _refill(self, run: RunIngest) -> None:
         """Have everybody say everything again: the run's directory is gone, and the journals hold it all."""
         self._node.complain(f"the log of run {run.header.run_id} is gone from {run.directory}; it is written again")
-        run.begin_again()
-        for incarnation, source in run.sources.items():
+        over = run.begin_again()
+        for incarnation in run.sources:
             peer = self._peers.pop(incarnation, None)
             if peer is not None:
                 self._receiver.send(peer, Unknown(incarnation))
-            if source.over and self._node.is_local(source.join):
+        for source in over:
+            if self._node.is_local(source.join) and not run.moved:  # else another run has what its journal holds
                 self._node.guard(self._launch.bury_again, run, source)
 
     def _send_over(self, run: RunIngest) -> None:
@@ -410,28 +306,8 @@ class Writer:
             if peer is not None and peer.remote and not self._node.is_local(source.join):
                 self._receiver.send(peer, Over(incarnation))
 
-    def _notice_silence(self, run: RunIngest, now: float) -> None:
-        for incarnation, source in run.sources.items():
-            heard = self._heard.setdefault(incarnation, now)
-            if source.over or source.admission.role == "helper":
-                continue
-            if not self._node.is_local(source.join) and now - heard > LOST_S and not self._may_live(source, now):
-                run.see(source, Sighting(incarnation=incarnation, seen="lost", time_us=now_us()))
-            elif not source.silent and now - heard > SILENT_S:
-                run.see(source, Sighting(incarnation=incarnation, seen="silent", time_us=now_us()))
-
     def _is_over(self, run: RunIngest, now: float) -> bool:
         """Say whether every source of a run ended; while their processes live, a late rank is given a moment."""
         if not run.sources.all_over():
             return False
-        return now - run.changed_at >= LATE_S or not self._any_process(run, now)
-
-    def _any_process(self, run: RunIngest, now: float) -> bool:
-        return any(self._may_live(source, now) for source in run.sources.values() if source.admission.role != "helper")
-
-    def _may_live(self, source: Source, now: float) -> bool:
-        """Say whether a source's process lives, as far as we or its node's agent can tell."""
-        if self._node.is_local(source.join):
-            return self._node.watches.lives(source.join)
-        heard = self._heard_node.setdefault(source.join.node, now)
-        return not source.died and not source.over and now - heard < LOST_S
+        return now - run.changed_at >= LATE_S or not self._hearing.any_lives(run, now)

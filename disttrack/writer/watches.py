@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
 from disttrack.environments.endings import Ending
 from disttrack.records.types import Join
 from disttrack.transport.receiver import Receiver
 from disttrack.writer.liveness import Watch
 
 __all__ = ["Process", "Watches", "process_of"]
+
+T = TypeVar("T")
 
 Process = tuple[str, int, int]  # boot id, pid, start time
 
@@ -42,6 +48,17 @@ class Watches:
     def gone(self) -> dict[Process, Ending]:
         """Return the watched processes that have ended, and how."""
         return {process: watch.ending() for process, watch in self._watches.items() if watch.fd < 0 and watch.gone()}
+
+    def dead(self, of: Iterable[T], join: Callable[[T], Join]) -> list[tuple[T, Ending]]:
+        """Return those of them whose watched process has ended, and how. join: of which incarnation one is.
+
+        Of those that are seen dead at one look, whoever was told to go (SIGTERM) comes last: the others may be why.
+        """
+        gone = self.gone()
+        if not gone:
+            return []
+        found = [(one, gone[process]) for one in of if (process := process_of(join(one))) in gone]
+        return sorted(found, key=lambda death: death[1].signal == signal.SIGTERM)
 
     def lives(self, join: Join) -> bool:
         """Say whether the process of an incarnation is watched and has not ended."""

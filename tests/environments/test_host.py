@@ -18,6 +18,7 @@ from disttrack.environments.host import (
     hostname,
     is_alive,
     is_network_filesystem,
+    is_network_type,
     journal_places,
     mounted_type,
     parent_of,
@@ -170,6 +171,16 @@ def test_file_systems_of_this_machine_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/proc")
     assert filesystem_type(tmp_path / "link") == "proc"
     assert not is_network_filesystem(Path("/proc"))
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "lustre", "ceph", "fuse", "fuse.sshfs", "fuse.a-new-cloud"])
+def test_network_file_systems_and_unknown_ones_of_fuse_take_no_journal_and_no_index(kind: str) -> None:
+    assert is_network_type(kind)
+
+
+@pytest.mark.parametrize("kind", ["", "ext4", "overlay", "tmpfs", "fuseblk", "fuse.fuse-overlayfs", "a-new-one"])
+def test_local_file_systems_and_the_root_of_containers_take_both(kind: str) -> None:
+    assert not is_network_type(kind)
 
 
 # Directories

@@ -46,6 +46,10 @@ def log_bytes(disk: Path) -> int:
     return sum(path.stat().st_size for path in disk.glob("disttrack-runs/p/*/log/*.dtl"))
 
 
+def live_markers(job: Job) -> list[Path]:
+    return list(job.site.root.glob("p/.live/*"))
+
+
 def check_goes_on(job: Job, rank: Trainer, disk: Path) -> None:
     """From now on the log grows again, and in the end has it all."""
     before, freed = log_bytes(disk), time.monotonic()
@@ -174,3 +178,30 @@ def test_a_data_directory_that_goes_away_is_filled_again(job: Job, how: str) -> 
     wait_until(no_writer, "the writer has gone")
     assert job.check_stored() == rank.receipt["stored"]
     job.check_read()
+
+
+LINGER = """
+import atexit, os, time
+def linger():
+    while not os.path.exists("go"):
+        time.sleep(0.02)
+atexit.register(linger)
+"""
+
+
+@pytest.mark.real(timeout_s=150)
+def test_what_a_rank_logged_that_has_finished_and_lives_on_is_filled_in_again_at_once(job: Job) -> None:
+    done = job.start(rank=0, ranks=2, steps=50, setup=LINGER)
+    other = job.start(rank=1, ranks=2, rate_hz=50)
+    wait_until(lambda: "end" in done.stdout, "the one has finished")
+    wait_until(lambda: len(job.stored_steps().get(other.process.pid, [])) > 10, "the other is stored")
+    shutil.rmtree(job.site.root, ignore_errors=True)  # the writer may be writing a marker this moment
+    wait_until(lambda: len(job.stored_steps().get(done.process.pid, [])) == 50, "it is written again")
+    assert done.process.poll() is None
+    job.stop()
+    other.end()
+    wait_until(lambda: not live_markers(job), "the run has ended")
+    assert done.process.poll() is None
+    (job.site.directory / "go").touch()
+    done.end()
+    job.check_stored()

@@ -15,7 +15,8 @@ from disttrack.journal.directories import is_held
 from disttrack.journal.files import FILE_NAME
 from disttrack.journal.outbox import MIN_QUOTA_BYTES, Outbox
 from disttrack.journal.stored import StoredOutbox, newest_join
-from disttrack.records.codec import HEADER, RowEncoder, is_removed, records
+from disttrack.records.codec import HEADER, RowEncoder, encode, is_removed, records
+from disttrack.records.payloads import End, RecordKind
 from tests.journal.joins import make_join
 from tests.journal.processes import QUOTA, run
 
@@ -232,3 +233,33 @@ print(json.dumps([count, len(list(outbox.directory.glob("*.dtj")))]))
 
 def test_a_limit_on_the_size_of_files_costs_nothing(directory: Path) -> None:
     assert run(QUOTA + LIMITED_FILES, directory) == [200, 8]
+
+
+END = encode(RecordKind.END, End(exit_code=3, logged=1, dropped=0, time_us=1))
+
+
+@pytest.mark.parametrize("rows", [0, 20, 36, 150, 700], ids=lambda rows: f"{rows} rows")
+@pytest.mark.parametrize("after", [b"", bytes(HEADER.size + 40), row(0)], ids=["", "damage", "a row"])
+def test_the_end_that_a_process_said_last_is_found_whatever_follows(
+    outbox: Outbox, directory: Path, rows: int, after: bytes
+) -> None:
+    fill(outbox, rows)
+    stored = StoredOutbox(directory)
+    assert stored.said() is None
+    outbox.append(END, 0)
+    if after:
+        outbox.append(after, 0)
+    said = StoredOutbox(directory).said()
+    assert said is not None
+    assert said.exit_code == 3
+
+
+def test_the_end_is_found_behind_a_record_larger_than_what_is_looked_through(directory: Path) -> None:
+    big = Outbox(directory, make_join())
+    big.append(row(0, 3 << 20), 1)
+    assert StoredOutbox(big.directory).said() is None
+    big.append(END, 0)
+    said = StoredOutbox(big.directory).said()
+    assert said is not None
+    assert said.exit_code == 3
+    big.close()

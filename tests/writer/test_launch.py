@@ -107,6 +107,20 @@ def test_a_journal_that_ends_with_an_end_was_no_crash(tmp_path: Path) -> None:
     here.close()
 
 
+def test_an_end_that_a_writer_stored_before_it_was_killed_was_no_crash(tmp_path: Path) -> None:
+    who = join(tmp_path, dead_pid())
+    outbox = journal(tmp_path, who, rows=3, exit_code=0)
+    before = launch(tmp_path)
+    run, source = before.admit(who)
+    run.receive(source, 0, outbox.read(0, 1 << 20))
+    run.commit()  # ... and not that it ended
+    before.close()
+    here = launch(tmp_path)
+    ((_, source, _),) = here.adopt()
+    assert source.clean
+    here.close()
+
+
 def test_journals_of_living_processes_and_of_other_launches_are_left_alone(tmp_path: Path) -> None:
     journal(tmp_path, join(tmp_path), rows=3)
     journal(tmp_path, join(tmp_path, dead_pid(), launch_key="parent:elsewhere:1:1"), rows=3)
