@@ -48,6 +48,7 @@ class Recorder:
         self.outbox = outbox
         self.sender = sender
         self.step = 0  # of the next row without one
+        self._known_step = 0  # EXPLICIT_STEP once that is final: readers add nothing to it
         self._strict = strict
         self._encoder = RowEncoder()
         self._lock = threading.RLock()
@@ -74,6 +75,10 @@ class Recorder:
         """What of it is lost, by class and reason."""
         lost = self.outbox.lost if self.outbox is not None else 0
         return (*self._ledger.counts(), *([Dropped(_METRICS, "removed", lost)] if lost else []))
+
+    def begin_at(self, step: int) -> None:
+        """Count rows without a step from this one on; it is final. For a recorder that has written no row."""
+        self.step, self._known_step = step, EXPLICIT_STEP
 
     def row(self, data: Any, step: Any, commit: bool | None) -> None:
         """Append one row; see Run.log."""
@@ -115,7 +120,7 @@ class Recorder:
             return
         flags = 0
         if step is None:
-            flags = COMMIT if commit or commit is None else 0
+            flags = COMMIT | self._known_step if commit or commit is None else self._known_step
             row_step = self.step
         else:
             try:
@@ -134,6 +139,7 @@ class Recorder:
             else:
                 self._refuse(f"log() could not keep a row ({type(error).__name__}: {error})")
             return
+        self._known_step = flags & EXPLICIT_STEP
         if row_step >= self.step:
             self.step = min(row_step + 1, MAX_STEP) if flags & COMMIT else row_step
         self.append(record, _METRICS, row_step)

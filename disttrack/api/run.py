@@ -288,6 +288,11 @@ class Run:
         """Whether this process logs for the rank of another one."""
         return self._join.role == "helper"
 
+    @property
+    def given_id(self) -> str | None:
+        """The id that init was given."""
+        return self._join.given_id
+
     def is_ours(self) -> bool:
         """Say whether this run was opened in this process and not finished."""
         return self._receipt is None and self._pid == os.getpid()

@@ -13,6 +13,7 @@ from disttrack.index.queries import Damaged, RunRecord
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.finding import check_search, find_runs
 from disttrack.query.frames import FrameKind, as_frame
+from disttrack.query.lineage import Origin
 from disttrack.query.listing import run_table
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
@@ -121,8 +122,21 @@ class RunView(RunRow, WithHistory):
         """What its ranks dropped, by class and reason."""
         return self._run.detail.drops
 
+    @property
+    def resumed_from(self) -> Origin | None:
+        """The id and step behind which the newest resumed attempt goes on; None where none was resumed."""
+        return self._run.detail.resumed_from
+
+    @property
+    def forked_from(self) -> Origin | None:
+        """The run that this one is a fork of, and its last step that is part of this one's history."""
+        return self._run.detail.forked_from
+
     def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         wanted = f"{self.project}/{self.id}"
+        past = self._reader.past(self._run.record)
+        if past:
+            return self._reader.asked_with_past(wanted, past, lambda run, past: series_of(run, request, past))
         return self._reader.asked(wanted, lambda snapshot: series_of(snapshot, request), self._run.record)
 
     def summary_of(self, key: str, ranks: RankChoice = None) -> KeySummary | None:

@@ -14,6 +14,8 @@ from disttrack.index.indexer import Index
 from disttrack.index.queries import RunRecord, Vanished
 from disttrack.index.snapshots import Snapshot
 from disttrack.journal.segment import FORMAT_VERSION
+from disttrack.query.lineage import ancestors
+from disttrack.query.members import members
 from disttrack.query.subjects import describe, is_shown
 from disttrack.settings import load
 
@@ -128,3 +130,24 @@ class Reader:
     def asked_of_all(self, records: Sequence[RunRecord], ask: Callable[[list[Snapshot]], _T]) -> _T:
         """Return what ask says of runs that were found already, as of now; those that are gone are left out."""
         return self._index.asked_of_all(records, ask)
+
+    def past(self, record: RunRecord) -> list[tuple[RunRecord, int]]:
+        """Return the runs that a run is a fork of, the oldest first, each with the step from which on it is not."""
+        return ancestors(members(record), record.project, self.find, members)
+
+    def asked_with_past(
+        self,
+        wanted: str,
+        past: Sequence[tuple[RunRecord, int]],
+        ask: Callable[[Snapshot, Sequence[tuple[Snapshot, int]]], _T],
+    ) -> _T:
+        """Return what ask says of a run and of those it is a fork of, all at one moment; raises as find does."""
+        untils = {record.run_id: until for record, until in past}
+        run = self.find(wanted)
+
+        def asked(snapshots: list[Snapshot]) -> _T:
+            if not snapshots or snapshots[-1].record.run_id != run.run_id:
+                raise RunNotFound(wanted, self.root)
+            return ask(snapshots[-1], [(other, untils[other.record.run_id]) for other in snapshots[:-1]])
+
+        return self.asked_of_all([*(record for record, _ in past), run], asked)

@@ -15,6 +15,7 @@ from disttrack.query.attempts import (
     may_go_on,
 )
 from disttrack.query.labels import edited
+from disttrack.query.lineage import Origin, forked_from, resumed_from
 from disttrack.query.members import (
     Member,
     Observer,
@@ -100,6 +101,8 @@ class RunDetail(RunRow):
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
+    resumed_from: Origin | None = field(default=None, kw_only=True)
+    forked_from: Origin | None = field(default=None, kw_only=True)
 
 
 def created_s(record: RunRecord) -> float:
@@ -137,6 +140,8 @@ def detail_of_team(
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
         drops=drop_rows(everybody),
+        resumed_from=resumed_from(everybody),
+        forked_from=forked_from(everybody),
     )
 
 

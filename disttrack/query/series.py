@@ -17,9 +17,14 @@ from disttrack.query.wide import Array, Wide, as_columns, wide_form
 __all__ = ["series_of", "series_of_runs"]
 
 
-def series_of(snapshot: Snapshot, request: HistoryRequest) -> dict[str, Array]:
-    """Return the table of one run that WithHistory.history describes."""
-    _, first, columns = _series([snapshot], request)
+def series_of(
+    snapshot: Snapshot, request: HistoryRequest, past: Sequence[tuple[Snapshot, int]] = ()
+) -> dict[str, Array]:
+    """Return the table of one run that WithHistory.history describes.
+
+    past: the runs that it is a fork of, the oldest first, each with the step from which on it is not.
+    """
+    _, first, columns = _series([*(parent for parent, _ in past), snapshot], request, [until for _, until in past])
     return as_columns(first, columns)
 
 
@@ -33,13 +38,13 @@ def series_of_runs(snapshots: Sequence[Snapshot], request: HistoryRequest) -> di
 
 
 def _series(
-    snapshots: Sequence[Snapshot], request: HistoryRequest
+    snapshots: Sequence[Snapshot], request: HistoryRequest, untils: Sequence[int] = ()
 ) -> tuple[Ints, Mapping[str, Array], Mapping[str, Array]]:
     """Return the numbers of the runs that rows are of, the first columns, and those of keys."""
     keys, x = request.keys, request.x
     by_metric = x not in ("step", "time")
     asked = keys if keys is None or not by_metric else [*dict.fromkeys([*keys, x])]
-    wide = wide_form(snapshots, asked, request.ranks, superseded=request.superseded)
+    wide = wide_form(snapshots, asked, request.ranks, superseded=request.superseded, untils=untils)
     if by_metric:
         wide = _along_metric(wide, x)
     elif x == "time":
