@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from disttrack.journal.segment import FORMAT_VERSION, Entry, FrameKind, Segment
 from disttrack.records.codec import EXPLICIT_STEP, RowEncoder, encode
 from disttrack.records.payloads import End, RecordKind
-from disttrack.records.types import Admission, Join, Rank, RunEnd, RunHeader, RunId, new_incarnation
+from disttrack.records.types import Admission, Join, Rank, RunEnd, RunHeader, RunId, changed, new_incarnation
 
 __all__ = ["START_US", "join_of", "rows", "run_header", "walks", "wide_walks", "write_run"]
 
-START_US = 1_760_000_000_000_000
+START_US = 1_700_000_000_000_000  # Unix time in µs at which every run here begins
 
 
 def rows(count: int, keys: int, seed: int = 0) -> list[dict[str, float]]:
@@ -41,12 +41,12 @@ def wide_walks(count: int, keys: int, seed: int) -> NDArray[np.float64]:
     return np.cumsum(0.01 * np.random.default_rng(seed).standard_normal((count, keys)), axis=0)
 
 
-def join_of(rank: int, world_size: int) -> Join:
+def join_of(rank: int = 0, world_size: int = 1, /, **changes: object) -> Join:
     """Return the Join of a rank that is nowhere to be found any more."""
     incarnation = new_incarnation()
-    return Join(
+    join = Join(
         incarnation=incarnation,
-        launch_key="benchmarks",
+        launch_key="key",
         ordinal=0,
         root="/nowhere",
         project="bench",
@@ -56,7 +56,7 @@ def join_of(rank: int, world_size: int) -> Join:
         name=None,
         job_type=None,
         rank_job_type=f"rank-{rank}",
-        rank=Rank(rank=rank, world_size=world_size, local_rank=rank, source="benchmarks"),
+        rank=Rank(rank=rank, world_size=world_size, local_rank=rank, source="made"),
         host="node0",
         boot_id="boot0",
         pid=1_000 + rank,
@@ -64,21 +64,23 @@ def join_of(rank: int, world_size: int) -> Join:
         journal="/nowhere/journal",
         time_us=START_US,
     )
+    return changed(join, **changes)
 
 
-def run_header(run_id: str) -> RunHeader:
+def run_header(run_id: str, /, **changes: object) -> RunHeader:
     """Return the header of a run of the project `bench`."""
-    return RunHeader(
+    header = RunHeader(
         format_version=FORMAT_VERSION,
         run_id=RunId(run_id),
         project="bench",
         name=f"name-{run_id}",
         group=None,
-        launch_key="benchmarks",
+        launch_key="key",
         ordinal=0,
         nonce=os.urandom(8).hex(),
         time_us=START_US,
     )
+    return changed(header, **changes)
 
 
 def write_run(

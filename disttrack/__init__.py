@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from disttrack import errors as errors
+    from disttrack.api.calls import alert as alert
+    from disttrack.api.calls import define_metric as define_metric
+    from disttrack.api.calls import mark_preempting as mark_preempting
     from disttrack.api.config import Config
     from disttrack.api.init import finish as finish
     from disttrack.api.init import init as init
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from disttrack.api.run import Run as Run
     from disttrack.api.summary import Summary
     from disttrack.query.api import Api as Api
+    from disttrack.records.payloads import AlertLevel as AlertLevel
     from disttrack.records.types import Rank as Rank
     from disttrack.settings import Settings as Settings
 
@@ -29,30 +33,38 @@ if TYPE_CHECKING:
     summary: Summary
 
 __all__ = [
+    "AlertLevel",
     "Api",
     "Rank",
     "Receipt",
     "Run",
     "Settings",
+    "alert",
     "config",
+    "define_metric",
     "errors",
     "finish",
     "init",
     "log",
+    "mark_preempting",
     "run",
     "summary",
 ]
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "AlertLevel": "disttrack.records.payloads",
     "Api": "disttrack.query.api",
     "Rank": "disttrack.records.types",
     "Receipt": "disttrack.api.receipt",
     "Run": "disttrack.api.run",
     "Settings": "disttrack.settings",
+    "alert": "disttrack.api.calls",
+    "define_metric": "disttrack.api.calls",
     "finish": "disttrack.api.init",
     "init": "disttrack.api.init",
     "log": "disttrack.api.init",
+    "mark_preempting": "disttrack.api.calls",
 }
 
 

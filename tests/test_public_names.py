@@ -5,7 +5,10 @@ import sys
 
 import disttrack
 
-NAMES = ["Api", "Rank", "Receipt", "Run", "Settings", "config", "errors", "finish", "init", "log", "run", "summary"]
+NAMES = (
+    "AlertLevel Api Rank Receipt Run Settings "
+    "alert config define_metric errors finish init log mark_preempting run summary"
+).split()
 HEAVY = ["torch", "ray", "zmq", "numpy", "sqlite3", "starlette", "msgspec", "psutil", "click", "rich", "yaml"]
 
 

@@ -110,6 +110,8 @@ def make_join(
         boot_id=boot_id(),
         pid=pid,
         start_time=process_start_time(pid),
+        sample_s=settings.system_interval_s,
+        sample_quota_bytes=settings.journal_quota_bytes,
         journal="",
         time_us=_now_us(),
     )

@@ -32,6 +32,7 @@ class Config(Mapping[str, Any]):
     _redact: bool
     _allow_val_change: bool
     _said: set[str]
+    _speaks: Callable[[], bool]
 
     def __init__(
         self,
@@ -40,14 +41,19 @@ class Config(Mapping[str, Any]):
         *,
         redact: bool = True,
         allow_val_change: bool = False,
+        speaks: Callable[[], bool] = lambda: True,
     ) -> None:
-        """refuse: is told, as text, of each value that is not stored. allow_val_change: what update does unasked."""
+        """refuse: is told, as text, of each value that is not stored. allow_val_change: what update does unasked.
+
+        speaks: says whether this process is the one to warn: a thousand ranks often have one config.
+        """
         object.__setattr__(self, "_store", store)
         object.__setattr__(self, "_refuse", refuse)
         object.__setattr__(self, "_values", {})
         object.__setattr__(self, "_redact", redact)
         object.__setattr__(self, "_allow_val_change", allow_val_change)
         object.__setattr__(self, "_said", set())
+        object.__setattr__(self, "_speaks", speaks)
 
     def update(self, values: Any, allow_val_change: bool | None = None) -> None:
         """Set keys, from anything that init(config=) takes; raise ConfigError where one has another value already.
@@ -100,7 +106,8 @@ class Config(Mapping[str, Any]):
         fresh = [name for _, names in found.values() for name in names if name not in self._said]
         if fresh:
             self._said.update(fresh)
-            _log.warning(
+            _log.log(
+                logging.WARNING if self._speaks() else logging.DEBUG,
                 "disttrack: config values that look like secrets are stored as [redacted]: %s. "
                 "Settings(redact_secrets=False) stores them as they are",
                 ", ".join(fresh[:20]) + (f", and {len(fresh) - 20} more" if len(fresh) > 20 else ""),

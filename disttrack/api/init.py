@@ -244,9 +244,9 @@ def summary() -> Summary:
     return opened("summary").summary
 
 
-def finish(exit_code: int | None = None) -> Receipt | None:
+def finish(exit_code: int | None = None, quiet: bool | None = None) -> Receipt | None:
     """Finish the current run; see Run.finish. None where there is none."""
-    return _runs.current.finish(exit_code) if _runs.current is not None else None
+    return _runs.current.finish(exit_code, quiet) if _runs.current is not None else None
 
 
 if hasattr(os, "register_at_fork"):

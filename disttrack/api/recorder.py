@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from disttrack.api.ledger import Ledger
+from disttrack.journal.ledger import Ledger
 from disttrack.journal.outbox import Outbox
 from disttrack.records.classes import CLASS_OF, LOWEST_SHARE, Dropped, DropReason, RecordClass, share
 from disttrack.records.codec import COMMIT, EXPLICIT_STEP, RowEncoder, encode
@@ -244,14 +244,22 @@ class Recorder:
             self._said.add(text)
             _log.warning("disttrack: %s", text)
 
+    def complain(self, why: str) -> None:
+        """Say once what is wrong with a call that costs no record; raise ValueError if the settings are strict."""
+        if self._strict:
+            raise ValueError(why)
+        self._warn(why)
+
     def say(self, value: Payload) -> None:
         """Append one record that is no row; what its values hold is plain."""
         self._in_turn(partial(self._append_payload, value))
 
     def _append_payload(self, value: Payload) -> None:
-        if self._ended:
-            return
         kind = KIND_OF[type(value)]
+        if self._ended:
+            if kind in USER_KINDS:
+                self._refuse(f"a {type(value).__name__} after finish() is ignored: this run has ended", CLASS_OF[kind])
+            return
         try:
             record = encode(kind, value)
         except Exception as error:  # larger than a record may be

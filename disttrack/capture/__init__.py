@@ -1,6 +1,5 @@
-"""What a run knows of itself: source, program, packages, host, devices, and what it prints.
+"""What can be found out about a process, its program and its host.
 
-In: a directory, a command line, the streams of this process. Out: plain values, and text as it was printed.
-On failure: what cannot be found out is left out; nothing of a repository's own configuration is ever executed, and
-nothing here imports torch. Called by the api, in threads of its own.
+In: the process itself, /proc, a git repository, the drivers of devices. Out: plain values, for records. On failure:
+what cannot be found out is left out; nothing here raises for it. Called by api and writer, never in a training thread.
 """

@@ -5,19 +5,25 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import click
 
 from disttrack.cli.output import count, printable, say_json
 from disttrack.cli.reading import as_json, in_directory
-from disttrack.doctor.logs import DamagedRange, Held
-from disttrack.doctor.verification import CheckedRun, Pending, Verification, verify
+from disttrack.doctor.damage import DamagedRange, Held, Loss
+from disttrack.doctor.verification import CheckedRun, Pending, UnreadableJournal, Verification, verify
 from disttrack.settings import root_of
 
 __all__ = ["fsck"]
 
-DAMAGED = 1
+LOST = 1
+_SENTENCES: dict[Loss, str] = {
+    "nothing": "nothing of it is lost: the log has it once more",
+    "pending": "nothing of it is lost: `disttrack recover` takes it from a journal on this host",
+    "unknown": "what it cost cannot be told",
+}
+
 PATIENCE_S = 1.0
 EVERY_S = 10.0
 EVERY_ON_TERMINAL_S = 0.2
@@ -31,7 +37,7 @@ EVERY_ON_TERMINAL_S = 0.2
 def fsck(context: click.Context, run_id: str | None, json: bool, directory: str | None) -> None:
     """Verify every frame and record of a run's log, or of all, and name what is damaged.
 
-    Reads the logs themselves and writes nothing. Ends with 1 where something is damaged or missing.
+    Reads the logs themselves and writes nothing. Ends with 1 where records are lost, or where that cannot be told.
     """
     line = _Line()
     try:
@@ -43,7 +49,7 @@ def fsck(context: click.Context, run_id: str | None, json: bool, directory: str 
     else:
         click.echo("\n".join(_lines(found)))
     if not found.ok:
-        context.exit(DAMAGED)
+        context.exit(LOST)
 
 
 class _Line:
@@ -75,10 +81,12 @@ def _lines(found: Verification) -> Iterator[str]:
             yield from _run_lines(run)
     for pending in found.pending:
         yield _pending_line(pending)
+    for journal in found.unreadable:
+        yield _unreadable_line(journal)
     frames = count(sum(run.frames for run in found.runs), "whole frame")
     size = sum(run.bytes for run in found.runs) / 1e6
     yield f"Verified {count(len(found.runs), 'run')}, {frames}, {size:,.1f} MB in {printable(found.root)}."
-    yield "Nothing is damaged." if found.ok else _verdict(found.runs)
+    yield "Nothing is damaged." if found.whole else _verdict(found)
 
 
 def _run_lines(run: CheckedRun) -> Iterator[str]:
@@ -87,6 +95,8 @@ def _run_lines(run: CheckedRun) -> Iterator[str]:
         yield f"  damaged: {_place(damage)}: {printable(damage.why)}"
         for held in damage.held:
             yield f"    it held {_held(held)}"
+        if damage.lost in _SENTENCES:
+            yield f"    {_SENTENCES[damage.lost]}"
     for hole in run.holes:
         if hole.journal is None:
             yield f"  lost: {_held(hole)}"
@@ -111,11 +121,25 @@ def _pending_line(pending: Pending) -> str:
     return f"Pending: {what}; " + ("it is still logging" if pending.alive else "`disttrack recover` brings them home")
 
 
-def _verdict(runs: Sequence[CheckedRun]) -> str:
-    damaged = count(sum(len(run.damage) for run in runs), "damaged place")
+def _unreadable_line(journal: UnreadableJournal) -> str:
+    what = f"{count(journal.bytes, 'byte')} in {printable(journal.journal)}"
+    return f"Unreadable: {what}, of no one knows which run: {printable(journal.why)}"
+
+
+def _verdict(found: Verification) -> str:
+    runs = found.runs
     lost = sum(hole.end - hole.start for run in runs for hole in run.holes if hole.journal is None)
     kept = sum(hole.end - hole.start for run in runs for hole in run.holes if hole.journal is not None)
-    told = [damaged, f"{count(lost, 'byte')} of journals known to be lost"]
+    unknown = sum(damage.lost == "unknown" for run in runs for damage in run.damage)
+    told = [count(sum(len(run.damage) for run in runs), "damaged place")]
+    if lost:
+        told.append(f"{count(lost, 'byte')} of journals known to be lost")
+    if unknown:
+        told.append(f"{unknown:,} of them of which nobody can tell what they cost")
+    if found.unreadable:
+        told.append(count(len(found.unreadable), "unreadable journal"))
     if kept:
         told.append(f"{count(kept, 'byte')} that journals on this host still hold")
+    if found.ok:
+        told.append("nothing is lost")
     return f"{', '.join(told)}."

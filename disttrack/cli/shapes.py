@@ -7,10 +7,11 @@ from dataclasses import asdict
 from disttrack.cli.output import iso
 from disttrack.query.attempts import AttemptRow, Failure
 from disttrack.query.comparing import RunsCompared
+from disttrack.query.rank_view import RankView
 from disttrack.query.ranks import RankComparison
-from disttrack.query.runs import RunDetail, RunReceipt, RunRow
+from disttrack.query.runs import AlertRow, RunDetail, RunReceipt, RunRow
 
-__all__ = ["comparison_shape", "detail_shape", "run_shape", "runs_shape"]
+__all__ = ["comparison_shape", "detail_shape", "rank_shape", "run_shape", "runs_shape"]
 
 
 def run_shape(run: RunRow) -> dict[str, object]:
@@ -34,6 +35,7 @@ def run_shape(run: RunRow) -> dict[str, object]:
         "summary": run.summary,
         "archived": run.archived,
         "damage": run.damage,
+        "missing_bytes": run.missing_bytes,
     }
 
 
@@ -45,7 +47,12 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
         "receipt": _receipt_shape(run.receipt),
+        "captured": _receipt_shape(run.captured),
+        "pending": [asdict(place) for place in run.receipt.places],
         "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
+        "config_by_rank": {str(rank): config for rank, config in run.config_by_rank.items()},
+        "metrics": [asdict(metric) for metric in run.metrics],
+        "alerts": [_alert_shape(alert) for alert in run.alerts],
         "damaged": [place._asdict() for place in run.damaged],
         "attempts": [_attempt_shape(attempt) for attempt in run.attempts],
         "first_failure": _failure_shape(run.first_failure),
@@ -54,8 +61,17 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
     }
 
 
+def rank_shape(rank: RankView) -> dict[str, object]:
+    """Return what `show --rank --json` prints."""
+    return {**asdict(rank), "alerts": [_alert_shape(alert) for alert in rank.alerts]}
+
+
+def _alert_shape(alert: AlertRow) -> dict[str, object]:
+    return {**asdict(alert), "at": iso(alert.at)}
+
+
 def _receipt_shape(receipt: RunReceipt) -> dict[str, object]:
-    return {name: value for name, value in asdict(receipt).items() if name != "drops"}
+    return {name: value for name, value in asdict(receipt).items() if name not in ("drops", "places")}
 
 
 def _attempt_shape(attempt: AttemptRow) -> dict[str, object]:

@@ -19,7 +19,7 @@ from disttrack.records.types import Join
 from disttrack.transport.rendezvous import read_record
 from disttrack.writer.liveness import lives
 
-__all__ = ["check_journals"]
+__all__ = ["check_journals", "is_being_made"]
 
 COUNT_S = 2.0  # for counting records; a journal may hold gigabytes
 CHUNK_BYTES = 1 << 20
@@ -139,15 +139,19 @@ def _ago(age_s: float) -> str:
     return f"{age_s / 60:.0f} min ago" if age_s < 7200 else f"{age_s / 3600:.0f} h ago"
 
 
+def is_being_made(directory: Path) -> bool:
+    """Say whether a journal that cannot be read may be one that its process makes now, or somebody removes."""
+    try:
+        return time.time() - directory.stat().st_mtime < BEING_MADE_S
+    except OSError:
+        return True
+
+
 def _unreadable(directory: Path, error: Exception) -> Finding | None:
     if isinstance(error, UnsupportedFormat):
         fix = "use the newer disttrack to bring it home: pip install -U disttrack"
         return warning("journals.unreadable", f"{directory} is a newer disttrack's", fix, journal=str(directory))
-    try:
-        young = time.time() - directory.stat().st_mtime < BEING_MADE_S
-    except OSError:
-        return None  # removed meanwhile: its run is over
-    if young or isinstance(error, FileNotFoundError):
-        return None  # being made, or being removed
+    if isinstance(error, FileNotFoundError) or is_being_made(directory):
+        return None
     text = f"{directory} cannot be read: {error}"
     return warning("journals.unreadable", text, "what it held is lost if its file is damaged", journal=str(directory))

@@ -5,13 +5,12 @@ Files are opened for reading only.
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from disttrack.doctor.damage import BAD_RECORD, NO_HEADER, DamagedRange, Found, Held, LogCheck, Place
 from disttrack.errors import UnsupportedFormat
-from disttrack.index.cover import Cover
 from disttrack.journal.segment import (
     HEADER_BYTES,
     Damage,
@@ -19,6 +18,7 @@ from disttrack.journal.segment import (
     FrameKind,
     check_version,
     entry_table,
+    frame_kind,
     frames,
     is_torn,
     segment_paths,
@@ -27,7 +27,7 @@ from disttrack.records.codec import HEADER, records
 from disttrack.records.payloads import RecordKind
 from disttrack.records.types import Admission, Alias, Edit, Incarnation, RunEnd, RunHeader, Sighting
 
-__all__ = ["DamagedRange", "Held", "LogCheck", "Reached", "check_log"]
+__all__ = ["Reached", "check_log"]
 
 KIND_AT = 8  # within a record's header
 _SAYS: dict[FrameKind, type[Admission | Sighting | Alias | RunEnd | Edit]] = {
@@ -38,60 +38,10 @@ _SAYS: dict[FrameKind, type[Admission | Sighting | Alias | RunEnd | Edit]] = {
     FrameKind.EDIT: Edit,
 }
 _KINDS = frozenset(RecordKind)
+_OVER = ("ended", "crashed", "lost")
 
 Reached = Callable[[int], None]
 """Called with how many more bytes were verified."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Held:
-    """Bytes [start, end) of an incarnation's journal; rank: as its admission says, else its entries."""
-
-    rank: int
-    incarnation: str  # 16 hexadecimal digits, as its journal's directory is called
-    start: int
-    end: int
-
-
-@dataclasses.dataclass
-class DamagedRange:
-    """Bytes [start, end) of a file that cannot be read, why, and what lay there, as far as what is around it tells."""
-
-    path: str
-    start: int
-    end: int
-    why: str
-    held: list[Held] = dataclasses.field(default_factory=list[Held])
-
-
-@dataclasses.dataclass
-class _Source:
-    """What was found of an incarnation. reached: where its bytes ended last in this segment, and after how much damage.
-
-    known_end: the greatest offset that anything speaks of.
-    """
-
-    rank: int
-    cover: Cover = dataclasses.field(default_factory=Cover)
-    known_end: int = 0
-    reached: tuple[int, int] | None = None
-
-
-@dataclasses.dataclass
-class LogCheck:
-    """What a log was found to hold.
-
-    unfinished: ends of segments that a killed writer left, or one that is at it, and that cost nothing.
-    """
-
-    segments: int = 0
-    frames: int = 0
-    bytes: int = 0
-    damage: list[DamagedRange] = dataclasses.field(default_factory=list[DamagedRange])
-    unfinished: list[DamagedRange] = dataclasses.field(default_factory=list[DamagedRange])
-    ranks: dict[Incarnation, int] = dataclasses.field(default_factory=dict[Incarnation, int])
-    holes: list[tuple[Incarnation, int, int]] = dataclasses.field(default_factory=list[tuple[Incarnation, int, int]])
-    ends: dict[Incarnation, int] = dataclasses.field(default_factory=dict[Incarnation, int])
 
 
 def check_log(log: Path, *, live: bool, reached: Reached) -> LogCheck:
@@ -105,8 +55,7 @@ class _Checking:
     def __init__(self, log: Path, live: bool, reached: Reached) -> None:
         self.found = LogCheck()
         self._log, self._live, self._reached = log, live, reached
-        self._sources: dict[Incarnation, _Source] = {}
-        self._admitted: set[Incarnation] = set()
+        self._sources = self.found.sources
         self._header: RunHeader | None = None
         self._ended: bool | None = None  # the last of a writer's segments; None: there is none
         self._tails: list[tuple[DamagedRange, int]] = []  # whole headers whose frames are cut off; segment's number
@@ -131,11 +80,10 @@ class _Checking:
             if self._ended is not None and not self._tails and not self.found.damage:
                 self._damaged(last, size, size, why)
         self._judge_tails()
+        self.found.has_header = self._header is not None
         for incarnation, source in self._sources.items():
-            self.found.ranks[incarnation] = source.rank
-            self.found.ends[incarnation] = source.cover.end
             self.found.holes += [(incarnation, low, high) for low, high in source.cover.missing(0, source.known_end)]
-            if incarnation not in self._admitted:
+            if not source.admitted:
                 self._damaged(self._log, 0, 0, f"the admission of {_who(source.rank, incarnation)} is missing")
 
     def _segment(self, path: Path, number: int) -> None:
@@ -148,6 +96,7 @@ class _Checking:
             size = os.fstat(fd).st_size
             self.found.bytes += size
             position = self._frames(path, number, lambda length, at: os.pread(fd, min(length, max(0, size - at)), at))
+            kind = _kind_name(os.pread(fd, HEADER_BYTES, position)) if position < size else None
         except UnsupportedFormat as error:
             self._damaged(path, 0, 0, str(error))
             return
@@ -155,8 +104,8 @@ class _Checking:
             os.close(fd)
         self._reached(size - position)
         if position < size:
-            tail = DamagedRange(str(path), position, size, "the file ends within a frame, or in what is none")
-            self._tails.append((tail, number))
+            why = "the file ends within a frame, or in what is none"
+            self._tails.append((DamagedRange(str(path), position, size, why, kind=kind), number))
 
     def _frames(self, path: Path, number: int, read: Callable[[int, int], bytes]) -> int:
         """Take the frames of a segment; return where the last one that is whole, or known to be damaged, ends."""
@@ -164,11 +113,11 @@ class _Checking:
         first_damage = len(self.found.damage)
         for found in frames(read):
             if isinstance(found, Damage):
-                self._damaged(path, found.start, found.end, found.why)
+                self._damaged(path, found.start, found.end, found.why, _kind_name(read(HEADER_BYTES, found.start)))
             else:
                 self.found.frames += 1
                 if found.start == 0 and found.kind != FrameKind.HEADER:
-                    self._damaged(path, 0, 0, "the segment does not begin with a HEADER")
+                    self._damaged(path, 0, 0, NO_HEADER)
                 try:
                     self._take(found, path, number, first_damage)
                 except ValueError as error:  # whole, but it says nothing
@@ -186,25 +135,29 @@ class _Checking:
                 raise ValueError(f"a HEADER of another run, {header.project}/{header.run_id}")
             return
         if frame.kind == FrameKind.DATA:
-            self._take_entries(frame, path, first_damage)
+            self._take_entries(frame, path, (number, frame.start), first_damage)
         elif frame.kind in _SAYS:
             value = frame.value(_SAYS[FrameKind(frame.kind)])
             if isinstance(value, Edit):
                 return
             if isinstance(value, Admission):
-                self._admitted.add(value.join.incarnation)
-                self._source(value.join.incarnation, value.join.rank.rank).rank = value.join.rank.rank
-            if isinstance(value, Sighting) and value.seen == "ended" and self._ended:
-                return  # said once more
+                source = self._source(value.join.incarnation, value.join.rank.rank)
+                source.rank, source.admitted = value.join.rank.rank, True
+            if isinstance(value, Sighting) and value.seen in _OVER and value.incarnation in self._sources:
+                source = self._sources[value.incarnation]
+                source.over = source.over or (number, frame.start)
+                if value.seen == "ended" and self._ended:
+                    return  # said once more
         else:
             raise ValueError(f"a frame of kind {frame.kind}, which this disttrack does not know")
         self._last_written = number
+        self.found.written.add(number)
         self._ended = frame.kind == FrameKind.END or (frame.kind == FrameKind.ALIAS and bool(self._ended))
 
-    def _source(self, incarnation: Incarnation, rank: int) -> _Source:
-        return self._sources.setdefault(incarnation, _Source(rank))
+    def _source(self, incarnation: Incarnation, rank: int) -> Found:
+        return self._sources.setdefault(incarnation, Found(rank))
 
-    def _take_entries(self, frame: Frame, path: Path, first_damage: int) -> None:
+    def _take_entries(self, frame: Frame, path: Path, place: Place, first_damage: int) -> None:
         table, start = entry_table(frame)
         view = memoryview(frame.payload)
         taken = 0
@@ -216,8 +169,11 @@ class _Checking:
             incarnation = Incarnation(number)
             source = self._source(incarnation, rank)
             self._attribute(source, incarnation, begin, first_damage)
-            for low, high in _damaged_records(view[start : start + length]):
-                self._damaged(path, frame.start, frame.end, "a record within has a wrong checksum, or is cut off")
+            damaged, last_kind = _read_records(view[start : start + length])
+            source.last = place
+            source.ended |= last_kind == RecordKind.END
+            for low, high in damaged:
+                self._damaged(path, frame.start, frame.end, BAD_RECORD, "data")
                 self.found.damage[-1].held.append(
                     _held(source.rank, incarnation, end - length + low, end - length + high)
                 )
@@ -232,7 +188,7 @@ class _Checking:
         if taken < frame.entries or start != len(view):
             raise ValueError("its table of entries does not add up to its payload")
 
-    def _attribute(self, source: _Source, incarnation: Incarnation, begin: int, first_damage: int) -> None:
+    def _attribute(self, source: Found, incarnation: Incarnation, begin: int, first_damage: int) -> None:
         """Note what lay in the damaged frames since this incarnation's last bytes: a segment holds them in order."""
         end, since = source.reached or (source.cover.end, first_damage)
         if end < begin:
@@ -253,8 +209,8 @@ class _Checking:
             else:
                 self.found.damage.append(tail)
 
-    def _damaged(self, path: Path, start: int, end: int, why: str) -> None:
-        self.found.damage.append(DamagedRange(str(path), start, end, why))
+    def _damaged(self, path: Path, start: int, end: int, why: str, kind: str | None = None) -> None:
+        self.found.damage.append(DamagedRange(str(path), start, end, why, kind=kind))
 
 
 def _held(rank: int, incarnation: Incarnation, start: int, end: int) -> Held:
@@ -265,16 +221,23 @@ def _who(rank: int, incarnation: Incarnation) -> str:
     return f"rank {rank} (incarnation {incarnation:016x})"
 
 
-def _damaged_records(data: memoryview) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of an entry's bytes that are no whole records."""
-    start = 0
+def _kind_name(header: bytes) -> str | None:
+    """Return what kind of frame begins so; None where its header is damaged, or of a kind that nobody knows."""
+    kind = frame_kind(header)
+    return next((known.name.lower() for known in FrameKind if known == kind), None)
+
+
+def _read_records(data: memoryview) -> tuple[list[tuple[int, int]], int | None]:
+    """Return the ranges of an entry's bytes that are no whole records, and the kind of the last one that is."""
+    damaged: list[tuple[int, int]] = []
+    start, last = 0, None
     while True:
         for record in records(data, start):
-            start = record.end
+            start, last = record.end, record.kind
         if start == len(data):
-            return
+            return damaged, last
         resume = _next_record(data, start + 1)
-        yield start, resume
+        damaged.append((start, resume))
         start = resume
 
 

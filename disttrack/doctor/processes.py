@@ -108,7 +108,7 @@ def _serves(status: Status) -> str:
 
 def _heard(members: tuple[MemberStatus, ...]) -> str:
     """Return how many ranks it serves, and which it has not heard of for longest."""
-    ranks = [member for member in members if member.role != "helper"]
+    ranks = [member for member in members if member.role in ("rank", "claimant")]
     active = [(member.heard_s, member.rank) for member in ranks if not member.over and member.heard_s is not None]
     over = sum(member.over for member in ranks)
     text = f"{len(ranks)} rank{'' if len(ranks) == 1 else 's'}"
@@ -153,7 +153,7 @@ def _told(status: Status) -> dict[str, object]:
 
 def _part(status: Status, facts: dict[str, object]) -> Iterator[Finding]:
     for member in status.members:
-        if not member.over and member.role != "helper" and (member.heard_s or 0.0) > SILENT_S:
+        if not member.over and member.role in ("rank", "claimant") and (member.heard_s or 0.0) > SILENT_S:
             yield warning(
                 "processes.rank_silent",
                 f"rank {member.rank} (pid {member.pid} on {member.host}) has said nothing for {member.heard_s:.0f} s: "

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from disttrack.doctor.logs import DamagedRange, Held, LogCheck, check_log
+from disttrack.doctor.damage import DamagedRange, Held, LogCheck
+from disttrack.doctor.journals import is_being_made
+from disttrack.doctor.logs import check_log
+from disttrack.doctor.losses import judge
 from disttrack.environments.host import runtime_directory
-from disttrack.errors import RunNotFound
+from disttrack.errors import RunNotFound, UnsupportedFormat
 from disttrack.index.survey import project_directories, runs
+from disttrack.journal.directories import is_held, journal_directories
 from disttrack.journal.segment import segment_paths
 from disttrack.journal.stored import StoredOutbox, stored_outboxes
+from disttrack.records.codec import records
 from disttrack.records.names import LIVE
 from disttrack.records.types import Incarnation
 from disttrack.settings import load
 from disttrack.writer.liveness import lives
 
-__all__ = ["CheckedRun", "Hole", "Pending", "Verification", "verify"]
+__all__ = ["CheckedRun", "Hole", "Pending", "UnreadableJournal", "Verification", "verify"]
 
 READ_BYTES = 1 << 20
 
@@ -56,13 +61,28 @@ class Pending:
 
 
 @dataclasses.dataclass(frozen=True)
+class UnreadableJournal:
+    """A journal on this host of which nobody can say whose it is, and what it holds."""
+
+    journal: str
+    bytes: int
+    why: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Verification:
-    """All that was verified; ok where no byte is damaged and no hole was found. Pending journals are no damage."""
+    """All that was verified.
+
+    ok: nothing is lost, as far as can be known. whole: nothing is even damaged, and no hole was found. Pending journals
+    are neither. unreadable: journals of any run; none where one run was asked for.
+    """
 
     ok: bool
+    whole: bool
     root: str
     runs: list[CheckedRun]
     pending: list[Pending]
+    unreadable: list[UnreadableJournal]
 
 
 Told = Callable[[int, int, int, int], None]
@@ -76,10 +96,9 @@ def verify(root: Path, run: str | None, told: Told) -> Verification:
     """
     directories = _directories(root, run)
     of_bytes = sum(path.stat().st_size for directory in directories for path in segment_paths(directory / "log"))
+    runtime = runtime_directory(load().runtime_dir)
     journals = {
-        stored.join.incarnation: stored
-        for stored in stored_outboxes(runtime_directory(load().runtime_dir))
-        if Path(stored.join.root) == root
+        stored.join.incarnation: stored for stored in stored_outboxes(runtime) if Path(stored.join.root) == root
     }
     checked: list[CheckedRun] = []
     ends: dict[Incarnation, int] = {}
@@ -94,12 +113,33 @@ def verify(root: Path, run: str | None, told: Told) -> Verification:
         live = (directory.parent / LIVE / directory.name).exists()
         found = check_log(directory / "log", live=live, reached=reached)
         checked.append(_checked(directory, found, journals))
-        ends |= found.ends
+        ends |= {incarnation: source.cover.end for incarnation, source in found.sources.items()}
     told(len(checked), len(directories), done_bytes, of_bytes)
-    ok = not any(each.damage or each.holes for each in checked)
+    unreadable = [] if run is not None else list(_unreadable(runtime))
+    whole = not unreadable and not any(each.damage or each.holes for each in checked)
+    ok = not unreadable and not any(map(_has_lost, checked))
     wanted = {directory.name for directory in directories} if run is not None else None
     pending = [waiting for stored in journals.values() if (waiting := _pending(stored, ends, wanted)) is not None]
-    return Verification(ok, str(root), checked, pending)
+    return Verification(ok, whole, str(root), checked, pending, unreadable)
+
+
+def _unreadable(runtime: Path) -> Iterator[UnreadableJournal]:
+    """Yield the journals whose header is damaged beyond repair, or a newer disttrack's; their processes are gone."""
+    for directory in journal_directories(runtime):
+        try:
+            StoredOutbox(directory)
+        except FileNotFoundError:
+            continue  # being made, or removed this moment
+        except (OSError, ValueError, UnsupportedFormat) as error:
+            size = sum(path.stat().st_size for path in directory.glob("*.dtj"))
+            if not is_held(directory) and (size or not is_being_made(directory)):
+                yield UnreadableJournal(str(directory), size, str(error))
+
+
+def _has_lost(run: CheckedRun) -> bool:
+    """Say whether records of a run are lost, or may be."""
+    lost = any(hole.journal is None for hole in run.holes)
+    return lost or any(damage.lost in ("records", "unknown") for damage in run.damage)
 
 
 def _directories(root: Path, run: str | None) -> list[Path]:
@@ -119,8 +159,10 @@ def _checked(directory: Path, found: LogCheck, journals: Mapping[Incarnation, St
     holes = [
         hole
         for incarnation, start, end in found.holes
-        for hole in _holes(found.ranks[incarnation], incarnation, start, end, journals.get(incarnation))
+        for hole in _holes(found.sources[incarnation].rank, incarnation, start, end, journals.get(incarnation))
     ]
+    lost = [hole for hole in holes if hole.journal is None]
+    judge(found, lost, [hole for hole in holes if hole.journal is not None], journals)
     return CheckedRun(
         directory.parent.name,
         directory.name,
@@ -141,11 +183,22 @@ def _holes(rank: int, incarnation: Incarnation, start: int, end: int, journal: S
     return [*held, Hole(rank, name, has, end, None)] if has < end else held
 
 
-def _whole_end(journal: StoredOutbox, start: int, end: int | None = None) -> int:
+def _whole_end(journal: StoredOutbox, start: int, end: int) -> int:
     """Return up to where a journal holds whole records from a boundary on; beyond end it is not looked."""
-    while (end is None or start < end) and (data := journal.read(start, READ_BYTES)):
-        start += len(data)
+    while start < end and (data := journal.read(start, READ_BYTES)):
+        whole = max((record.end for record in records(data)), default=0)
+        start += whole
+        if whole < len(data):
+            break  # it is damaged itself
     return start
+
+
+def _held_beyond(journal: StoredOutbox, start: int) -> int:
+    """Return how many bytes a journal holds from a boundary on, damaged ones included: they come home as they are."""
+    offset = start
+    while data := journal.read(offset, READ_BYTES):
+        offset += len(data)
+    return offset - start
 
 
 def _pending(stored: StoredOutbox, ends: Mapping[Incarnation, int], wanted: set[str] | None) -> Pending | None:
@@ -154,7 +207,7 @@ def _pending(stored: StoredOutbox, ends: Mapping[Incarnation, int], wanted: set[
         return None
     begin = ends.get(join.incarnation, 0)
     try:
-        waiting = _whole_end(stored, begin) - begin
+        waiting = _held_beyond(stored, begin)
     except FileNotFoundError:  # removed meanwhile: its run has ended
         return None
     if not waiting:

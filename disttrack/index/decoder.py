@@ -74,6 +74,11 @@ class RunDecoder:
         self._values += len(piece.at) * max(1, piece.bits.shape[1])
 
     @property
+    def sources(self) -> tuple[SourceFacts, ...]:
+        """What is known of each source, in the order of their numbers."""
+        return tuple(stream.facts for stream in self.streams)
+
+    @property
     def weight(self) -> int:
         """How many values piled up; text and nested values weigh as many as their bytes would hold."""
         return max(self._values, self._bytes // VALUE_BYTES)

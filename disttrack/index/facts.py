@@ -74,6 +74,7 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     edits: list[tuple[int, Edit]] = []  # by segment, in whatever order they were read
     segments: list[SegmentFacts] = []
     blocks: int = 0  # that its sealed rows lie in
+    aggregates: dict[str, object] = {}  # of its metrics, as far as its definitions ask for some
     damage: int = 0  # frames that could not be read
     damaged: list[DamagedRange] = []  # where the first MAX_NAMED of them lie
     newer: tuple[str, int] | None = None  # path and format version of a segment this disttrack cannot read

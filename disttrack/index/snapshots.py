@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from disttrack.index.aggregates import Aggregates
 from disttrack.index.blocks import Block
 from disttrack.index.decoder import Replaced, RunDecoder
 from disttrack.index.decoders import Decoders
@@ -41,9 +42,16 @@ class Snapshot(NamedTuple):
 class Snapshots:
     """Takes snapshots of runs of one root. lock: of the index's connection; is_damaged: set where a block proves so."""
 
-    def __init__(self, root: Path, decoders: Decoders, lock: threading.RLock, is_damaged: threading.Event) -> None:
+    def __init__(
+        self,
+        root: Path,
+        decoders: Decoders,
+        aggregates: Aggregates,
+        lock: threading.RLock,
+        is_damaged: threading.Event,
+    ) -> None:
         self._root = root
-        self._decoders = decoders
+        self._decoders, self._aggregates = decoders, aggregates
         self._lock, self._is_damaged = lock, is_damaged
 
     def take(self, store: Store, wanted: Sequence[RunRecord]) -> list[Snapshot]:
@@ -73,11 +81,13 @@ class Snapshots:
             self._decoders.drop(record.number)  # the next catch_up sees to it
             return sealed
         self._decoders.keep(record.number, row.generation, decoder)
-        return Snapshot(_copy(record, decoder), sealed.blocks + [block for _, block in decoder.tail()])
+        known = _copy(record, decoder)
+        self._aggregates.note(store, known, decoder)
+        return Snapshot(known, sealed.blocks + [block for _, block in decoder.tail()])
 
 
 def _copy(record: RunRecord, decoder: RunDecoder) -> RunRecord:
     """Return a record of what a decoder knows now: it will go on changing its own facts."""
-    sources = tuple(decode(pack(stream.facts), SourceFacts) for stream in decoder.streams)
+    sources = tuple(decode(pack(source), SourceFacts) for source in decoder.sources)
     facts = decode(pack(decoder.facts), RunFacts)
     return RunRecord(record.number, record.project_directory, record.directory, facts, sources)

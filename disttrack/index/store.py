@@ -211,7 +211,7 @@ class Store:
 
     def _described(self, run: int, decoder: RunDecoder, place: tuple[str, str]) -> tuple[tuple[str, str], bool]:
         """See to what lists ask of a run; return its project's and its own true name, and whether it is filed."""
-        record = RunRecord(run, *place, decoder.facts, tuple(stream.facts for stream in decoder.streams))
+        record = RunRecord(run, *place, decoder.facts, decoder.sources)
         facets = self._describe(record) if _is_over(decoder) else None
         self._note(run, facets)
         return (record.project, record.run_id), facets is not None

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from disttrack.environments.host import private_directory, try_lock
 from disttrack.journal.directories import remove
-from disttrack.journal.files import FILE_NAME, file_name, head_of, write_at
+from disttrack.journal.files import FILE_NAME, file_name, write_at
+from disttrack.journal.heads import head_of
 from disttrack.records.classes import LOWEST_SHARE
 from disttrack.records.codec import HEADER, records, removed_bytes
 from disttrack.records.payloads import USER_KINDS
@@ -51,9 +52,9 @@ class Outbox:
         self.directory = directory
         fd = os.open(directory / FILE_NAME, _FLAGS, 0o600)
         self._open[0] = fd
-        self._head = head_of(join)
+        self.head = head_of(join)
         try:
-            write_at(fd, self._head, 0)
+            write_at(fd, self.head, 0)
             self._set_aside()
         except OSError:  # half a header would be a journal that nobody can ever read
             self.close()
@@ -66,7 +67,7 @@ class Outbox:
         self._file_bytes = min(FILE_BYTES, room // FILES)
         self._mark_bytes = min(MARK_BYTES, self._file_bytes // FILES)
         self._reserve_bytes = min(RESERVE_BYTES, self._quota_bytes // 16)
-        self._place = fd, len(self._head)  # of the last file, and where in it the journal's offset 0 would lie
+        self._place = fd, len(self.head)  # of the last file, and where in it the journal's offset 0 would lie
         self._starts = [0]  # of all files there ever were
         self._reading = threading.Lock()  # not in append: between those who read and settle, which closes files
         self.first = 0  # what lies below was acknowledged, and removed
@@ -126,12 +127,12 @@ class Outbox:
         path = self.directory / file_name(start)
         fd = os.open(path, _FLAGS, 0o600)
         try:
-            write_at(fd, self._head, 0)
+            write_at(fd, self.head, 0)
         except OSError:
             os.close(fd)
             path.unlink()
             raise
-        before, self._place = self._place, (fd, len(self._head) - start)
+        before, self._place = self._place, (fd, len(self.head) - start)
         if self.end != start:  # a signal handler appended the End meanwhile, to the old file: nothing of worth follows
             self._place = before
             os.close(fd)
@@ -186,7 +187,7 @@ class Outbox:
     def _read(self, offset: int, size: int) -> bytes:
         """Return size bytes from offset on, all in one file."""
         start = self._starts[bisect.bisect_right(self._starts, offset) - 1]
-        position = len(self._head) + offset - start
+        position = len(self.head) + offset - start
         with self._reading:
             if start in self._open:
                 return os.pread(self._open[start], size, position)
@@ -249,7 +250,7 @@ class Outbox:
         if start:
             (self.directory / file_name(start)).unlink(missing_ok=True)
         else:
-            os.ftruncate(self._open[0], len(self._head))
+            os.ftruncate(self._open[0], len(self.head))
 
     def asked_again(self, offset: int) -> bool:
         """Note that a writer has nothing from offset on; return whether some of that was removed."""

@@ -41,6 +41,7 @@ __all__ = [
     "check_version",
     "entries",
     "entry_table",
+    "frame_kind",
     "frames",
     "is_torn",
     "read_frames",
@@ -56,6 +57,7 @@ _HEADER = struct.Struct("<4sIIIIBBH")
 _TAIL = struct.Struct("<IIIBBH")  # header[8:24]
 _ENTRY = struct.Struct("<IIQQ")
 HEADER_BYTES = _HEADER.size
+_KIND_AT = 20
 _MAGIC = b"DTF1"
 _WINDOW = 2 << 20
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -294,6 +296,11 @@ def is_torn(data: bytes) -> bool:
     if len(data) < HEADER_BYTES:
         return data[:4] == _MAGIC[: len(data)]
     return _is_header(data, 0)
+
+
+def frame_kind(data: bytes) -> int | None:
+    """Return the kind of the frame that data begins with; None where its header is damaged."""
+    return int(data[_KIND_AT]) if len(data) >= HEADER_BYTES and _is_header(data, 0) else None
 
 
 def _next_frame(read: Callable[[int, int], bytes], position: int) -> int | None:

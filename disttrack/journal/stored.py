@@ -11,18 +11,18 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from disttrack.environments.files import open_plain, read_plain
+from disttrack.environments.files import open_plain
 from disttrack.errors import UnsupportedFormat
 from disttrack.journal.directories import journal_directories
-from disttrack.journal.files import FILE_NAME, JournalFile, damage_end, journal_files, read_head
-from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, pack, records, removed_bytes
+from disttrack.journal.files import JournalFile, damage_end, journal_files
+from disttrack.journal.heads import find_head
+from disttrack.records.codec import HEADER, MAX_RECORD_BYTES, decode, records, removed_bytes
 from disttrack.records.payloads import End, RecordKind
 from disttrack.records.types import Join
 
-__all__ = ["StoredOutbox", "end_record", "newest_join", "stored_outboxes", "write_join"]
+__all__ = ["StoredOutbox", "end_record", "newest_join", "stored_outboxes"]
 
 SAID_BYTES = 256 << 10
-JOIN_NAME = "join"  # beside it, the newer Join of a rank that learnt its launch later
 
 
 class StoredOutbox:
@@ -31,11 +31,7 @@ class StoredOutbox:
     def __init__(self, directory: Path) -> None:
         """Read the header; raise OSError, ValueError (no journal, torn header) or UnsupportedFormat."""
         self.directory = directory
-        body, head_bytes = read_head(directory / FILE_NAME)
-        try:
-            self.join = decode(read_plain(directory / JOIN_NAME, MAX_RECORD_BYTES), Join)
-        except (OSError, ValueError):  # there is none, or it is torn: a power cut may leave it empty
-            self.join = decode(body, Join)
+        self.join, head_bytes = find_head(directory)
         self._files = journal_files(directory, head_bytes)
 
     @property
@@ -52,7 +48,7 @@ class StoredOutbox:
         file = self._files[bisect.bisect_right(self._files, offset, key=lambda file: file.start) - 1]
         if offset >= file.end:
             return b""
-        position = file.head_bytes + offset - file.start
+        position = file.position(offset)
         with os.fdopen(open_plain(file.path), "rb") as opened:
             data = os.pread(opened.fileno(), min(limit, file.end - offset), position)
             whole = _whole(data)
@@ -83,7 +79,7 @@ class StoredOutbox:
         with os.fdopen(open_plain(file.path), "rb") as opened:
 
             def read(size: int, at: int) -> bytes:
-                return os.pread(opened.fileno(), size, file.head_bytes + at - file.start)
+                return os.pread(opened.fileno(), size, file.position(at))
 
             found = damage_end(read, offset - 1, file.end)
         return file.end if found is None else found
@@ -93,7 +89,7 @@ class StoredOutbox:
         held = min(file.end, file.start + file.size)
 
         def read(size: int, at: int) -> bytes:
-            return os.pread(fd, size, file.head_bytes + at - file.start)
+            return os.pread(fd, size, file.position(at))
 
         end = damage_end(read, offset, held)
         if end is None and file.last and _is_torn(read(HEADER.size, offset), held - offset):
@@ -111,15 +107,6 @@ def newest_join(directory: Path) -> Join | None:
         return StoredOutbox(directory).join
     except (OSError, ValueError, UnsupportedFormat):
         return None
-
-
-def write_join(directory: Path, join: Join) -> None:
-    """Leave a newer Join beside a journal (the journal itself is the logging threads' to write)."""
-    temporary = directory / f".{JOIN_NAME}"
-    fd = open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(pack(join))
-    os.replace(temporary, directory / JOIN_NAME)
 
 
 def stored_outboxes(runtime: Path) -> Iterator[StoredOutbox]:

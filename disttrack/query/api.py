@@ -16,13 +16,15 @@ from disttrack.query.frames import FrameKind, as_frame
 from disttrack.query.lineage import Origin
 from disttrack.query.listing import run_table
 from disttrack.query.members import Observer
+from disttrack.query.rank_view import RankView, view_of
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
-from disttrack.query.runs import AttemptRow, DropRow, Failure, RankRow, RunReceipt, RunRow, Spread
+from disttrack.query.runs import AlertRow, AttemptRow, DropRow, Failure, MetricRow, RankRow, RunReceipt, RunRow, Spread
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
 from disttrack.query.subjects import Subject
+from disttrack.query.system import samples_of
 from disttrack.query.wide import Array
 from disttrack.settings import root_of
 
@@ -88,6 +90,11 @@ class RunView(RunRow, WithHistory):
         return self._run.config
 
     @property
+    def config_by_rank(self) -> dict[int, dict[str, object]]:
+        """What ranks were configured with otherwise than `config` says, by rank."""
+        return self._run.detail.config_by_rank
+
+    @property
     def summary_ranks(self) -> dict[str, Spread]:
         """How the last values of each key are spread over the ranks."""
         return self._run.detail.summary_ranks
@@ -101,6 +108,11 @@ class RunView(RunRow, WithHistory):
     def receipt(self) -> RunReceipt:
         """What became of the run's records."""
         return self._run.detail.receipt
+
+    @property
+    def captured(self) -> RunReceipt:
+        """What became of the records that disttrack made by itself: samples of the nodes."""
+        return self._run.detail.captured
 
     @property
     def attempts(self) -> list[AttemptRow]:
@@ -132,6 +144,16 @@ class RunView(RunRow, WithHistory):
         """The run that this one is a fork of, and its last step that is part of this one's history."""
         return self._run.detail.forked_from
 
+    @property
+    def alerts(self) -> list[AlertRow]:
+        """What its ranks wanted a person to see soon, the newest first."""
+        return self._run.detail.alerts
+
+    @property
+    def metrics(self) -> list[MetricRow]:
+        """What its ranks said of how metrics are to be read (run.define_metric)."""
+        return self._run.detail.metrics
+
     def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         wanted = f"{self.project}/{self.id}"
         past = self._reader.past(self._run.record)
@@ -140,13 +162,38 @@ class RunView(RunRow, WithHistory):
         return self._reader.asked(wanted, lambda snapshot: series_of(snapshot, request), self._run.record)
 
     def summary_of(self, key: str, ranks: RankChoice = None) -> KeySummary | None:
-        """Return the count, first, last, min, max and mean of the numbers logged as key; None where there is none.
+        """Return the count, first, last, min, max, mean and best of a key's numbers; None where there are none.
 
         ranks: None for the lowest rank that logged it, as in `summary`; else as for history. Superseded rows are
         left out. Raises RunNotFound where the run is gone.
         """
         wanted = f"{self.project}/{self.id}"
         return self._reader.asked(wanted, lambda snapshot: summary_of(snapshot, key, ranks), self._run.record)
+
+    def rank(self, rank: int) -> RankView:
+        """Return one rank by itself: its config, summary, state and exit code.
+
+        Raises UsageError where there is no such rank, RunNotFound where the run is gone.
+        """
+        wanted = f"{self.project}/{self.id}"
+        observer = Observer.here(self._reader.root)
+        return self._reader.asked(wanted, lambda snapshot: view_of(snapshot, rank, observer), self._run.record)
+
+    @overload
+    def system(
+        self, keys: Sequence[str] | None = None, *, node: str | None = None, as_: Literal["numpy"] = "numpy"
+    ) -> dict[str, Array]: ...
+    @overload
+    def system(self, keys: Sequence[str] | None = None, *, node: str | None = None, as_: FrameKind) -> Any: ...  # noqa: ANN401 - other libraries' types
+    def system(self, keys: Sequence[str] | None = None, *, node: str | None = None, as_: FrameKind = "numpy") -> Any:
+        """Return the samples of the run's nodes by node and time: columns node, attempt, time and one for each key.
+
+        keys: only these (`cpu.percent`, `memory.used_bytes`, `gpu.0.percent`, `process.0.cpu.percent`, ...). node: of
+        this host only. as_: as for history. Raises RunNotFound where the run is gone.
+        """
+        wanted = f"{self.project}/{self.id}"
+        columns = self._reader.asked(wanted, lambda snapshot: samples_of(snapshot, keys, node), self._run.record)
+        return as_frame(columns, as_)
 
     def edit(
         self,

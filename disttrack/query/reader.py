@@ -16,6 +16,7 @@ from disttrack.index.snapshots import Snapshot
 from disttrack.journal.segment import FORMAT_VERSION
 from disttrack.query.lineage import ancestors
 from disttrack.query.members import members
+from disttrack.query.metrics import aggregates
 from disttrack.query.subjects import describe, is_shown
 from disttrack.settings import load
 
@@ -32,7 +33,7 @@ class Reader:
         self.root = root
         if environ is None:
             environ = {**os.environ, "DISTTRACK_CACHE_DIR": load().cache_dir or ""}
-        self._index = Index(root, environ, describe=describe)
+        self._index = Index(root, environ, describe=describe, aggregate=aggregates)
 
     def __enter__(self) -> Reader:
         return self
@@ -70,13 +71,14 @@ class Reader:
         return self._index.numbered(runs)
 
     def find(self, wanted: str, known: RunRecord | None = None) -> RunRecord:
-        """Return the run that answers to `id` or `project/id`, where an alias stands for the run it is part of.
+        """Return the run that answers to `id`, `project/id` or `entity/project/id`; an alias stands for its run.
 
         known: what was found before, returned again where nothing of it has changed.
         Raises RunNotFound where none or several do, UnsupportedFormat where a newer disttrack wrote it.
         """
         self._index.catch_up()
         project, slash, name = wanted.rpartition("/")
+        project = project.rpartition("/")[2]
         found = [
             (self._resolved(record), alias)
             for record, alias in self._index.find(name, known)

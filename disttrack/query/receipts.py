@@ -15,9 +15,19 @@ from disttrack.records.codec import HEADER, records
 from disttrack.records.payloads import USER_KINDS
 from disttrack.records.types import Join
 
-__all__ = ["DropRow", "RunReceipt", "drop_rows", "receipt_of"]
+__all__ = ["DropRow", "PendingPlace", "RunReceipt", "drop_rows", "receipt_of"]
 
 READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class PendingPlace:
+    """Records that only a journal has yet, and where that lies."""
+
+    rank: int
+    records: int
+    host: str
+    journal: str
 
 
 @dataclass(frozen=True)
@@ -30,16 +40,17 @@ class RunReceipt:
     dropped: int
     unreachable: int
     drops: tuple[Dropped, ...] = field(default=(), compare=False)  # the dropped, by class and reason
+    places: tuple[PendingPlace, ...] = field(default=(), compare=False)  # of the pending
 
 
 @dataclass(frozen=True)
 class DropRow:
-    """Records of one class that one rank dropped for one reason.
+    """Records of one class that one rank, or one node's process, dropped for one reason.
 
     first_step and last_step are those of rows; null where none is known. Times are unix seconds.
     """
 
-    rank: int
+    rank: int | None  # None for a node's process
     attempt: int
     record_class: str | None  # None where no drop record tells
     reason: str
@@ -48,16 +59,30 @@ class DropRow:
     last_step: int | None = None
     first_at: float | None = None
     last_at: float | None = None
+    node: str | None = None  # where that process ran
 
 
-def drop_rows(everybody: Iterable[Member]) -> list[DropRow]:
-    """Return what members dropped, each by class and reason."""
+def drop_rows(
+    everybody: Iterable[Member], nodes: Iterable[SourceFacts], observer: Observer, *, over: bool
+) -> list[DropRow]:
+    """Return what members and nodes' processes dropped, by class and reason; over: whether the run has ended."""
     rows: list[DropRow] = []
     for member in everybody:
-        rows += [
+        damaged = _damaged(member.source, observer, over=over)
+        rows += _drops_of(member.source, member.rank, None, damaged)
+    for source in nodes:
+        host = source.join.host if source.join is not None else None
+        rows += _drops_of(source, None, host, _damaged(source, observer, over=over))
+    return rows
+
+
+def _drops_of(source: SourceFacts, rank: int | None, node: str | None, damaged: int) -> list[DropRow]:
+    untold = _untold(source, damaged)
+    return [
+        *(
             DropRow(
-                member.rank,
-                member.attempt,
+                rank,
+                source.attempt,
                 drop.record_class,
                 drop.reason,
                 drop.count,
@@ -65,18 +90,19 @@ def drop_rows(everybody: Iterable[Member]) -> list[DropRow]:
                 drop.last_step,
                 drop.first_us / 1e6,
                 drop.last_us / 1e6,
+                node,
             )
-            for drop in member.source.drops
-        ]
-        rows += [DropRow(member.rank, member.attempt, None, lost.reason, lost.count) for lost in _untold(member.source)]
-    return rows
+            for drop in source.drops
+        ),
+        *(DropRow(rank, source.attempt, None, lost.reason, lost.count, node=node) for lost in untold),
+    ]
 
 
-def _untold(source: SourceFacts) -> list[Dropped]:
-    """Return what a source lost that none of its Drop records tells."""
+def _untold(source: SourceFacts, damaged: int) -> list[Dropped]:
+    """Return what a source lost that none of its Drop records tells; damaged: what it lost to damage."""
     reasons: list[tuple[DropReason, int]] = [
         ("unknown", _dropped(source) - sum(drop.count for drop in source.drops)),
-        ("damaged", _damaged(source)),
+        ("damaged", damaged),
     ]
     return [Dropped("records", reason, count) for reason, count in reasons if count]
 
@@ -92,31 +118,50 @@ def _missing(source: SourceFacts) -> int:
     return max(0, source.ended.logged - _dropped(source) - source.stored) if source.ended is not None else 0
 
 
-def _damaged(source: SourceFacts) -> int:
-    """Return how many records of a source that ended are lost: it all arrived, and a part of it is damaged."""
+def _damaged(source: SourceFacts, observer: Observer, *, over: bool) -> int:
+    """Return how many records of a source that ended are lost: it all arrived, and a part of it is damaged.
+
+    What lay in a damaged frame of the log comes home again as long as the source's journal has it. A journal goes when
+    its run is over, and all of it is stored.
+    """
+    missing = _missing(source)
+    if not missing or source.cover.end <= source.ended_at:
+        return 0
     named = [(place.start, place.end) for place in source.damaged]
-    arrived = source.ended is not None and source.cover.end > source.ended_at
-    lost = arrived and all(any(low <= a and b <= high for low, high in named) for a, b in source.cover.gaps)
-    return _missing(source) if lost and source.damage else 0
+    if all(any(low <= a and b <= high for low, high in named) for a, b in source.cover.gaps):
+        return missing if source.damage else 0  # it is the journal that was damaged: its bytes are stored as they are
+    if source.join is not None and _is_here(source.join, observer):
+        return max(0, missing - records_beyond(Path(source.join.journal), source.join, source.cover))
+    return missing if over or source.join is None else 0
 
 
-def receipt_of(sources: Iterable[SourceFacts], observer: Observer, answers: Callable[[], bool]) -> RunReceipt:
-    """Return the receipt of these sources; answers: says whether the run's writer does (its marker is fresh)."""
+def receipt_of(
+    sources: Iterable[SourceFacts], observer: Observer, answers: Callable[[], bool], *, over: bool
+) -> RunReceipt:
+    """Return the receipt of these sources.
+
+    answers: says whether the run's writer does (its marker is fresh); over: whether the run has ended.
+    """
     stored = pending = unreachable = 0
     counts: dict[tuple[str, str], int] = {}
+    places: list[PendingPlace] = []
     for source in sources:
         told = [Dropped(drop.record_class, drop.reason, drop.count) for drop in source.drops]
-        for drop in (*told, *_untold(source)):
+        damaged = _damaged(source, observer, over=over)
+        for drop in (*told, *_untold(source, damaged)):
             key = drop.record_class, drop.reason
             counts[key] = counts.get(key, 0) + drop.count
-        waits = _pending(source, observer)
+        waits = _pending(source, observer, damaged)
         stored += source.stored
         pending += waits
+        if waits and source.join is not None:
+            join = source.join
+            places.append(PendingPlace(join.rank.rank, waits, join.host, join.journal))
         if waits and not _is_here(source.join, observer) and not answers():
             unreachable += waits
     dropped = sum(counts.values())
     drops = tuple(Dropped(*key, count) for key, count in counts.items())
-    return RunReceipt(stored + pending + dropped, stored, pending, dropped, unreachable, drops)
+    return RunReceipt(stored + pending + dropped, stored, pending, dropped, unreachable, drops, tuple(places))
 
 
 def _is_here(join: Join | None, observer: Observer) -> bool:
@@ -124,10 +169,10 @@ def _is_here(join: Join | None, observer: Observer) -> bool:
     return join is not None and (join.boot_id == observer.boot_id or join.host == observer.hostname)
 
 
-def _pending(source: SourceFacts, observer: Observer) -> int:
-    """Return how many records a source made that are neither stored nor dropped, as far as can be known."""
+def _pending(source: SourceFacts, observer: Observer, damaged: int) -> int:
+    """Return how many records a source made that are neither stored nor lost, as far as can be known."""
     if source.ended is not None:
-        return _missing(source) - _damaged(source)
+        return _missing(source) - damaged
     if source.join is None or not _is_here(source.join, observer):
         return 0
     return records_beyond(Path(source.join.journal), source.join, source.cover)

@@ -31,8 +31,15 @@ __all__ = [
     "SummaryUpdate",
 ]
 
-AlertLevel = Literal["INFO", "WARN", "ERROR"]
 Goal = Literal["minimize", "maximize"]
+
+
+class AlertLevel(enum.StrEnum):
+    """How urgent an alert is."""
+
+    INFO = "INFO"
+    WARN = "WARN"
+    ERROR = "ERROR"
 
 
 class RecordKind(enum.IntEnum):

@@ -37,7 +37,8 @@ RunId = NewType("RunId", str)
 Incarnation = NewType("Incarnation", int)  # one life of one rank process, 64 random bits
 Offset = NewType("Offset", int)  # bytes from the start of an incarnation's journal
 
-Role = Literal["rank", "helper", "claimant"]  # claimant: a second living process that says it is this rank
+Role = Literal["rank", "helper", "claimant", "node"]
+"""claimant: a second living process that says it is this rank; node: the process that takes samples of a node."""
 RowSchema = tuple[tuple[str, ...], str]  # keys, and one kind letter a key: d float64, q int64, ? bool
 
 
@@ -103,7 +104,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     lineage: Lineage | None = None  # as the primary found it
     rank: Rank
     role: Role = "rank"
-    parent: Incarnation | None = None  # of a helper
+    parent: Incarnation | None = None  # of a helper; of a node, a rank on it
     hints: tuple[tuple[str, str], ...] = ()  # what tells one attempt from the next
     host: str
     boot_id: str
@@ -113,6 +114,8 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     run_id: RunId | None = None  # the run that welcomed it
     pid: int
     start_time: int  # of the process, in clock ticks since boot
+    sample_s: float = 0.0  # how often this rank wants samples of its node; 0 for none
+    sample_quota_bytes: int | None = None  # what their journal may take
     journal: str  # the directory of this incarnation's journal
     time_us: int
 

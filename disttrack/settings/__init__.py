@@ -84,6 +84,7 @@ class Settings:
     journal_quota_bytes: how much all journals of a node may take (default 2 GiB; in memory, a tmpfs, 256 MiB).
     redact_secrets: keep out of the store what looks like a secret in a config. shared: let the group write, too, in a
     root that this process makes.
+    system_interval_s: how often each node is sampled (processors, memory, disks, network, devices); 0 for never.
     runtime_dir: where processes of this host meet (short: socket paths end at 107 bytes).
     journal_dir: where journals lie (node-local). cache_dir: where an index lies that cannot lie in its root.
     """
@@ -120,6 +121,7 @@ class Settings:
     journal_quota_bytes: int | None = None
     redact_secrets: bool = True
     shared: bool = False
+    system_interval_s: float = 15.0
     runtime_dir: str | None = None
     journal_dir: str | None = None
     cache_dir: str | None = None

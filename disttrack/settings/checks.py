@@ -72,7 +72,7 @@ def _check_choice(name: str, value: Any) -> Any:
 
 def _check_number(name: str, value: Any) -> Any:
     if (
-        name in ("rank", "local_rank", "world_size", "finish_timeout_s", "journal_quota_bytes")
+        name in ("rank", "local_rank", "world_size", "finish_timeout_s", "journal_quota_bytes", "system_interval_s")
         and value is not None
         and not value >= 0
     ):

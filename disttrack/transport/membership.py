@@ -8,7 +8,8 @@ from pathlib import Path
 
 from disttrack.environments import process_group
 from disttrack.environments.launch import Identity, own_key
-from disttrack.journal.stored import newest_join, write_join
+from disttrack.journal.heads import write_join
+from disttrack.journal.stored import newest_join
 from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
 
 __all__ = ["Membership"]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from disttrack.errors import InitStartError
+from disttrack.journal.durability import Durability
 from disttrack.journal.outbox import Outbox
 from disttrack.records.types import Join
 from disttrack.transport import rendezvous
@@ -50,7 +51,6 @@ WATCH_BYTES = WINDOW_BYTES // 2  # ... from here on each acknowledgement is read
 CHECK_S = 1.0  # how often whether the writer lives
 ANSWER_S = 8.0  # without an answer to anything: look for a writer again
 PING_S = 5.0
-SYNC_S = 0.5  # twice, and a WAKE_S, is how long bytes may be in memory only: P3 grants 1.5 s
 LOOK_S = 0.02  # for a process group: a short script must not end before it was seen
 PENDING_S = 5.0  # how long a process that may join a process group waits for one
 START_AFTER_S = 2.0  # how long a rank that is not its node's first leaves it to that one to start its process
@@ -94,8 +94,7 @@ class Sender:
         self._bell_poll = select.poll()  # not select(): it cannot watch descriptors beyond 1,023
         self._bell_poll.register(self._bell, select.POLLIN)
         self._pause_s = FIRST_WAKE_S
-        self._safe = 0  # up to here all is on a disk: the writer's, or this one
-        self._unsafe = (0, 0.0)  # up to here not all was, and when that was seen
+        self._durability = Durability(outbox, self._complain)
         self._thread = threading.Thread(target=self._run, name="disttrack-sender", daemon=True)
         self._thread.start()
 
@@ -168,7 +167,7 @@ class Sender:
         deadline = time.monotonic() + PENDING_S
         while not (self._stop or self._membership.upgrade() or self._hurry) and time.monotonic() < deadline:
             self._sleep(LOOK_S)
-            self._sync(time.monotonic())
+            self._durability.look(time.monotonic(), self.acked)
         self._membership.go_alone()
 
     def _sleep(self, seconds: float) -> bool:
@@ -182,7 +181,7 @@ class Sender:
         """Sleep, and bring to this disk what is logged meanwhile."""
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0 and not self._sleep(min(left_s, WAKE_S)):
-            self._sync(time.monotonic())
+            self._durability.look(time.monotonic(), self.acked)
 
     def _drain_bell(self) -> None:
         try:
@@ -211,7 +210,7 @@ class Sender:
             elif time.monotonic() >= start_at:
                 start_at = time.monotonic() + START_AGAIN_S
                 self._start_writer(key)
-            self._sync(time.monotonic())
+            self._durability.look(time.monotonic(), self.acked)
             self._sleep(0.01 if time.monotonic() - lost < 1.0 else WAKE_S)
         return None
 
@@ -269,7 +268,7 @@ class Sender:
             if not self._membership.key_known and self._membership.upgrade():
                 return None
             now = time.monotonic()
-            self._sync(now)
+            self._durability.look(now, self.acked)
             if now - asked > PING_S and dealer.send(hello):
                 asked = now
         return None
@@ -325,6 +324,7 @@ class Sender:
                     if out.acked > self.acked:
                         self.acked = out.acked
                         self._outbox.settle(self.acked)
+                        self._durability.settle(self.acked)
             if self._outbox.cramped:
                 self._outbox.settle(self.acked)
             if not self._membership.key_known and self._membership.upgrade():
@@ -333,7 +333,7 @@ class Sender:
                 self._stop = True
                 self.finished.set()
                 return
-            self._sync(now)
+            self._durability.look(now, self.acked)
             out.resend(now)
             if now - spoke > PING_S and dealer.send(Ping(self.join.incarnation)):
                 spoke = now
@@ -368,14 +368,3 @@ class Sender:
             yield Data(incarnation, out.sent, final, final, data)
         if last is not None and out.sent == last[1] and not out.final:  # it went before anyone said it is the End
             yield Data(incarnation, last[0], True, True, self._outbox.read(last[0], FRAME_BYTES))
-
-    def _sync(self, now: float) -> None:
-        """Bring to this disk what has been nowhere else for SYNC_S (P3); nothing, while acknowledgements come."""
-        self._safe = max(self._safe, self.acked)
-        offset, since = self._unsafe
-        if offset <= self._safe:
-            self._unsafe = (self._outbox.end, now)
-        elif now - since >= SYNC_S:
-            end = self._outbox.end
-            self._outbox.sync()
-            self._safe = end

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 
 from disttrack.journal.directories import is_home
+from disttrack.journal.stored import stored_outboxes
 from disttrack.records.types import Incarnation, Join
 from disttrack.transport.protocol import Data, Hello, Message, Moved, Ping, Unknown, Wait
 from disttrack.transport.receiver import Peer
 from disttrack.transport.status import MemberStatus, Status
 from disttrack.writer.announcing import Announcement
 from disttrack.writer.launch import Launch
+from disttrack.writer.liveness import lives
 from disttrack.writer.node import Node, Part
 from disttrack.writer.relay import Relay
 from disttrack.writer.serving import Writer
@@ -46,6 +48,7 @@ class Choice:
         self._node = node
         self._hellos: dict[Peer, Hello] = {}
         self._left: dict[Incarnation, Join] = {}  # by ranks that died before they met us
+        self._expects = True  # somebody lives on this node who may still say Hello
         self._announcement: Announcement | None = None
         self._since = self._needed = time.monotonic()
         self._next: Part = self
@@ -104,22 +107,35 @@ class Choice:
     def keep_house(self, now: float) -> None:
         """Notice whether anybody lives whom we keep waiting, and what the dead left."""
         if not self._hellos and now - self._since > HELLO_S:
-            self._find_left()
+            self._look_around()
         if any(self._node.watches.lives(hello.join) for hello in self._hellos.values()):
             self._needed = now
 
-    def _find_left(self) -> None:
-        for stored in self._node.left():
-            if not is_home(stored.directory):
-                self._node.meet(stored.join)
-                self._left[stored.join.incarnation] = stored.join
+    def _look_around(self) -> None:
+        """Note what those left who died before they met us, and whether anybody lives who may still come."""
+        self._expects = False
+        for stored in stored_outboxes(self._node.runtime):
+            join = stored.join
+            mine = join.launch_key == self._node.launch_key
+            if not self._node.is_local(join):
+                continue
+            if lives(join):
+                self._expects |= mine or not join.rank.settled
+            elif mine and not is_home(stored.directory):
+                self._node.meet(join)
+                self._left[join.incarnation] = join
 
     def next_part(self) -> Part:
         """Return what was decided."""
         return self._next
 
     def may_go(self, now: float) -> bool:
-        """Say whether no rank came, or all that came have gone; a reader on this node may want what they left."""
+        """Say whether no rank came, or all that came have gone; a reader on this node may want what they left.
+
+        At once where none lives who could come: another process of the launch stored everything while we started.
+        """
+        if not (self._hellos or self._left or self._expects):
+            return True
         return now - self._needed > (WANTED_S if self._node.claim.is_wanted() else ALONE_S)
 
     def status(self) -> Status:

@@ -64,7 +64,7 @@ class Hearing:
         """Store who of a run has been silent for too long, or is lost."""
         for incarnation, source in run.sources.items():
             heard = self._heard.setdefault(incarnation, now)
-            if source.over or source.admission.role == "helper":
+            if source.over or source.admission.role in ("helper", "node"):
                 continue
             if not self._node.is_local(source.join) and now - heard > LOST_S and not self.may_live(source, now):
                 run.see(source, Sighting(incarnation=incarnation, seen="lost", time_us=now_us()))
@@ -73,7 +73,11 @@ class Hearing:
 
     def any_lives(self, run: RunIngest, now: float) -> bool:
         """Say whether the process of a rank of a run may live."""
-        return any(self.may_live(source, now) for source in run.sources.values() if source.admission.role != "helper")
+        return any(
+            self.may_live(source, now)
+            for source in run.sources.values()
+            if source.admission.role in ("rank", "claimant")
+        )
 
     def may_live(self, source: Source, now: float) -> bool:
         """Say whether a source's process lives, as far as we or its node's agent can tell."""

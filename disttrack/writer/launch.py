@@ -103,7 +103,7 @@ class Launch:
         return lives(source.join) if source.join.node in ("", self._node) else not source.died
 
     def _find(self, join: Join) -> RunIngest | None:
-        if join.role == "helper" and join.parent is not None and join.parent in self._run_of:
+        if join.role in ("helper", "node") and join.parent is not None and join.parent in self._run_of:
             return self._run_of[join.parent]
         run = self.runs.get(_run_key(join))
         if run is not None and join.given_id is None and run.sources.finished_before(join):
@@ -186,7 +186,7 @@ class Launch:
             self.outlived(run, source, ending)
         else:
             # Helpers go without a word (multiprocessing children run no exit hooks): that is how they end.
-            helper = source.admission.role == "helper"
+            helper = source.admission.role in ("helper", "node")
             self._see(run, source, "ended" if helper else "crashed", now_us(), ending)
 
     def ended(self, run: RunIngest, source: Source, data: bytes) -> None:

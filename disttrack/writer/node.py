@@ -20,6 +20,7 @@ from disttrack.transport.receiver import Peer, Receiver
 from disttrack.transport.rendezvous import Claim, Record, socket_path
 from disttrack.transport.status import Complaint, LinkStatus, MemberStatus, NodeStatus, PartName, Status
 from disttrack.writer.liveness import dead_journals
+from disttrack.writer.sampling import Sampling
 from disttrack.writer.watches import Watches
 
 __all__ = ["Node", "Part"]
@@ -74,6 +75,7 @@ class Node:
         self.nonce = secrets.token_hex(16)
         self.receiver = Receiver(socket_path(runtime, launch_key, self.nonce))
         self.watches = Watches(self.receiver)
+        self.sampling = Sampling(runtime, self.complain)
         self.meeting: Meeting | None = None
         self.rounds = 0
         self._complaints: dict[str, float] = {}  # when each was made last
@@ -158,7 +160,8 @@ class Node:
         )
 
     def close(self) -> None:
-        """Stop listening and meeting."""
+        """Stop sampling, listening and meeting."""
+        self.sampling.close()
         if self.meeting is not None:
             self.meeting.close(timeout_s=4.0)
         self.receiver.close()

@@ -10,7 +10,7 @@ reads in journals of the dead. Called by the loop in writer.process, as one of i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from disttrack.environments.endings import Ending
@@ -41,6 +41,7 @@ from disttrack.writer.launch import Launch
 from disttrack.writer.link import SILENT_S, Link
 from disttrack.writer.liveness import how_ended
 from disttrack.writer.node import Node, Part
+from disttrack.writer.sampling import Placed
 from disttrack.writer.watches import process_of
 
 __all__ = ["Relay"]
@@ -100,6 +101,7 @@ class Relay:
         living = [member for member in self._members.values() if not member.died]
         for member, _ in self._node.watches.dead(living, lambda member: member.join):
             self._died(member)
+        self._node.sampling.follow(self._placed())
         if now - self._adopted >= ADOPT_S:
             self._adopted = now
             self._node.guard(self._adopt)
@@ -110,7 +112,9 @@ class Relay:
 
     def may_go(self, now: float) -> bool:
         """Say whether no rank of ours lives, and the writer has all they left (or cannot be had)."""
-        if now < self._busy_until or any(self._lives(member) for member in self._members.values()):
+        if now < self._busy_until or any(
+            self._lives(member) for member in self._members.values() if member.join.role != "node"
+        ):
             return False
         if all(member.over for member in self._members.values()):
             return True
@@ -267,10 +271,16 @@ class Relay:
             if was_linked and member.peer is not None and not member.died:
                 self._node.receiver.send(member.peer, Unknown(member.join.incarnation))
 
+    def _placed(self) -> Iterator[Placed]:
+        """Yield the living ranks of this node."""
+        for member in self._members.values():
+            if member.join.role == "rank" and member.run_id and not (member.final or member.died or member.over):
+                yield Placed(member.run_id, member.join)
+
     # The dead
 
     def _lives(self, member: Carried) -> bool:
-        return not member.died and self._node.watches.lives(member.join)
+        return member.join.role != "node" and not member.died and self._node.watches.lives(member.join)
 
     def _died(self, member: Carried) -> None:
         member.died = True

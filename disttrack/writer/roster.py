@@ -50,9 +50,9 @@ class Roster(dict[Incarnation, Source]):
 
     def place(self, join: Join, alive: Callable[[Source], bool]) -> tuple[int, Role]:
         """Return attempt and role of a new incarnation; a helper has its parent's attempt, else the newest."""
-        if join.role == "helper":
+        if join.role in ("helper", "node"):
             parent = self.get(join.parent) if join.parent is not None else None
-            return (parent.admission.attempt if parent else self._team.attempt), "helper"
+            return (parent.admission.attempt if parent else self._team.attempt), join.role
         joining = Source(Admission(join=join, attempt=0, role="rank"), 0)
         lives = alive(joining)
         if lives and self._team.takes(join, alive):

@@ -7,7 +7,7 @@ acknowledgements after the sync. Called by the loop in writer.process, as one of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from disttrack.environments.endings import Ending
 from disttrack.environments.launch import launcher_lives
@@ -35,6 +35,7 @@ from disttrack.writer.ingest import RunIngest, now_us
 from disttrack.writer.launch import Launch
 from disttrack.writer.node import Node, Part
 from disttrack.writer.roster import Source
+from disttrack.writer.sampling import Placed
 
 __all__ = ["Writer"]
 
@@ -95,6 +96,7 @@ class Writer:
         """Bury the dead, adopt what they left, notice silence, end what is over."""
         self._hearing.wake(now)
         self._bury_the_dead()
+        self._node.sampling.follow(self._placed())
         if now - self._adopted >= ADOPT_S:
             self._adopted = now
             self._node.guard(self._launch.adopt)
@@ -267,6 +269,13 @@ class Writer:
                 self._node.guard(self._bury, run, source, ending)
             else:
                 self._node.guard(self._launch.outlived, run, source, ending)
+
+    def _placed(self) -> Iterator[Placed]:
+        """Yield the living ranks of this node."""
+        for run in self._launch.runs.values():
+            for source in run.sources.values():
+                if source.admission.role == "rank" and not source.over and self._node.is_local(source.join):
+                    yield Placed(run.header.run_id, source.join)
 
     def _bury(self, run: RunIngest, source: Source, ending: Ending) -> None:
         self._launch.bury(run, source, ending)

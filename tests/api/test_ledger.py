@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from disttrack.api.ledger import Ledger
 from disttrack.api.recorder import Recorder
+from disttrack.journal.ledger import Ledger
 from disttrack.journal.outbox import MIN_QUOTA_BYTES, Outbox
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.classes import CLASS_OF, Dropped, RecordClass, share

@@ -19,16 +19,22 @@ TRACE = ("strace", "-ff", "-ttt", "-T", "-y", "-s", "0", "-e", "trace=pwrite64,w
 How = Literal["nothing", "all", "part", "zeros"]
 
 _CALL = re.compile(
-    r"(?P<at>[\d.]+) (?P<name>\w+)\(\d+<(?P<path>[^>]+)>(?P<rest>.*)\) += (?P<got>\d+) <(?P<took>[\d.]+)>"
+    r"(?P<at>[\d.]+) (?P<name>\w+)\(\d+<(?P<path>[^>]+)>(?P<rest>.*)\)"
+    r" += (?P<got>-?\d+)(?P<error> .*)? <(?P<took>[\d.]+)>"
 )
 
 
 @dataclass
 class WrittenFile:
-    """One file: its writes (when it was done, where it ended) and its syncs (when it began, when it was done)."""
+    """One file: its writes (when it was done, where it ended) and its syncs (when it began, when it was done).
+
+    refused: syncs that failed. What they should have brought to the disk never gets there, as kernels have it: they
+    call it clean, and no later sync of the file says anything of it.
+    """
 
     writes: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
     syncs: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    refused: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
 
     def written(self, at: float) -> int:
         """Return how long the file was at a time."""
@@ -38,6 +44,15 @@ class WrittenFile:
         """Return up to where it was on the disk at a time."""
         began = max((began for began, done in self.syncs if done <= at), default=0.0)
         return self.written(began)
+
+    def dropped(self, at: float) -> list[tuple[int, int]]:
+        """Return what failed syncs up to a time have kept from the disk for ever."""
+        return [(self.safe(began), self.written(done)) for began, done in self.refused if done <= at]
+
+    @property
+    def made(self) -> float:
+        """When it was first written to."""
+        return self.writes[0][0] if self.writes else float("inf")
 
 
 class Disk:
@@ -53,7 +68,10 @@ class Disk:
             if path.suffix not in suffixes:
                 continue
             file = self.files[path]
-            if call["name"] == "pwrite64":
+            if int(call["got"]) < 0:
+                if call["name"] in ("fdatasync", "fsync"):
+                    file.refused.append((began, done))
+            elif call["name"] == "pwrite64":
                 file.writes.append((done, int(call["rest"].rsplit(",", 1)[1]) + int(call["got"])))
             elif call["name"] == "write":  # to the end: O_APPEND
                 file.writes.append((done, (file.writes[-1][1] if file.writes else 0) + int(call["got"])))
@@ -69,8 +87,11 @@ class Disk:
             data = self._now[path][:kept]
             if how == "zeros":  # the file's length was on the disk before its bytes were
                 data = data[:safe] + bytes(len(data) - safe)
-            if not data:
-                path.unlink(missing_ok=True)
-            else:
+            for start, end in file.dropped(at):
+                data = data[:start] + bytes(min(end, len(data)) - start) + data[end:] if start < len(data) else data
+            # Its name is on the disk where a file that was made later was synced.
+            if data or any(other.made > file.made and other.safe(at) for other in self.files.values()):
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 path.write_bytes(data)
+            else:
+                path.unlink(missing_ok=True)

@@ -28,11 +28,11 @@ SLACK_S = 1.0  # for a disk and a machine that others use; what was lost is prin
 MOMENTS = 12
 
 
-def traced(job: Job, steps: int) -> tuple[Trainer, Disk, Path]:
+def traced(job: Job, steps: int, *options: str) -> tuple[Trainer, Disk, Path]:
     """Return a trainer that was killed with its writer, what they had written, and the journal."""
     trace = job.site.directory / "trace"
     trace.mkdir()
-    rank = job.start(around=(*TRACE, "-o", str(trace / "of")), rate_hz=200)
+    rank = job.start(around=(*TRACE, *options, "-o", str(trace / "of")), rate_hz=200)
     wait_for_steps([rank], steps)
     [journal] = (job.site.directory / "journals").glob("*/journals/*")
     # All that strace follows at once: the rank and its writer.
@@ -81,16 +81,26 @@ def youngest_that_must_be_there(disk: Disk, journal: Path, at: float) -> list[fl
 
 
 @pytest.mark.real(timeout_s=150)
-@pytest.mark.parametrize("writer", ["there", "away"])
+@pytest.mark.parametrize(
+    ("writer", "refused"),
+    [("there", ""), ("away", ""), ("away", "when=1"), ("away", "when=2+3")],
+    ids=["writer there", "writer away", "its first sync refused", "each second sync refused"],
+)
 def test_a_power_cut_takes_at_most_the_last_moment(
-    job: Job, require_program: Callable[[str], str], writer: str
+    job: Job, require_program: Callable[[str], str], writer: str, refused: str
 ) -> None:
+    """refused: which syncs of the journal fail. What they should have brought to the disk never gets there by itself.
+
+    when=2+3: each second one of the journal's own files, and none of the copies that follow.
+    """
     require_program("strace")
-    chance = seeded(f"power cuts, writer {writer}")
+    chance = seeded(f"power cuts, writer {writer}, refused {refused}")
     root = job.site.root
     if writer == "away":
         root.write_text("a file where the directory should be: nobody can be the writer")
-    _, disk, journal = traced(job, 800)
+    rank, disk, journal = traced(job, 800, *(["-e", f"inject=fdatasync:error=EIO:{refused}"] if refused else []))
+    assert bool(refused) == any(file.refused for file in disk.files.values())
+    assert bool(refused) == ("written to it once more" in rank.stderr)
     root.unlink() if root.is_file() else shutil.rmtree(root)
     moments = worst_moments(disk)
     assert moments

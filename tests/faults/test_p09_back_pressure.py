@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -48,32 +47,6 @@ def receipt_in(output: str) -> list[int]:
     return receipt
 
 
-def check_drops(run: dict[str, Any], dropped: int, last_step: int) -> None:
-    [drop] = run["drops"]
-    assert (drop["rank"], drop["record_class"], drop["reason"]) == (0, "metrics", "quota")
-    assert (drop["count"], drop["last_step"]) == (dropped, last_step)
-    assert drop["first_at"] <= drop["last_at"]
-
-
-def test_what_a_full_journal_takes_comes_home_and_what_it_does_not_is_named(site: Site) -> None:
-    output = site.python(site.script(SCRIPT), 0.5, env=ENVIRONMENT)
-    logged, stored, pending, dropped = receipt_in(output)
-    assert (logged, stored) == (200, 0)
-    assert pending + dropped == 200
-    assert 40 < pending < 64
-    assert f"{dropped:,} dropped ({dropped:,} metrics: quota)" in output
-    assert "is full: what is logged is not stored as fast as it comes" in output
-    site.root.unlink()
-    run = site.only_run()
-    receipt = {"logged": 200, "stored": pending, "pending": 0, "dropped": dropped, "unreachable": 0}
-    assert run["receipt"] == receipt
-    check_drops(run, dropped, 199)
-    assert run["drops"][0]["first_step"] == pending
-    text = site.cli("show", run["id"])
-    assert f"200 records logged: {pending} stored, 0 pending, {dropped} dropped ({dropped} metrics: quota)" in text
-    assert f"rank 0 dropped {dropped} metrics (quota, steps {pending} to 199" in text
-
-
 def test_rows_are_kept_again_once_somebody_stores_them(site: Site) -> None:
     process = site.start(sys.executable, site.script(SCRIPT), 30, "wait", env=ENVIRONMENT)
     while not (site.directory / "filled").exists():
@@ -89,15 +62,6 @@ def test_rows_are_kept_again_once_somebody_stores_them(site: Site) -> None:
     assert run["receipt"]["stored"] == stored
     assert sum(drop["count"] for drop in run["drops"]) == run["receipt"]["dropped"] == dropped
     assert run["ranks"][0]["last_step"] == 1_199
-
-
-def test_a_run_that_is_whole_says_so_in_one_line_unless_it_is_to_be_quiet(site: Site) -> None:
-    site.root.unlink()
-    script = site.script('import disttrack\nwith disttrack.init(project="p", id="a") as run:\n    run.log({"a": 1})\n')
-    assert site.python(script, env={"DISTTRACK_QUIET": "0"}) == (
-        "disttrack: p/a: 1 record logged: 1 stored, 0 pending, 0 dropped\n"
-    )
-    assert site.python(script) == ""
 
 
 def test_where_no_file_may_grow_large_more_files_take_it_all(site: Site) -> None:

@@ -16,8 +16,6 @@ from tests.road.site import Site
 
 pytestmark = pytest.mark.real(timeout_s=120)
 
-SHUTDOWN_S = 2.0  # how long the end of an interpreter may take that has nothing left to say
-
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
@@ -114,6 +112,30 @@ def test_a_fork_while_other_threads_are_inside_log_leaves_the_child_able_to_log(
     assert sorted(site.steps(run["id"], "child")[0]) == list(range(30))
 
 
+@pytest.mark.parametrize("end", ["os._exit(3)", "os.abort()", "ctypes.string_at(0)", "os.kill(os.getpid(), 9)"])
+def test_a_child_that_dies_takes_no_row_of_its_own_or_its_parents_with_it(site: Site, end: str) -> None:
+    script = site.script(
+        f"""
+        import ctypes, os, disttrack
+        run = disttrack.init(project="p")
+        run.log({{"parent": 0}}, step=0); run.id
+        pid = os.fork()
+        if pid == 0:
+            for step in range(100): disttrack.log({{"child": step}}, step=step)
+            {end}
+        assert os.waitpid(pid, 0)[1] != 0
+        run.log({{"parent": 1}}, step=1)
+        receipt = run.finish()
+        assert receipt.logged == receipt.stored == 2, receipt
+        """
+    )
+    site.python(script)
+    run = site.only_run()
+    assert (run["state"], run["ranks_joined"]) == ("finished", 1)
+    assert site.steps(run["id"], "parent") == {0: [0, 1]}
+    assert site.steps(run["id"], "child") == {0: list(range(100))}
+
+
 def test_a_pool_of_worker_processes_logs_for_its_rank(site: Site) -> None:
     script = site.script(
         """
@@ -136,7 +158,7 @@ def test_a_pool_of_worker_processes_logs_for_its_rank(site: Site) -> None:
     assert sorted(site.steps(run["id"], "worked")[0]) == sorted(3 * list(range(20)))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_persistent_data_loader_workers_log_through_all_epochs(site: Site, method: str) -> None:
     pytest.importorskip("torch")
     script = site.script(
@@ -212,27 +234,22 @@ def test_no_row_is_lost_however_a_process_ends(site: Site, end: str) -> None:
     assert run["state"] == state
 
 
-def test_an_interpreter_ends_at_once_while_daemon_threads_log(site: Site) -> None:
+def test_an_interpreter_ends_while_daemon_threads_log(site: Site) -> None:
     script = site.script(
         """
-        import atexit, threading, time, disttrack
+        import threading, disttrack
         run = disttrack.init(project="p")
         run.id
         def hammer(number):
             while True: run.log({"thread": number})
         threads = [threading.Thread(target=hammer, args=(number,), daemon=True) for number in range(4)]
-        atexit.register(lambda: open("ended", "w").write(str(time.time())))  # before the hook of init: it runs after
         for thread in threads: thread.start()
         for step in range(1000): run.log({"main": step}, step=step)
-        open("ending", "w").write(str(time.time()))
         """
     )
-    output = site.python(script)
-    ended = site.script("import time; print(time.time())", "now.py")
+    output = site.python(script, env={"DISTTRACK_FINISH_TIMEOUT_S": "inf"})  # a thread that hinders it hangs for ever
     assert "Traceback" not in output, output
     assert "Fatal" not in output, output
-    began_s = float((site.directory / "ending").read_text())
-    assert float(site.python(ended)) - began_s < SHUTDOWN_S + 8.0  # of two interpreters on a busy machine
     run = site.only_run()
     assert run["state"] == "finished"
     assert site.steps(run["id"], "main") == {0: list(range(1000))}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from disttrack.journal.files import read_head
+from disttrack.journal.heads import read_head
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import HEADER, records
 from disttrack.records.payloads import RecordKind

@@ -10,9 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from disttrack.journal.segment import FORMAT_VERSION, FrameKind, Segment
-from disttrack.records.types import RunHeader, RunId
+from disttrack.journal.segment import FORMAT_VERSION
 from tests.faults.logs import answer, cli, listing
+from tests.index.logs import newer_log
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -31,22 +31,7 @@ def test_a_log_and_a_journal_of_version_1_are_read_right(tmp_path: Path) -> None
 
 
 def test_a_newer_log_or_journal_is_refused_and_not_touched(tmp_path: Path) -> None:
-    log = tmp_path / "disttrack-runs" / "demo" / "run1" / "log"
-    log.mkdir(parents=True)
-    segment = Segment(log)
-    header = RunHeader(
-        format_version=FORMAT_VERSION + 1,
-        run_id=RunId("run1"),
-        project="demo",
-        name="new",
-        group=None,
-        launch_key="key",
-        ordinal=0,
-        nonce="00",
-        time_us=1,
-    )
-    segment.append(FrameKind.HEADER, header)
-    segment.close()
+    log = newer_log(tmp_path / "disttrack-runs", "run1")
     journal = tmp_path / "copied" / "1"
     journal.mkdir(parents=True)
     data = bytearray((FIXTURES / "journal-v1.dtj").read_bytes())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from benchmarks import rows
+from benchmarks.rows import run_header
 from disttrack.journal.segment import FORMAT_VERSION, Entry, FrameKind, Segment
 from disttrack.records.codec import EXPLICIT_STEP, RowEncoder, encode
 from disttrack.records.names import directory_name
@@ -19,17 +18,14 @@ from disttrack.records.types import (
     Alias,
     Incarnation,
     Join,
-    Rank,
     Role,
     RunEnd,
-    RunHeader,
     RunId,
     Sighting,
-    new_incarnation,
 )
 
 #: Unix time in µs at which every run here begins.
-START_US = 1_700_000_000_000_000
+START_US = rows.START_US
 
 
 @dataclass
@@ -82,6 +78,7 @@ class RunLog:
     run_id: str = "run1"
     name: str = "calm-river-1"
     group: str | None = None
+    nonce: str = ""  # of every writer life; "" for a new one each time
     segment: Segment | None = None
     admitted: set[Incarnation] = field(default_factory=set[Incarnation])
 
@@ -104,20 +101,9 @@ class RunLog:
             self.marker.touch()
             self.log.mkdir(parents=True, exist_ok=True)
             self.segment = Segment(self.log)
-            self.segment.append(
-                FrameKind.HEADER,
-                RunHeader(
-                    format_version=FORMAT_VERSION,
-                    run_id=RunId(self.run_id),
-                    project=self.project,
-                    name=self.name,
-                    group=self.group,
-                    launch_key="key",
-                    ordinal=0,
-                    nonce=os.urandom(8).hex(),
-                    time_us=time_us,
-                ),
-            )
+            nonce = {"nonce": self.nonce} if self.nonce else {}
+            labels = {"project": self.project, "name": self.name, "group": self.group, "time_us": time_us}
+            self.segment.append(FrameKind.HEADER, run_header(self.run_id, **labels, **nonce))
         return self.segment
 
     def admit(self, process: Process) -> None:
@@ -170,28 +156,7 @@ class RunLog:
 
 def join_of(rank: int = 0, world_size: int = 1, /, **changes: Any) -> Join:
     """Returns the join of a rank whose process is nowhere to be found."""
-    incarnation = new_incarnation()
-    join = Join(
-        incarnation=incarnation,
-        launch_key="key",
-        ordinal=0,
-        root="/nowhere",
-        project="demo",
-        group=None,
-        given_id=None,
-        own_id=RunId(f"own{incarnation:016x}"),
-        name=None,
-        job_type=None,
-        rank_job_type=f"rank-{rank}",
-        rank=Rank(rank=rank, world_size=world_size, local_rank=rank, source="test"),
-        host="node0",
-        boot_id="boot0",
-        pid=1_000 + rank,
-        start_time=1,
-        journal="/nowhere/journal",
-        time_us=START_US,
-    )
-    return msgspec.structs.replace(join, **changes)
+    return rows.join_of(rank, world_size, **{"project": "demo", **changes})
 
 
 def process_of(rank: int = 0, world_size: int = 1, /, **changes: Any) -> Process:
@@ -210,4 +175,14 @@ def finished_run(
     log.commit_all(process)
     log.end()
     log.close()
+    return log
+
+
+def newer_log(root: Path, run_id: str) -> Path:
+    """Leaves the log of a run that a newer disttrack writes, and returns its directory."""
+    log = RunLog(root, run_id=run_id).log
+    log.mkdir(parents=True)
+    segment = Segment(log)
+    segment.append(FrameKind.HEADER, run_header(run_id, project="demo", format_version=FORMAT_VERSION + 1))
+    segment.close()
     return log

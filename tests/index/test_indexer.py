@@ -19,9 +19,8 @@ from disttrack.index.indexer import Index
 from disttrack.index.queries import Vanished
 from disttrack.index.schema import SCHEMA_VERSION
 from disttrack.index.sqlite import index_paths
-from disttrack.journal.segment import FORMAT_VERSION, FrameKind, Segment
-from disttrack.records.types import RunHeader, RunId
-from tests.index.logs import START_US, RunLog, finished_run, process_of
+from disttrack.journal.segment import FORMAT_VERSION
+from tests.index.logs import RunLog, finished_run, newer_log, process_of
 
 Rows = dict[str, list[tuple[int, object]]]  # by key: steps and values
 
@@ -306,22 +305,7 @@ def test_names_come_from_the_header_and_from_the_directory_where_it_is_damaged(i
 
 def test_a_newer_disttracks_run_is_listed_and_not_read(index: Index) -> None:
     finished_run(index.root, [(0, {"loss": 0.0})])
-    log = index.root / "demo" / "future" / "log"
-    log.mkdir(parents=True)
-    segment = Segment(log)
-    header = RunHeader(
-        format_version=FORMAT_VERSION + 1,
-        run_id=RunId("future"),
-        project="demo",
-        name="n",
-        group=None,
-        launch_key="",
-        ordinal=0,
-        nonce="",
-        time_us=START_US,
-    )
-    segment.append(FrameKind.HEADER, header)
-    segment.close()
+    log = newer_log(index.root, "future")
     assert rows_of(index)["demo/future"] == {}
     assert {record.run_id: record.facts.newer for record in index.runs()} == {
         "run1": None,

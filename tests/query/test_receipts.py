@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from disttrack.index.cover import Cover
 from disttrack.index.facts import SourceFacts
+from disttrack.journal.directories import remove
 from disttrack.journal.outbox import Outbox
 from disttrack.query.members import Observer
 from disttrack.query.receipts import RunReceipt, receipt_of
@@ -57,7 +58,28 @@ def test_what_no_journal_took_is_dropped_and_what_is_on_its_way_pending(tmp_path
     log.close()
     assert detail(tmp_path, FRESH).receipt == RunReceipt(8, 2, 3, 3, 0)
     assert detail(tmp_path, observer()).receipt == RunReceipt(8, 2, 3, 3, 3)
-    assert detail(tmp_path, REBOOTED).receipt == RunReceipt(8, 2, 3, 3, 0)
+    assert detail(tmp_path, REBOOTED).receipt == RunReceipt(8, 2, 0, 6, 0)  # there is no journal on this node
+
+
+def test_what_lay_in_a_damaged_frame_is_lost_once_no_journal_has_it(tmp_path: Path) -> None:
+    process = process_with_journal(tmp_path / "journal", 9)
+    process.end()
+    log = RunLog(tmp_path / "root")
+    log.commit((process, 0, 3), (process, 5, None))
+    log.end()
+    log.close()
+    elsewhere = observer()
+    assert detail(log.root, HERE).receipt == RunReceipt(10, 8, 2, 0, 0)
+    assert detail(log.root, elsewhere).receipt == RunReceipt(10, 8, 0, 2, 0)  # over: journals are gone
+    remove(tmp_path / "journal")
+    run = detail(log.root, HERE)
+    assert run.receipt == RunReceipt(10, 8, 0, 2, 0)
+    assert [(drop.reason, drop.count) for drop in run.drops] == [("damaged", 2)]
+    assert run.missing_bytes == process.bounds[5] - process.bounds[3]
+    log.commit((process, 3, 5))
+    log.end()
+    log.close()
+    assert detail(log.root, HERE).receipt == RunReceipt(10, 10, 0, 0, 0)
 
 
 @pytest.mark.parametrize(("looking", "pending"), [(HERE, 7), (REBOOTED, 7), (observer(), 0)])
@@ -102,13 +124,13 @@ def test_a_journal_that_cannot_be_read_counts_as_gone(content: bytes | None, tmp
 ENDS = st.builds(End, exit_code=st.just(0), logged=st.integers(0, 9), dropped=st.integers(0, 9), time_us=st.just(0))
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.none() | ENDS), max_size=4), st.booleans())
-def test_a_receipt_always_adds_up(story: list[tuple[int, End | None]], answers: bool) -> None:
+@given(st.lists(st.tuples(st.integers(0, 9), st.none() | ENDS), max_size=4), st.booleans(), st.booleans())
+def test_a_receipt_always_adds_up(story: list[tuple[int, End | None]], answers: bool, over: bool) -> None:
     sources = [
         SourceFacts(incarnation=join.incarnation, join=join, stored=stored, ended=end, cover=Cover())
         for (stored, end), join in zip(story, [join_of(rank) for rank in range(4)], strict=False)
     ]
-    receipt = receipt_of(sources, observer(), lambda: answers)
+    receipt = receipt_of(sources, observer(), lambda: answers, over=over)
     assert receipt.logged == receipt.stored + receipt.pending + receipt.dropped
     assert 0 <= receipt.unreachable <= receipt.pending
     assert min(receipt.stored, receipt.dropped) >= 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from disttrack.writer.choice import ALONE_S
 from disttrack.writer.serving import LINGER_S
 from tests.conftest import writers
 from tests.road.site import Site, wait_until
@@ -281,6 +282,17 @@ def test_the_writer_neither_leaves_a_silent_rank_nor_stays_with_a_finished_one(s
     process.communicate("go on\n", timeout=20)
     assert process.returncode == 0
     assert [run["state"] for run in site.ls()] == ["finished", "finished"]
+
+
+def test_a_process_that_finds_everything_stored_already_goes_at_once(site: Site) -> None:
+    """As where two are started, and the second gets the claim when the first has done all there was to do."""
+    script = site.script("import disttrack\nwith disttrack.init(project='p') as run: run.log({'a': 1})")
+    site.python(script)
+    wait_until(lambda: not running_writers(), "the writer has gone")
+    subprocess.run(
+        [sys.executable, "-m", "disttrack.writer", os.environ["DISTTRACK_RUNTIME_DIR"], "boot:1"], check=True
+    )
+    wait_until(lambda: not running_writers(), "the second one has gone", limit_s=ALONE_S - 10)
 
 
 def running_writers() -> list[psutil.Process]:

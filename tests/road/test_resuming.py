@@ -23,7 +23,7 @@ try:
 except disttrack.errors.DisttrackError as error:
     print(f"{type(error).__name__}: {error}")
     sys.exit(9)
-print("id", run.id, "step", run.step, flush=True)
+print("id", run.id, "step", run.step, "resumed", run.resumed, flush=True)
 for number in range(rows):
     run.log({"x": number}, **({} if first == "-" else {"step": int(first) + number}))
 if ending == "kill":
@@ -57,8 +57,8 @@ def steps(run_id: str, **arguments: Any) -> list[int]:
 
 def test_a_resumed_run_goes_on_behind_its_last_step_with_and_without_steps(training: Site) -> None:
     train(training, 10, id="a", ending="3")
-    assert "step 10" in train(training, 5, id="a", resume="allow")
-    assert "step 15" in train(training, 5, id="a", resume="must", first=15)
+    assert "step 10 resumed True" in train(training, 5, id="a", resume="allow")
+    assert "step 15 resumed True" in train(training, 5, id="a", resume="must", first=15)
     shown = training.show("a")
     assert (shown["attempt"], shown["state"], len(shown["attempts"])) == (2, "finished", 3)
     assert shown["resumed_from"] == {"id": "a", "step": 14}
@@ -150,7 +150,7 @@ def test_a_rewound_run_keeps_its_later_points_out_of_sight(training: Site) -> No
 
 def test_a_fork_has_its_parents_points_up_to_the_step_and_copies_nothing(training: Site) -> None:
     train(training, 10, id="parent")
-    assert "step 5" in train(training, 3, id="child", fork_from="parent?_step=4")
+    assert "step 5 resumed False" in train(training, 3, id="child", fork_from="parent?_step=4")
     assert "step 7" in train(training, 2, id="grandchild", fork_from="child?_step=6")
     assert steps("child") == list(range(8))
     assert steps("grandchild") == list(range(9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,19 @@ def test_secrets_in_a_config_are_nowhere_in_the_store(site: Site, tmp_path: Path
 def test_who_wants_them_stored_says_so(site: Site) -> None:
     site.python(site.script(SCRIPT % "False"), code=1)
     assert site.only_run()["config"]["api_key"] == "CANARY-1"
+
+
+@pytest.mark.real(timeout_s=60)
+def test_of_many_ranks_with_one_config_the_first_says_what_was_redacted(site: Site) -> None:
+    script = site.script(
+        """
+        import sys, disttrack
+        settings = {"rank": int(sys.argv[1]), "world_size": 3}
+        with disttrack.init(project="p", config={"api_key": "CANARY-1"}, settings=settings) as run: run.log({"a": 1})
+        """
+    )
+    ranks = [site.start(sys.executable, script, rank) for rank in range(3)]
+    outputs = [rank.communicate(timeout=50)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0, 0], outputs
+    assert [output.count("look like secrets") for output in outputs] == [1, 0, 0], outputs
+    assert site.only_run()["config"] == {"api_key": "[redacted]"}
