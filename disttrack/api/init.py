@@ -11,6 +11,7 @@ from typing import Any, Literal
 from disttrack.api.attach import make_join, make_recorder, project_of
 from disttrack.api.config import Config
 from disttrack.api.config_forms import chosen_keys, config_dict, default_config
+from disttrack.api.hooks import start_hook
 from disttrack.api.process import OpenRuns
 from disttrack.api.receipt import Receipt
 from disttrack.api.resuming import start_of
@@ -24,7 +25,7 @@ from disttrack.settings import Settings, load, root_of
 
 __all__ = ["config", "current", "finish", "init", "log", "opened", "summary"]
 
-NOT_DONE_YET = ("magic", "save_code", "monitor_gym", "sync_tensorboard")
+NOT_DONE_YET = ("magic", "sync_tensorboard")
 """Settings that are accepted, and that no part of disttrack carries out yet: each use of one says so."""
 
 _log = logging.getLogger("disttrack")
@@ -133,7 +134,7 @@ def init(
         _runs.add(run)
         if not beside:
             _runs.current = run
-    _say_what_is_not_done(chosen)
+    _begin_beside(run, chosen)
     if given:
         run.config.update(given)
     return run
@@ -175,7 +176,12 @@ def _look_for_a_server(settings: Settings, mode: str | None) -> None:
         )
 
 
-def _say_what_is_not_done(settings: Settings) -> None:
+def _begin_beside(run: Run, settings: Settings) -> None:
+    """Begin what else the arguments ask for, or say that nothing does it yet."""
+    if settings.monitor_gym and not run.disabled:
+        start_hook("monitor_gym", run)
+    if settings.save_code and run.rank == 0:
+        run.keep_program()
     for name in NOT_DONE_YET:
         if getattr(settings, name):
             _say_once(f"disttrack: {name} is accepted and kept in run.settings, but this version does not do it yet")
@@ -205,7 +211,9 @@ def _open(settings: Settings, *, beside: bool) -> Run:
         recorder.begin_at(start.step)
     if join.journal and not beside:
         os.environ[PARENT] = join.journal
-    return Run(start.settings, join, recorder)
+    run = Run(start.settings, join, recorder)
+    run.observe()
+    return run
 
 
 def current() -> Run | None:

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from disttrack.api.alerts import Alerts
 from disttrack.api.attach import helper_recorder, make_join
 from disttrack.api.config import Config
+from disttrack.api.console import Console
+from disttrack.api.facts import FactFinder
 from disttrack.api.identity import RunIdentity
+from disttrack.api.keeping import Keeper
 from disttrack.api.metrics import checked_definition
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.summary import Summary
+from disttrack.capture.redirect import is_possible
 from disttrack.environments.detect import single
 from disttrack.environments.processes import PARENT, in_notebook
+from disttrack.errors import UnsafeDirectory
 from disttrack.records.classes import RecordClass
 from disttrack.records.payloads import ConfigUpdate, MetricDefinition, Preempting, SummaryUpdate
 from disttrack.records.secrets import redacted_text
 from disttrack.records.types import Join
 from disttrack.settings import Settings, load
+
+if TYPE_CHECKING:
+    from disttrack.api.redirected import RedirectedConsole
 
 __all__ = ["Run", "attach", "describe", "disabled_run"]
 
@@ -55,8 +64,43 @@ class Run(RunIdentity):
             speaks=self._speaks,
         )
         self.summary = Summary(self._outbox, self._store_summary)
+        self._keeper = Keeper(lambda: self._recorder or self._become_helper())
+        self._facts: FactFinder | None = None
+        self._console: Console | RedirectedConsole | None = None
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
         self._alerts = Alerts(self._complain, redact=settings.redact_secrets)
+
+    def observe(self) -> None:
+        """Begin to find out what there is to know of this process and its node: once, for a run that init opened."""
+        if self._recorder is not None and self._recorder.outbox is not None:
+            self._facts = FactFinder(self._recorder, self._settings, self._join)
+            if self._settings.console == "fd":
+                self._redirect()
+            self.listen()
+
+    def _redirect(self) -> None:
+        """Begin to keep what this process prints in whatever way; where that cannot be, listen as without it."""
+        if is_possible():
+            from disttrack.api.redirected import RedirectedConsole
+
+            try:
+                self._console = RedirectedConsole(self._settings, self._join)
+                return
+            except (OSError, UnsafeDirectory) as error:
+                why = str(error)
+        else:
+            why = "this system has no sendfile"
+        _log.warning("disttrack: console='fd' is not possible here (%s); sys.stdout and sys.stderr are kept", why)
+        self._settings = dataclasses.replace(self._settings, console="wrap")
+
+    def listen(self) -> None:
+        """Begin to copy what this process prints through sys.stdout and sys.stderr, where that is what is wanted."""
+        if self._recorder is not None and self._recorder.outbox is not None and self._settings.console == "wrap":
+            self._console = Console(self._recorder.say, redact=self._settings.redact_secrets)
+
+    def _attach(self) -> None:
+        super()._attach()
+        self.listen()
 
     # Logging
 
@@ -142,6 +186,39 @@ class Run(RunIdentity):
             return self._receipt
         return _receipt_of(self._recorder, whole=False) if self._recorder is not None else Receipt(0, 0, 0, 0)
 
+    def save(
+        self,
+        glob_str: str | os.PathLike[str] | None = None,
+        base_path: str | os.PathLike[str] | None = None,
+        policy: str = "live",
+    ) -> list[str]:
+        """Keep files with the run, below its directory `files`; return their paths there.
+
+        glob_str: a path or a glob pattern. Below base_path a file keeps its path; the default is the current
+        directory, and for an absolute pattern the directory above the file's. policy: "now", "end" (as they are at
+        finish()) or "live" (now, and again when they change). Nothing without a glob_str, or for what lies at gs:// or s3://.
+        Raises UsageError (a ValueError) for another policy, and for files that are not below base_path.
+        """
+        return [] if glob_str is None else self._keeper.save(glob_str, base_path, policy)
+
+    def log_code(
+        self,
+        root: str | os.PathLike[str] | None = ".",
+        name: str | None = None,
+        include_fn: Callable[..., bool] | None = None,
+        exclude_fn: Callable[..., bool] | None = None,
+    ) -> list[str] | None:
+        """Keep the code below a directory with the run, in `files/code`; return the paths, None where there is none.
+
+        include_fn, exclude_fn: say of a path (and if they like the root) whether it is kept; the default is *.py.
+        Hidden directories, environments and runs are passed over. name: changes nothing.
+        """
+        return self._keeper.save_code("." if root is None else root, include_fn, exclude_fn) or None
+
+    def keep_program(self) -> str | None:
+        """Keep the script that runs, or the notebook, in `files/code`, as init(save_code=True); return its path."""
+        return self._keeper.save_program()
+
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> Receipt:
         """End this rank and return what became of its records; other ranks are not waited for.
 
@@ -158,6 +235,11 @@ class Run(RunIdentity):
         why = self.exception
         if why is not None and self._settings.redact_secrets:
             why = redacted_text(why)
+        self._keeper.finish()
+        if self._console is not None:
+            self._console.finish()
+        if self._facts is not None:
+            self._facts.finish()
         recorder.end(exit_code if exit_code is not None else int(why is not None), why)
         self._receipt = self._wait_for_receipt(recorder)
         if os.environ.get(PARENT) == self._join.journal:
@@ -176,7 +258,7 @@ class Run(RunIdentity):
 
     def _say_goodbye(self, receipt: Receipt, *, quiet: bool) -> None:
         """Say in one line what became of the records: of every rank that is not whole, else of the first alone."""
-        whole = not (receipt.dropped or receipt.pending)
+        whole = not (receipt.dropped or receipt.pending or receipt.pending_media or receipt.captured_drops)
         if not whole:
             _log.warning("disttrack: rank %d of %s: %s", self.rank, self._known_id(), receipt)
         elif self._speaks() and not quiet and sys.stderr is not None:
@@ -194,7 +276,8 @@ class Run(RunIdentity):
         if self._recorder is not None:
             self._id = self._known_id()
             self._recorder.abandon()
-            self._recorder = None
+            self._recorder = self._console = self._facts = None
+        self._keeper.forget()
 
     @property
     def is_helper(self) -> bool:
@@ -239,15 +322,26 @@ def _receipt_of(recorder: Recorder, *, whole: bool) -> Receipt:
     acked = sender.acked if sender is not None else None  # before the count: what is logged meanwhile is pending
     counts = recorder.counts  # a writer may have asked meanwhile for what was removed
     if outbox is None:
-        return Receipt(counts.logged, 0, 0, counts.dropped, drops=recorder.drops)
+        return Receipt(
+            counts.logged, 0, 0, counts.dropped, drops=recorder.drops, captured_drops=recorder.captured_drops
+        )
     if whole:
         stored = counts.logged - counts.dropped
     else:
         stored = max(0, outbox.counted(acked) - outbox.lost) if acked is not None else 0
         stored = min(stored, counts.logged - counts.dropped)  # another thread may log between two looks
     pending = counts.logged - counts.dropped - stored
-    journal = str(outbox.directory) if pending else None
-    return Receipt(counts.logged, stored, pending, counts.dropped, drops=recorder.drops, journal=journal)
+    pending_media = outbox.spool.waiting
+    return Receipt(
+        counts.logged,
+        stored,
+        pending,
+        counts.dropped,
+        drops=recorder.drops,
+        pending_media=pending_media,
+        captured_drops=recorder.captured_drops,
+        journal=str(outbox.directory) if pending or pending_media else None,
+    )
 
 
 def attach(journal: str) -> Run:
@@ -257,7 +351,9 @@ def attach(journal: str) -> Run:
     if helper is None:
         return disabled_run(settings)
     recorder, join = helper
-    return Run(settings, join, recorder)
+    run = Run(settings, join, recorder)
+    run.listen()
+    return run
 
 
 def disabled_run(settings: Settings) -> Run:

@@ -12,8 +12,10 @@ from disttrack.environments.files import open_plain
 from disttrack.errors import UnsupportedFormat
 from disttrack.index.blocks import MemoryBlock, Piece, Schemas, gather
 from disttrack.index.facts import Cursor, RunFacts, SegmentFacts, Sighted, SourceFacts
+from disttrack.index.printed import Printed
 from disttrack.index.stream import Stream
 from disttrack.journal.segment import Damage, Frame, FrameKind, check_version, entry_table, frames, read_frames
+from disttrack.records.blobs import Blob
 from disttrack.records.types import Admission, Alias, Edit, Incarnation, RowSchema, RunEnd, RunHeader, Sighting
 
 __all__ = ["Replaced", "RunDecoder", "SegmentSeen"]
@@ -91,10 +93,17 @@ class RunDecoder:
     def drain(self) -> list[tuple[int, MemoryBlock]]:
         """Return the rows that piled up as a sorted block for each schema id, and forget them."""
         blocks = self.tail()
+        for src in self.touched:
+            self.streams[src].printed.clear()
         self._pieces.clear()
         self.touched.clear()
         self._values = self._bytes = 0
         return blocks
+
+    @property
+    def printed(self) -> dict[int, list[Printed]]:
+        """The console text that piled up, by source."""
+        return {src: list(self.streams[src].printed) for src in sorted(self.touched) if self.streams[src].printed}
 
     def tail(self) -> list[tuple[int, MemoryBlock]]:
         """Return the rows that piled up as a sorted block for each schema id; copies, so that reading may go on."""
@@ -215,6 +224,10 @@ class RunDecoder:
         elif frame.kind == FrameKind.EDIT:
             facts.edits.append((segment.number, frame.value(Edit)))
             return
+        elif frame.kind == FrameKind.BLOB:
+            blob = frame.value(Blob)
+            self._stream(blob.incarnation).facts.saw_blob(blob)
+            return  # it says nothing of ranks
         elif frame.kind == FrameKind.ALIAS:
             facts.alias_of = frame.value(Alias).of
         elif frame.kind == FrameKind.END:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from disttrack.index.aggregates import Aggregates
 from disttrack.index.blocks import Block
+from disttrack.index.console import StoredConsole, consoles
 from disttrack.index.decoder import Replaced, RunDecoder
 from disttrack.index.decoders import Decoders
 from disttrack.index.facts import RunFacts, SourceFacts, pack
@@ -30,6 +31,7 @@ class Snapshot(NamedTuple):
 
     record: RunRecord
     blocks: list[Block]
+    console: StoredConsole = StoredConsole()
 
     def checked(self) -> Snapshot:
         """Return it after reading all of it once; raise Vanished where the run is gone, or the index damaged."""
@@ -63,8 +65,10 @@ class Snapshots:
         fresh = {record.number: record for record in numbered(connection, stale)}
         known = [fresh.get(record.number, record) for record in there]
         blocks = sealed_blocks(connection, self._lock, known, self._is_damaged)
+        printed = consoles(connection, self._lock, known, self._is_damaged)
         return [
-            self._with_tail(store, Snapshot(record, blocks[record.number]), rows[record.number]) for record in known
+            self._with_tail(store, Snapshot(record, blocks[record.number], printed[record.number]), rows[record.number])
+            for record in known
         ]
 
     def _with_tail(self, store: Store, sealed: Snapshot, row: RunRow) -> Snapshot:
@@ -83,7 +87,8 @@ class Snapshots:
         self._decoders.keep(record.number, row.generation, decoder)
         known = _copy(record, decoder)
         self._aggregates.note(store, known, decoder)
-        return Snapshot(known, sealed.blocks + [block for _, block in decoder.tail()])
+        blocks = sealed.blocks + [block for _, block in decoder.tail()]
+        return Snapshot(known, blocks, sealed.console.with_tail(decoder.printed))
 
 
 def _copy(record: RunRecord, decoder: RunDecoder) -> RunRecord:

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, overload
 
 from disttrack.index.queries import Damaged, RunRecord
+from disttrack.query.console import ConsoleLine, console_of
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.finding import check_search, find_runs
 from disttrack.query.frames import FrameKind, as_frame
 from disttrack.query.lineage import Origin
 from disttrack.query.listing import run_table
+from disttrack.query.media import FileRow, MediaRow, files_of, media_of
 from disttrack.query.members import Observer
 from disttrack.query.rank_view import RankView, view_of
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
-from disttrack.query.runs import AlertRow, AttemptRow, DropRow, Failure, MetricRow, RankRow, RunReceipt, RunRow, Spread
+from disttrack.query.runs import (
+    AlertRow,
+    AttemptRow,
+    DropRow,
+    Failure,
+    MetricRow,
+    NodeRow,
+    RankRow,
+    RunReceipt,
+    RunRow,
+    Spread,
+)
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
@@ -145,6 +158,16 @@ class RunView(RunRow, WithHistory):
         return self._run.detail.forked_from
 
     @property
+    def about(self) -> dict[str, dict[str, object]]:
+        """What the run found out about itself: the sections program, source, packages, host and devices, if known."""
+        return self._run.detail.about
+
+    @property
+    def nodes(self) -> list[NodeRow]:
+        """The nodes of the newest attempt, and what is known of each."""
+        return self._run.detail.nodes
+
+    @property
     def alerts(self) -> list[AlertRow]:
         """What its ranks wanted a person to see soon, the newest first."""
         return self._run.detail.alerts
@@ -161,6 +184,29 @@ class RunView(RunRow, WithHistory):
             return self._reader.asked_with_past(wanted, past, lambda run, past: series_of(run, request, past))
         return self._reader.asked(wanted, lambda snapshot: series_of(snapshot, request), self._run.record)
 
+    def files(self) -> list[FileRow]:
+        """Return the files that its ranks saved with it, by path; raise RunNotFound where the run is gone."""
+        root = self._reader.root
+        return self._reader.asked(self._wanted, lambda snapshot: files_of(root, snapshot.record), self._run.record)
+
+    def media(
+        self, keys: str | Collection[str] | None = None, ranks: RankChoice = None, superseded: bool = False
+    ) -> list[MediaRow]:
+        """Return its images, tables and videos with the paths of their files, by rank, attempt, step and key.
+
+        keys: one, several, or None for all. ranks, superseded: as for history. Raises RunNotFound where it is gone.
+        """
+        root, wanted = self._reader.root, [keys] if isinstance(keys, str) else keys
+        return self._reader.asked(
+            self._wanted,
+            lambda snapshot: media_of(root, snapshot, wanted, ranks, superseded=superseded),
+            self._run.record,
+        )
+
+    @property
+    def _wanted(self) -> str:
+        return f"{self.project}/{self.id}"
+
     def summary_of(self, key: str, ranks: RankChoice = None) -> KeySummary | None:
         """Return the count, first, last, min, max, mean and best of a key's numbers; None where there are none.
 
@@ -169,6 +215,17 @@ class RunView(RunRow, WithHistory):
         """
         wanted = f"{self.project}/{self.id}"
         return self._reader.asked(wanted, lambda snapshot: summary_of(snapshot, key, ranks), self._run.record)
+
+    def console(
+        self, rank: int | None = None, stream: Literal["stdout", "stderr"] | None = None, tail: int | None = None
+    ) -> list[ConsoleLine]:
+        """Return the lines that ranks printed, in the order of time, up to now.
+
+        rank: only this one's. stream: only this one. tail: only so many of the last lines.
+        Raises RunNotFound where the run is gone, UsageError for an argument that cannot be used.
+        """
+        wanted = f"{self.project}/{self.id}"
+        return self._reader.asked(wanted, lambda snapshot: console_of(snapshot, rank, stream, tail), self._run.record)
 
     def rank(self, rank: int) -> RankView:
         """Return one rank by itself: its config, summary, state and exit code.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import Damaged, RunRecord, damage_of
+from disttrack.query.about import NodeRow, about_of, node_rows
 from disttrack.query.alerts import AlertRow, alert_rows
 from disttrack.query.attempts import (
     AttemptRow,
@@ -19,6 +20,7 @@ from disttrack.query.attempts import (
 )
 from disttrack.query.labels import edited, given
 from disttrack.query.lineage import Origin, forked_from, resumed_from
+from disttrack.query.media import FileRow, MediaRow
 from disttrack.query.members import (
     Member,
     Observer,
@@ -32,7 +34,7 @@ from disttrack.query.members import (
     run_state,
 )
 from disttrack.query.metrics import MetricRow, metric_rows, summary_of_run
-from disttrack.query.receipts import DropRow, PendingPlace, RunReceipt, drop_rows, receipt_of
+from disttrack.query.receipts import DropRow, PendingPlace, RunReceipt, captured_of, drop_rows, receipt_of
 from disttrack.query.summaries import Spread, by_precedence, config_by_rank, merged_config, spreads
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "DropRow",
     "Failure",
     "MetricRow",
+    "NodeRow",
     "PendingPlace",
     "RankRow",
     "RunDetail",
@@ -112,11 +115,17 @@ class RunDetail(RunRow):
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
     resumed_from: Origin | None = field(default=None, kw_only=True)
     forked_from: Origin | None = field(default=None, kw_only=True)
+    about: dict[str, dict[str, object]] = field(
+        default_factory=dict[str, dict[str, object]], kw_only=True
+    )  # by section
+    nodes: list[NodeRow] = field(default_factory=list[NodeRow], kw_only=True)  # of the newest attempt
     config_by_rank: dict[int, dict[str, object]] = field(
         default_factory=dict[int, dict[str, object]], kw_only=True
     )  # what ranks have otherwise than config
     metrics: list[MetricRow] = field(default_factory=list[MetricRow], kw_only=True)  # that were defined
     alerts: list[AlertRow] = field(default_factory=list[AlertRow], kw_only=True)  # the newest
+    files: list[FileRow] = field(default_factory=list[FileRow], kw_only=True)  # filled in by show_run, as media are
+    media: list[MediaRow] = field(default_factory=list[MediaRow], kw_only=True)
     captured: RunReceipt = field(default=RunReceipt(0, 0, 0, 0, 0), kw_only=True)  # what disttrack wrote down by itself
 
 
@@ -161,10 +170,16 @@ def detail_of_team(
         damaged=damage_of(record)[1],
         resumed_from=resumed_from(everybody),
         forked_from=forked_from(everybody),
+        about=about_of(by_precedence(everybody)),
+        nodes=node_rows(team),
         metrics=metric_rows(everybody),
         alerts=alert_rows(everybody),
         drops=drop_rows(everybody, nodes(record), observer, over=over),
-        captured=receipt_of(nodes(record), observer, lambda: observer.sees_marker(record), over=over),
+        captured=captured_of(
+            receipt_of(nodes(record), observer, lambda: observer.sees_marker(record), over=over),
+            [member.source for member in everybody],
+            observer,
+        ),
     )
 
 
