@@ -65,6 +65,8 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "git": _git_shape(run.about.get("source")),
         "program": run.about.get("program", {}).get("program"),
         "argv": run.about.get("program", {}).get("argv"),
+        "resumed_from": run.resumed_from._asdict() if run.resumed_from is not None else None,
+        "forked_from": run.forked_from._asdict() if run.forked_from is not None else None,
         "about": run.about,
         "nodes": [asdict(node) for node in run.nodes],
     }

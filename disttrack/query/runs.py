@@ -19,6 +19,7 @@ from disttrack.query.attempts import (
     may_go_on,
 )
 from disttrack.query.labels import edited, given
+from disttrack.query.lineage import Origin, forked_from, resumed_from
 from disttrack.query.media import FileRow, MediaRow
 from disttrack.query.members import (
     Member,
@@ -112,6 +113,8 @@ class RunDetail(RunRow):
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
+    resumed_from: Origin | None = field(default=None, kw_only=True)
+    forked_from: Origin | None = field(default=None, kw_only=True)
     about: dict[str, dict[str, object]] = field(
         default_factory=dict[str, dict[str, object]], kw_only=True
     )  # by section
@@ -165,6 +168,8 @@ def detail_of_team(
         attempts=attempt_rows(record, everybody, observer, row.ended_at),
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
+        resumed_from=resumed_from(everybody),
+        forked_from=forked_from(everybody),
         about=about_of(by_precedence(everybody)),
         nodes=node_rows(team),
         metrics=metric_rows(everybody),
@@ -196,7 +201,7 @@ def row_of_team(record: RunRecord, everybody: list[Member], team: Team, observer
     labels = edited(record.facts.edits, labels)
     return RunRow(
         id=record.run_id,
-        entity=None,
+        entity=next((join.entity for join in joins if join.entity), None),
         project=record.project,
         name=labels.name,
         group=header.group if header else first.group if first else None,
