@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from disttrack.api.calls import define_metric as define_metric
     from disttrack.api.calls import mark_preempting as mark_preempting
     from disttrack.api.config import Config
+    from disttrack.api.images import Image as Image
+    from disttrack.api.images import Video as Video
     from disttrack.api.init import finish as finish
     from disttrack.api.init import init as init
     from disttrack.api.init import log as log
     from disttrack.api.receipt import Receipt as Receipt
     from disttrack.api.run import Run as Run
     from disttrack.api.summary import Summary
+    from disttrack.api.tables import Histogram as Histogram
+    from disttrack.api.tables import Table as Table
     from disttrack.query.api import Api as Api
     from disttrack.records.payloads import AlertLevel as AlertLevel
     from disttrack.records.types import Rank as Rank
@@ -35,10 +39,14 @@ if TYPE_CHECKING:
 __all__ = [
     "AlertLevel",
     "Api",
+    "Histogram",
+    "Image",
     "Rank",
     "Receipt",
     "Run",
     "Settings",
+    "Table",
+    "Video",
     "alert",
     "config",
     "define_metric",
@@ -55,12 +63,16 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "AlertLevel": "disttrack.records.payloads",
     "Api": "disttrack.query.api",
+    "Histogram": "disttrack.api.tables",
+    "Image": "disttrack.api.images",
     "Rank": "disttrack.records.types",
     "Receipt": "disttrack.api.receipt",
     "Run": "disttrack.api.run",
     "Settings": "disttrack.settings",
     "alert": "disttrack.api.calls",
     "define_metric": "disttrack.api.calls",
+    "Table": "disttrack.api.tables",
+    "Video": "disttrack.api.images",
     "finish": "disttrack.api.init",
     "init": "disttrack.api.init",
     "log": "disttrack.api.init",

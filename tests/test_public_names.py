@@ -6,10 +6,10 @@ import sys
 import disttrack
 
 NAMES = (
-    "AlertLevel Api Rank Receipt Run Settings "
+    "AlertLevel Api Histogram Image Rank Receipt Run Settings Table Video "
     "alert config define_metric errors finish init log mark_preempting run summary"
 ).split()
-HEAVY = ["torch", "ray", "zmq", "numpy", "sqlite3", "starlette", "msgspec", "psutil", "click", "rich", "yaml"]
+HEAVY = ["torch", "ray", "zmq", "numpy", "sqlite3", "starlette", "msgspec", "PIL", "psutil", "click", "rich", "yaml"]
 
 
 def run(code: str) -> str:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from disttrack.api.config import Config
 from disttrack.api.console import Console
 from disttrack.api.facts import FactFinder
 from disttrack.api.identity import RunIdentity
+from disttrack.api.keeping import Keeper
 from disttrack.api.metrics import checked_definition
 from disttrack.api.notebook import card, cells_of
 from disttrack.api.receipt import Receipt
@@ -57,6 +58,7 @@ class Run(RunIdentity):
         super().__init__(settings, join, recorder, enabled=enabled)
         self.config = Config(self._store_config, redact=settings.redact_secrets, speaks=self._speaks)
         self.summary = Summary(self._outbox, self._store_summary)
+        self._keeper = Keeper(lambda: self._recorder or self._become_helper())
         self._facts: FactFinder | None = None
         self._console: Console | RedirectedConsole | None = None
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
@@ -174,6 +176,39 @@ class Run(RunIdentity):
             return self._receipt
         return _receipt_of(self._recorder, whole=False) if self._recorder is not None else Receipt(0, 0, 0, 0)
 
+    def save(
+        self,
+        glob_str: str | os.PathLike[str] | None = None,
+        base_path: str | os.PathLike[str] | None = None,
+        policy: str = "live",
+    ) -> list[str]:
+        """Keep files with the run, below its directory `files`; return their paths there.
+
+        glob_str: a path or a glob pattern. Below base_path a file keeps its path; the default is the current
+        directory, and for an absolute pattern the directory above the file's. policy: "now", "end" (as they are at
+        finish()) or "live" (now, and again when they change). Nothing without a glob_str, or for what lies at gs:// or s3://.
+        Raises UsageError (a ValueError) for another policy, and for files that are not below base_path.
+        """
+        return [] if glob_str is None else self._keeper.save(glob_str, base_path, policy)
+
+    def log_code(
+        self,
+        root: str | os.PathLike[str] | None = ".",
+        name: str | None = None,
+        include_fn: Callable[..., bool] | None = None,
+        exclude_fn: Callable[..., bool] | None = None,
+    ) -> list[str] | None:
+        """Keep the code below a directory with the run, in `files/code`; return the paths, None where there is none.
+
+        include_fn, exclude_fn: say of a path (and if they like the root) whether it is kept; the default is *.py.
+        Hidden directories, environments and runs are passed over. name: changes nothing.
+        """
+        return self._keeper.save_code("." if root is None else root, include_fn, exclude_fn) or None
+
+    def keep_program(self) -> str | None:
+        """Keep the script that runs, or the notebook, in `files/code`, as init(save_code=True); return its path."""
+        return self._keeper.save_program()
+
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> Receipt:
         """End this rank and return what became of its records; other ranks are not waited for.
 
@@ -190,6 +225,7 @@ class Run(RunIdentity):
         why = self.exception
         if why is not None and self._settings.redact_secrets:
             why = redacted_text(why)
+        self._keeper.finish()
         if self._console is not None:
             self._console.finish()
         if self._facts is not None:
@@ -212,7 +248,7 @@ class Run(RunIdentity):
 
     def _say_goodbye(self, receipt: Receipt, *, quiet: bool) -> None:
         """Say in one line what became of the records: of every rank that is not whole, else of the first alone."""
-        whole = not (receipt.dropped or receipt.pending or receipt.captured_drops)
+        whole = not (receipt.dropped or receipt.pending or receipt.pending_media or receipt.captured_drops)
         if not whole:
             _log.warning("disttrack: rank %d of %s: %s", self.rank, self._known_id(), receipt)
         elif self._speaks() and not quiet and sys.stderr is not None:
@@ -231,6 +267,7 @@ class Run(RunIdentity):
             self._id = self._known_id()
             self._recorder.abandon()
             self._recorder = self._console = self._facts = None
+        self._keeper.forget()
 
     def is_ours(self) -> bool:
         """Say whether this run was opened in this process and not finished."""
@@ -281,15 +318,16 @@ def _receipt_of(recorder: Recorder, *, whole: bool) -> Receipt:
         stored = max(0, outbox.counted(acked) - outbox.lost) if acked is not None else 0
         stored = min(stored, counts.logged - counts.dropped)  # another thread may log between two looks
     pending = counts.logged - counts.dropped - stored
-    journal = str(outbox.directory) if pending else None
+    pending_media = outbox.spool.waiting
     return Receipt(
         counts.logged,
         stored,
         pending,
         counts.dropped,
         drops=recorder.drops,
+        pending_media=pending_media,
         captured_drops=recorder.captured_drops,
-        journal=journal,
+        journal=str(outbox.directory) if pending or pending_media else None,
     )
 
 

@@ -19,6 +19,7 @@ from disttrack.query.attempts import (
     may_go_on,
 )
 from disttrack.query.labels import edited, given
+from disttrack.query.media import FileRow, MediaRow
 from disttrack.query.members import (
     Member,
     Observer,
@@ -120,6 +121,8 @@ class RunDetail(RunRow):
     )  # what ranks have otherwise than config
     metrics: list[MetricRow] = field(default_factory=list[MetricRow], kw_only=True)  # that were defined
     alerts: list[AlertRow] = field(default_factory=list[AlertRow], kw_only=True)  # the newest
+    files: list[FileRow] = field(default_factory=list[FileRow], kw_only=True)  # filled in by show_run, as media are
+    media: list[MediaRow] = field(default_factory=list[MediaRow], kw_only=True)
     captured: RunReceipt = field(default=RunReceipt(0, 0, 0, 0, 0), kw_only=True)  # what disttrack wrote down by itself
 
 
