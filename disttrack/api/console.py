@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
-from disttrack.capture.console import StreamName, tap, untap
+from disttrack.api.notebook import Cells
+from disttrack.capture.console import StreamName, tap, tap_again, untap
 from disttrack.capture.lines import LineEditor
 from disttrack.records.payloads import ConsoleText
 from disttrack.records.secrets import redacted_text
@@ -31,6 +34,14 @@ REDACT_BYTES = 4 << 10  # searched at a time: the interpreter is not let go mean
 RECORD_BYTES = 16 << 10  # of one record: whoever logs meanwhile waits no longer than it takes to append that
 
 _log = logging.getLogger("disttrack")
+
+
+class _Text(NamedTuple):
+    """What was printed at once, and in which cell of a notebook."""
+
+    stream: StreamName
+    text: str
+    cell: int | None
 
 
 class Budget:
@@ -70,9 +81,13 @@ class ConsoleWriter:
         self._changed_s = self._shown_s = 0.0
         self._is_shown = True  # the line without an end
         self._tail, self._lost = b"", 0  # that there was no room for
+        self._cell: int | None = None
 
-    def feed(self, text: str, now_s: float, lost_bytes: int = 0) -> None:
-        """Take text; lost_bytes: of the stream, before it."""
+    def feed(self, text: str, now_s: float, lost_bytes: int = 0, cell: int | None = None) -> None:
+        """Take text; lost_bytes: of the stream, before it. cell: of a notebook, that printed it."""
+        if cell != self._cell:
+            self._keep(self._editor.rest(), now_s)
+            self._cell = cell
         self._lost += lost_bytes
         if text:
             self._changed_s, self._is_shown = now_s, False
@@ -116,7 +131,7 @@ class ConsoleWriter:
         lost, self._lost, self._tail = self._lost, 0, b""
         for piece in _pieces(data, RECORD_BYTES) or [b""]:
             text = "".join(map(self._shown, _pieces(piece, REDACT_BYTES)))
-            self._say(ConsoleText(stream=self._stream, text=text, time_us=time_us, lost_bytes=lost))
+            self._say(ConsoleText(stream=self._stream, text=text, time_us=time_us, lost_bytes=lost, cell=self._cell))
             lost = 0
 
     def _shown(self, data: bytes) -> str:
@@ -144,22 +159,27 @@ def _pieces(data: bytes, size: int) -> list[bytes]:
 class Console:
     """Copies sys.stdout and sys.stderr of this process from here on, until it is finished."""
 
-    def __init__(self, say: Callable[[ConsoleText], None], *, redact: bool) -> None:
+    def __init__(self, say: Callable[[ConsoleText], None], *, redact: bool, cells: Cells | None = None) -> None:
+        """cells: of the notebook that this process serves."""
+        self._cells = cells
+        self._cell: Callable[[], int | None] = cells.number if cells is not None else lambda: None
         budget = Budget(time.monotonic())
         names: tuple[StreamName, ...] = ("stdout", "stderr")
         self._writers = {name: ConsoleWriter(name, say, budget, redact=redact) for name in names}
-        self._waiting: deque[tuple[StreamName, str]] = deque()
+        self._waiting: deque[_Text] = deque()
         # Characters that were printed, about: who prints adds to these without a lock.
         self._taken = self._flushed = 0
         self._over = {"stdout": 0, "stderr": 0}  # beyond MAX_WAITING; the newest of these texts are kept
         self._over_seen = dict(self._over)
-        self._newest: deque[tuple[StreamName, str]] = deque(maxlen=TAIL_TEXTS)
+        self._newest: deque[_Text] = deque(maxlen=TAIL_TEXTS)
         self._ending = threading.Event()
         self._wake = threading.Lock()  # released to wake the thread: safe in signal handlers, as no Event is
         self._wake.acquire()
         self._thread = threading.Thread(target=self._run, name="disttrack-console", daemon=True)
         self._thread.start()
         missing = {"stdout", "stderr"} - set(tap(self._take))
+        if cells is not None:
+            cells.before_each(tap_again)  # IPython sets back `write` after each cell
         if missing:
             _log.debug("disttrack: %s cannot be copied", " and ".join(sorted(missing)))
 
@@ -171,16 +191,18 @@ class Console:
     def let_go(self) -> None:
         """Let go of the streams without waiting: the thread says what is left, where this process has it."""
         untap(self._take)
+        if self._cells is not None:
+            self._cells.no_more(tap_again)
         self._ending.set()
         self._notify()
 
     def _take(self, stream: StreamName, text: str) -> None:
         if self._taken - self._flushed <= MAX_WAITING:
             self._taken += len(text)
-            self._waiting.append((stream, text))
+            self._waiting.append(_Text(stream, text, self._cell()))
         else:
             self._over[stream] += len(text)
-            self._newest.append((stream, text[-TAIL_BYTES:]))
+            self._newest.append(_Text(stream, text[-TAIL_BYTES:], self._cell()))
         self._notify()
 
     def _notify(self) -> None:
@@ -204,21 +226,21 @@ class Console:
     def _flush(self) -> bool:
         """Say what was printed since the last time; return whether something waits for its time."""
         now_s = time.monotonic()
-        for stream, text in _joined(_drained(self._waiting)):
-            self._flushed += len(text)
-            self._writers[stream].feed(text, now_s)
+        for printed in _joined(_drained(self._waiting)):
+            self._flushed += len(printed.text)
+            self._writers[printed.stream].feed(printed.text, now_s, cell=printed.cell)
         self._flushed = self._taken  # updates of two threads at once may have got lost
         newest = list(_drained(self._newest))
         for stream, writer in self._writers.items():
-            tail = "".join(text for name, text in newest if name == stream)
+            tail = "".join(printed.text for printed in newest if printed.stream == stream)
             over = self._over[stream]
             if tail or over > self._over_seen[stream]:
-                writer.feed(tail, now_s, max(0, over - self._over_seen[stream] - len(tail)))
+                writer.feed(tail, now_s, max(0, over - self._over_seen[stream] - len(tail)), self._cell())
                 self._over_seen[stream] = over
         return sum([writer.tick(now_s) for writer in self._writers.values()]) > 0  # each of them
 
 
-def _drained(texts: deque[tuple[StreamName, str]]) -> Iterator[tuple[StreamName, str]]:
+def _drained(texts: deque[_Text]) -> Iterator[_Text]:
     """Yield what is in a queue now, out of it; others may add to it meanwhile."""
     for _ in range(len(texts)):
         try:
@@ -227,15 +249,7 @@ def _drained(texts: deque[tuple[StreamName, str]]) -> Iterator[tuple[StreamName,
             return
 
 
-def _joined(waiting: Iterable[tuple[StreamName, str]]) -> Iterator[tuple[StreamName, str]]:
-    """Yield what was printed, what went to one stream in a row at once."""
-    texts: list[str] = []
-    last: StreamName = "stdout"
-    for stream, text in waiting:
-        if stream != last and texts:
-            yield last, "".join(texts)
-            texts = []
-        last = stream
-        texts.append(text)
-    if texts:
-        yield last, "".join(texts)
+def _joined(waiting: Iterable[_Text]) -> Iterator[_Text]:
+    """Yield what was printed, what went to one stream from one cell in a row at once."""
+    for (stream, cell), texts in itertools.groupby(waiting, lambda printed: (printed.stream, printed.cell)):
+        yield _Text(stream, "".join(printed.text for printed in texts), cell)

@@ -22,6 +22,7 @@ from disttrack.api.facts import FactFinder
 from disttrack.api.identity import RunIdentity
 from disttrack.api.keeping import Keeper
 from disttrack.api.metrics import checked_definition
+from disttrack.api.notebook import card, cells_of
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.run_files import RunFiles
@@ -97,7 +98,8 @@ class Run(RunIdentity, RunFiles):
     def listen(self) -> None:
         """Begin to copy what this process prints through sys.stdout and sys.stderr, where that is what is wanted."""
         if self._recorder is not None and self._recorder.outbox is not None and self._settings.console == "wrap":
-            self._console = Console(self._recorder.say, redact=self._settings.redact_secrets)
+            redact, cells = self._settings.redact_secrets, cells_of(sys.modules)
+            self._console = Console(self._recorder.say, redact=redact, cells=cells)
 
     def _attach(self) -> None:
         super()._attach()
@@ -270,6 +272,13 @@ class Run(RunIdentity, RunFiles):
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         """Pickle as the way to this run: whoever unpickles it in another process becomes a helper of this rank."""
         return attach, (self._join.journal,)
+
+    def _repr_html_(self) -> str:
+        """Return the run as notebooks show it: its labels as far as they are known now, step and summary."""
+        state = "disabled" if self.disabled else "finished" if self.finished else "running"
+        facts = {"state": state, "step": self.step, "rank": f"{self.rank} of {self.world_size}"}
+        name = self._labels.name or self._join.name or str(self._known_id())
+        return card(name, f"{self.project}/{self._known_id()}", facts, dict(self.summary))
 
     def __enter__(self) -> Run:
         return self

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
-__all__ = ["StreamName", "Taker", "tap", "untap"]
+__all__ = ["StreamName", "Taker", "tap", "tap_again", "untap"]
 
 StreamName = Literal["stdout", "stderr"]
 Taker = Callable[[StreamName, str], None]
@@ -23,8 +23,13 @@ def tap(taker: Taker) -> list[StreamName]:
     and isatty, fileno, encoding, buffer and all else are their own: only their `write` is another one.
     """
     _takers.append(taker)
+    return tap_again()
+
+
+def tap_again(*_: object) -> list[StreamName]:
+    """Listen to the streams that there are now, where somebody has set back or replaced them; return which."""
     names: tuple[StreamName, ...] = ("stdout", "stderr")
-    return [name for name in names if _tap_stream(name)]
+    return [name for name in names if _takers and _tap_stream(name)]
 
 
 def untap(taker: Taker) -> None:

@@ -1,29 +1,31 @@
-"""The host a process runs on: processors, memory, operating system."""
+"""The host a process runs on: processors, memory, operating system.
+
+By os and /proc alone: what makes classes from text while a thread imports it (psutil, platform, dataclasses), while the
+main thread ends of SIGINT, has CPython forget why, and exit with code 1 (its runtime's `unhandled_keyboard_interrupt`).
+"""
 
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from pathlib import Path
-
-import psutil
 
 __all__ = ["host"]
 
 
 def host() -> dict[str, object]:
     """Return what this host has; memory_bytes and cpus_allowed are what this process may use of it."""
-    memory = psutil.virtual_memory().total
+    uname = os.uname()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _memory_limit()
     return {
-        "os": platform.platform(),
-        "kernel": platform.release(),
-        "machine": platform.machine(),
+        "os": uname.sysname,
+        "kernel": uname.release,
+        "machine": uname.machine,
         "cpu": _cpu_model(),
-        "cpus": psutil.cpu_count(),
-        "cpu_cores": psutil.cpu_count(logical=False),
-        "cpus_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count(),
+        "cpus": os.cpu_count(),
+        "cpu_cores": _cores(),
+        "cpus_allowed": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "host_memory_bytes": memory,
         "memory_bytes": min(memory, limit) if limit else memory,
     }
@@ -32,7 +34,7 @@ def host() -> dict[str, object]:
 def _cpu_model() -> str | None:
     """Return what the processor calls itself."""
     if sys.platform != "linux":
-        return platform.processor() or None
+        return None
     try:
         with open("/proc/cpuinfo", errors="replace") as file:
             for line in file:
@@ -41,7 +43,16 @@ def _cpu_model() -> str | None:
                     return value.strip()
     except OSError:
         pass  # no /proc
-    return platform.processor() or None
+    return None
+
+
+def _cores() -> int | None:
+    """Return how many cores the processors have, without their hyper-threads."""
+    try:
+        siblings = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/thread_siblings_list")
+        return len({path.read_text() for path in siblings}) or None
+    except OSError:
+        return None
 
 
 def _memory_limit() -> int | None:

@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 
 __all__ = ["packages"]
 
@@ -29,9 +28,4 @@ def packages(path: Sequence[str] | None = None) -> dict[str, object]:
             match = _DIRECTORY.fullmatch(name)
             if match and len(found) < MAX_PACKAGES:
                 found.setdefault(re.sub(r"[-_.]+", "-", match["name"]).lower(), match["version"])
-    if "disttrack" not in found:  # imported from its sources
-        try:
-            found["disttrack"] = metadata.version("disttrack")
-        except metadata.PackageNotFoundError:
-            pass
     return dict(sorted(found.items()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from disttrack.records.secrets import redacted_text
@@ -19,14 +18,14 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SECTION = re.compile(r'\[\s*([\w.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]')
 
 
-@dataclass(frozen=True)
 class Repository:
-    """Where a repository lies, and what its files say. None: it has none, or it cannot be read."""
+    """Where a repository lies, and what its files say. None: it has none, or it cannot be read.
 
-    root: Path
-    commit: str | None
-    branch: str | None  # None also where HEAD is a commit by itself
-    remote: str | None  # without user, password and token
+    branch: None also where HEAD is a commit by itself. remote: without user, password and token.
+    """
+
+    def __init__(self, root: Path, commit: str | None, branch: str | None, remote: str | None) -> None:
+        self.root, self.commit, self.branch, self.remote = root, commit, branch, remote
 
     @property
     def name(self) -> str:

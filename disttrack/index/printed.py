@@ -29,11 +29,12 @@ class Printed(NamedTuple):
     time_us: int
     lost_bytes: int
     text: str
+    cell: int | None = None
 
 
 def printed_of(at: int, record: ConsoleText) -> Printed:
     """Return a record as it is kept here."""
-    return Printed(at, record.stream, record.time_us, record.lost_bytes, record.text)
+    return Printed(at, record.stream, record.time_us, record.lost_bytes, record.text, record.cell)
 
 
 def pieces(texts: Sequence[Printed]) -> Iterator[list[Printed]]:

@@ -29,6 +29,7 @@ class ConsoleLine:
     time: float  # unix seconds, of the moment when it was complete
     text: str  # without its end
     lost_bytes: int = 0
+    cell: int | None = None  # of the notebook, by its number
 
 
 def read_console(
@@ -75,23 +76,25 @@ def _texts(console: StoredConsole, src: int, stream: str | None, tail: int | Non
 
 def _lines_of(member: Member, texts: Iterable[Printed]) -> Iterator[ConsoleLine]:
     """Yield whole lines; a text that begins with a carriage return replaces the line that was not complete."""
-    parts: dict[str, tuple[str, int]] = {}  # by stream: a line that is not complete, and when it was so
+    parts: dict[str, Printed] = {}  # by stream: a line that is not complete
 
-    def line(stream: str, text: str, time_us: int, lost_bytes: int = 0) -> ConsoleLine:
-        return ConsoleLine(member.rank, member.attempt, stream, time_us / 1e6, text, lost_bytes)
+    def line(printed: Printed, text: str, lost_bytes: int = 0) -> ConsoleLine:
+        time = printed.time_us / 1e6
+        return ConsoleLine(member.rank, member.attempt, printed.stream, time, text, lost_bytes, printed.cell)
 
     for text in texts:
-        part, part_us = parts.pop(text.stream, ("", 0))
-        if text.lost_bytes:
-            if part:
-                yield line(text.stream, part, part_us)
+        before = parts.pop(text.stream, None)
+        part = before.text if before is not None else ""
+        if before is not None and (text.lost_bytes or text.cell != before.cell):
+            yield line(before, part)
             part = ""
-            yield line(text.stream, "", text.time_us, text.lost_bytes)
+        if text.lost_bytes:
+            yield line(text, "", text.lost_bytes)
         if text.text.startswith("\r"):
             part = ""
         *whole, rest = (part + text.text.removeprefix("\r")).split("\n")
-        yield from (line(text.stream, each, text.time_us) for each in whole)
+        yield from (line(text, each) for each in whole)
         if rest:
-            parts[text.stream] = rest, text.time_us
-    for stream, (part, part_us) in parts.items():
-        yield line(stream, part, part_us)
+            parts[text.stream] = text._replace(text=rest)
+    for printed in parts.values():
+        yield line(printed, printed.text)

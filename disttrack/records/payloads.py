@@ -176,7 +176,7 @@ class ConsoleText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Text that a process printed, whole lines or the part of one that no line end has followed yet.
 
     lost_bytes: of the stream, before this text, because more was printed than is kept. until: up to where the file that
-    it was read from is in records now, where there is one.
+    it was read from is in records now, where there is one. cell: of the notebook, by its number.
     """
 
     stream: Literal["stdout", "stderr"]
@@ -184,6 +184,7 @@ class ConsoleText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     time_us: int
     lost_bytes: int = 0
     until: int = 0
+    cell: int | None = None
 
 
 class FileRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
