@@ -4,6 +4,7 @@ DisttrackError
 ├── UsageError               an argument of init, Settings or the command line cannot be used
 │   ├── UnknownSetting       a setting nobody defined; the message names the near ones
 │   └── FilterError          a filter or an order that cannot be read; the message shows the place
+├── NotLoggedIn              init(force=True), and there is no server to send to
 ├── NotInitialized           log, config or summary before init
 ├── ConfigError              a config value would change without allow_val_change
 ├── RunNotFound              no run, or more than one, answers to this id
@@ -26,6 +27,7 @@ __all__ = [
     "DisttrackError",
     "FilterError",
     "NotInitialized",
+    "NotLoggedIn",
     "RunDeleted",
     "RunNotFound",
     "StoreUnavailable",
@@ -96,6 +98,20 @@ class NotInitialized(DisttrackError):
         return (
             f"disttrack.{self.call} was used before disttrack.init() in this process, so there is no run to use. "
             f"Add this line before it: run = disttrack.init(project='my-project')"
+        )
+
+
+class NotLoggedIn(DisttrackError):
+    """init(force=True) wants the run on a server, and there is none to send to; nothing was started."""
+
+    def __init__(self, asked: str) -> None:
+        super().__init__(asked)
+        self.asked = asked
+
+    def __str__(self) -> str:
+        return (
+            f"init({self.asked}) wants this run on a server, but none is configured, and nobody is logged in. "
+            f"Nothing was started. Leave force out to record the run on this machine, or use mode='offline'."
         )
 
 

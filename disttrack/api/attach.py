@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from disttrack.api.recorder import Recorder
+from disttrack.capture.repository import find_repository
 from disttrack.environments.host import (
     boot_id,
     filesystem_type,
@@ -28,10 +29,11 @@ from disttrack.journal.stored import newest_join
 from disttrack.records.names import new_run_id
 from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
 from disttrack.settings import Settings, root_of
+from disttrack.settings.checks import MAX_PROJECT, PROJECT_FORBIDDEN
 from disttrack.transport.membership import Membership
 from disttrack.transport.sender import Sender
 
-__all__ = ["helper_recorder", "job_type_maker", "make_join", "make_recorder"]
+__all__ = ["default_project", "helper_recorder", "job_type_maker", "make_join", "make_recorder"]
 
 MEMORY_QUOTA_BYTES = 256 << 20  # of a node whose journals are in memory: training needs that
 DEFAULT_PROJECT = "uncategorized"
@@ -54,6 +56,19 @@ def job_type_maker(settings: Settings) -> Callable[[Rank], str | None]:
     return job_type_of
 
 
+def default_project() -> str:
+    """Return the name of the git repository that the current directory lies in, as a project can be called."""
+    try:
+        repository = find_repository(Path.cwd())
+    except OSError:  # the directory is gone
+        repository = None
+    name = repository.name if repository is not None else ""
+    allowed = "".join(character if character.isprintable() else "-" for character in name)
+    for character in PROJECT_FORBIDDEN:
+        allowed = allowed.replace(character, "-")
+    return allowed.strip()[:MAX_PROJECT].strip() or DEFAULT_PROJECT
+
+
 def make_join(settings: Settings, identity: Identity, ordinal: int, group: str | None) -> Join:
     """Return the Join of a new incarnation of this process."""
     rank = identity.rank
@@ -66,7 +81,8 @@ def make_join(settings: Settings, identity: Identity, ordinal: int, group: str |
         ordinal=ordinal,
         root=str(root_of(settings.dir)),
         shared=settings.shared,
-        project=settings.project or DEFAULT_PROJECT,
+        project=settings.project or default_project(),
+        entity=settings.entity,
         group=group,
         given_id=settings.id,
         own_id=RunId(new_run_id()),

@@ -219,6 +219,10 @@ class Recorder:
             raise ValueError(why)
         self._warn(why)
 
+    def refuse(self, why: str, record_class: RecordClass) -> None:
+        """Count as dropped what can be in no record, and say why; raise ValueError if the settings are strict."""
+        self._in_turn(partial(self._refuse, why, record_class))
+
     def leave_out(self, problems: list[tuple[str, str]]) -> None:
         """Count values that were left out of a record, and say why; raise ValueError if the settings are strict."""
         self._rejected_values += len(problems)

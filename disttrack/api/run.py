@@ -17,8 +17,9 @@ from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.summary import Summary
 from disttrack.environments.detect import single
-from disttrack.environments.processes import PARENT
+from disttrack.environments.processes import PARENT, in_notebook
 from disttrack.journal.outbox import Outbox
+from disttrack.records.classes import RecordClass
 from disttrack.records.payloads import ConfigUpdate, SummaryUpdate
 from disttrack.records.secrets import redacted_text
 from disttrack.records.types import Join
@@ -51,7 +52,13 @@ class Run:
         self._receipt: Receipt | None = None
         self._joining = threading.RLock()  # one thread of a forked child makes its journal
         self._id: str | None = join.given_id
-        self.config = Config(self._store_config, redact=settings.redact_secrets, speaks=self._speaks)
+        self.config = Config(
+            self._store_config,
+            self._refuse_config,
+            redact=settings.redact_secrets,
+            allow_val_change=_may_change_config(settings),
+            speaks=self._speaks,
+        )
         self.summary = Summary(self._outbox, self._store_summary)
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
         self.start_time = join.time_us / 1e6
@@ -95,6 +102,11 @@ class Run:
         recorder = self._recorder or self._become_helper()
         if recorder is not None:
             recorder.say(ConfigUpdate(values=values))
+
+    def _refuse_config(self, why: str) -> None:
+        recorder = self._recorder or self._become_helper()
+        if recorder is not None:
+            recorder.refuse(why, RecordClass.CONFIG)
 
     def _store_summary(
         self, values: dict[str, Any], removed: tuple[str, ...] = (), problems: list[tuple[str, str]] | None = None
@@ -276,6 +288,11 @@ class Run:
             self._recorder.abandon()
             self._recorder = None
 
+    @property
+    def is_helper(self) -> bool:
+        """Whether this process logs for the rank of another one."""
+        return self._join.role == "helper"
+
     def is_ours(self) -> bool:
         """Say whether this run was opened in this process and not finished."""
         return self._receipt is None and self._pid == os.getpid()
@@ -316,6 +333,10 @@ def attach(journal: str) -> Run:
 def disabled_run(settings: Settings) -> Run:
     """Return a run that writes nothing."""
     return Run(settings, make_join(settings, single(settled=True), 0, settings.group), None, enabled=False)
+
+
+def _may_change_config(settings: Settings) -> bool:
+    return in_notebook(sys.modules) if settings.allow_val_change is None else settings.allow_val_change
 
 
 def describe(error: BaseException) -> str:

@@ -165,7 +165,7 @@ def row_of_team(record: RunRecord, everybody: list[Member], team: Team, observer
     labels = edited(record.facts.edits, given or record.run_id, tags, next((j.notes for j in joins if j.notes), None))
     return RunRow(
         id=record.run_id,
-        entity=None,
+        entity=next((join.entity for join in joins if join.entity), None),
         project=record.project,
         name=labels.name,
         group=header.group if header else first.group if first else None,

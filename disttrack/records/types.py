@@ -86,6 +86,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     rank_job_type: str | None
     tags: tuple[str, ...] = ()
     notes: str | None = None
+    entity: str | None = None  # as given
     rank: Rank
     role: Role = "rank"
     parent: Incarnation | None = None  # of a helper; of a node, a rank on it
