@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from disttrack import errors as errors
     from disttrack.api.config import Config
+    from disttrack.api.images import Image as Image
+    from disttrack.api.images import Video as Video
     from disttrack.api.init import finish as finish
     from disttrack.api.init import init as init
     from disttrack.api.init import log as log
     from disttrack.api.receipt import Receipt as Receipt
     from disttrack.api.run import Run as Run
     from disttrack.api.summary import Summary
+    from disttrack.api.tables import Histogram as Histogram
+    from disttrack.api.tables import Table as Table
     from disttrack.query.api import Api as Api
     from disttrack.records.types import Rank as Rank
     from disttrack.settings import Settings as Settings
@@ -30,10 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Api",
+    "Histogram",
+    "Image",
     "Rank",
     "Receipt",
     "Run",
     "Settings",
+    "Table",
+    "Video",
     "config",
     "errors",
     "finish",
@@ -46,10 +54,14 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "Api": "disttrack.query.api",
+    "Histogram": "disttrack.api.tables",
+    "Image": "disttrack.api.images",
     "Rank": "disttrack.records.types",
     "Receipt": "disttrack.api.receipt",
     "Run": "disttrack.api.run",
     "Settings": "disttrack.settings",
+    "Table": "disttrack.api.tables",
+    "Video": "disttrack.api.images",
     "finish": "disttrack.api.init",
     "init": "disttrack.api.init",
     "log": "disttrack.api.init",

@@ -24,7 +24,8 @@ DOORS = {
     "msgspec": {"records", "transport", "index"},
     "backports": {"journal", "index"},
     "compression": {"journal", "index"},
-    "numpy": {"index", "query", "diagnostics"},
+    "numpy": {"index", "query", "diagnostics", "api", "writer"},  # in the last two only once there are media
+    "PIL": {"writer"},
     "pyarrow": {"exchange", "query"},
     "pandas": {"query"},
     "polars": {"query"},

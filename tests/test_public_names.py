@@ -5,8 +5,25 @@ import sys
 
 import disttrack
 
-NAMES = ["Api", "Rank", "Receipt", "Run", "Settings", "config", "errors", "finish", "init", "log", "run", "summary"]
-HEAVY = ["torch", "ray", "zmq", "numpy", "sqlite3", "starlette", "msgspec", "psutil", "click", "rich", "yaml"]
+NAMES = [
+    "Api",
+    "Histogram",
+    "Image",
+    "Rank",
+    "Receipt",
+    "Run",
+    "Settings",
+    "Table",
+    "Video",
+    "config",
+    "errors",
+    "finish",
+    "init",
+    "log",
+    "run",
+    "summary",
+]
+HEAVY = ["torch", "ray", "zmq", "numpy", "sqlite3", "starlette", "msgspec", "PIL", "psutil", "click", "rich", "yaml"]
 
 
 def run(code: str) -> str:

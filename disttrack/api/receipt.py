@@ -16,6 +16,7 @@ class Receipt:
     stored: on the writer's disk. pending: in this rank's journal, brought home by the next `disttrack ls`
     on this host. dropped: records that are lost. unreachable: the part of pending that lies
     on nodes that do not answer (a rank's own journal never does). drops: the dropped, by class and reason.
+    pending_media: files and media of stored or pending records whose bytes this node has not stored yet.
     """
 
     logged: int
@@ -24,10 +25,13 @@ class Receipt:
     dropped: int
     unreachable: int = 0
     drops: tuple[Dropped, ...] = dataclasses.field(default=(), compare=False)
+    pending_media: int = dataclasses.field(default=0, compare=False)
     journal: str | None = dataclasses.field(default=None, compare=False)
 
     def __str__(self) -> str:
         line = receipt_told(self.logged, self.stored, self.pending, self.dropped, self.drops)
-        if self.pending and self.journal:
+        if self.pending_media:
+            line += f", the bytes of {self.pending_media:,} media and files pending"
+        if (self.pending or self.pending_media) and self.journal:
             line += f" (pending ones are safe in {self.journal}; `disttrack ls` on this host brings them home)"
         return line

@@ -9,13 +9,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
+from disttrack.api.images import check_file, file_note
+from disttrack.api.media import media_of
 from disttrack.journal.ledger import Ledger
 from disttrack.journal.outbox import Outbox
+from disttrack.records.blobs import Note
 from disttrack.records.classes import CLASS_OF, LOWEST_SHARE, Dropped, DropReason, RecordClass, share
 from disttrack.records.codec import COMMIT, EXPLICIT_STEP, RowEncoder, encode
-from disttrack.records.payloads import KIND_OF, USER_KINDS, End, Payload, RecordKind
+from disttrack.records.media import Media
+from disttrack.records.payloads import KIND_OF, USER_KINDS, End, FileRef, Payload, RecordKind
+from disttrack.records.values import Aside, Unloggable, text
 from disttrack.transport.sender import Sender
 
 __all__ = ["Counts", "Recorder"]
@@ -30,6 +36,14 @@ TELL_S = 1.0  # between two writings of what was dropped
 
 _METRICS = RecordClass.METRICS
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class _NoRoom(Exception):
+    """A blob is not kept; the reason is the first argument."""
+
+    def __init__(self, reason: DropReason) -> None:
+        super().__init__(reason)
+        self.reason: DropReason = reason
 
 
 class Counts(NamedTuple):
@@ -50,6 +64,7 @@ class Recorder:
         self.step = 0  # of the next row without one
         self._strict = strict
         self._encoder = RowEncoder()
+        self._aside = Aside(media_of)  # one for all rows: to make it anew for each takes a tenth of log()'s time
         self._lock = threading.RLock()
         self._busy = False
         self._later: deque[Callable[[], None]] = deque()  # calls made from within a call
@@ -79,11 +94,11 @@ class Recorder:
         """Append one row; see Run.log."""
         with self._lock:
             if self._busy:  # called from within itself: by a signal handler, or a value's __del__
-                self._later.append(partial(self._row, data, step, commit))
+                self._later.append(partial(self._row_later, data, step, commit))
                 return
             try:
                 self._busy = True
-                self._row(data, step, commit)
+                media = self._row(data, step, commit)
                 while self._later:
                     self._later.popleft()()
             except BaseException:  # of a signal handler, or strict
@@ -91,6 +106,75 @@ class Recorder:
                 raise
             finally:
                 self._busy = False
+        if media:  # their bytes are written while other threads log
+            refs, problems = self._keep(media)
+            self._in_turn(partial(self._row_told, data, step, commit, refs, problems))
+
+    def _row_later(self, data: Any, step: Any, commit: bool | None) -> None:
+        media = self._row(data, step, commit)
+        if media:
+            self._row_told(data, step, commit, *self._keep(media))
+
+    def _row_told(
+        self, data: Any, step: Any, commit: bool | None, refs: Mapping[str, Any], problems: list[tuple[str, str]]
+    ) -> None:
+        self._row(data, step, commit, refs)
+        if problems:
+            self.leave_out(problems)
+
+    def _keep(self, media: Mapping[str, Media | list[Media]]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """Put the bytes of media where they wait for their run; return what tells of them, and what is wrong.
+
+        What finds no room is counted as dropped.
+        """
+        refs: dict[str, Any] = {}
+        problems: list[tuple[str, str]] = []
+        for key, value in media.items():
+            try:
+                if isinstance(value, Media):
+                    refs[key] = value.kept(self._add_blob)
+                else:
+                    refs[key] = [each.kept(self._add_blob) for each in value]
+            except Unloggable as why:
+                problems.append((key, str(why)))
+            except _NoRoom as why:
+                self._in_turn(partial(self._drop, RecordClass.MEDIA, why.reason, None))
+            except Exception as error:  # of another library's value
+                problems.append((key, f"reading the value raised {type(error).__name__}: {error}"))
+        return refs, problems
+
+    def keep_file(self, path: Path, within: str, policy: Literal["now", "live", "end"]) -> bool:
+        """Append a file as it is now, under a path in its run; say whether it is kept. What is not is counted."""
+        try:
+            check_file(path)
+            note = file_note(path, text(within))
+            blob = self._add_blob(path, note)
+        except Unloggable as why:
+            self._in_turn(partial(self._refuse, f"save() left out {within}: {why}", RecordClass.MEDIA))
+            return False
+        except _NoRoom as why:
+            self._in_turn(partial(self._drop, RecordClass.MEDIA, why.reason, None))
+            return False
+        size, now_us = path.stat().st_size, _now_ns() // 1000
+        self.say(FileRef(path=text(within), size=size, blob=blob, time_us=now_us, policy=policy))
+        return True
+
+    def _add_blob(self, content: bytes | memoryview | Path, note: Note) -> int:
+        """Put a blob into the spool; raise _NoRoom."""
+        outbox = self.outbox
+        if outbox is None:
+            raise _NoRoom("no journal")
+        size = content.stat().st_size if isinstance(content, Path) else memoryview(content).nbytes
+        with self._lock:
+            refusal = self._refusal(outbox, RecordClass.MEDIA, size)
+        if refusal is not None:
+            raise _NoRoom(refusal)
+        try:
+            return outbox.spool.add(content, note)
+        except OSError as error:
+            with self._lock:
+                self._journal_failed(outbox, error)
+            raise _NoRoom(self._failed or "disk error") from error
 
     def _in_turn(self, action: Callable[[], None]) -> None:
         """Run what appends records as row does: one at a time, and after the call of this thread that it interrupts."""
@@ -109,10 +193,14 @@ class Recorder:
             finally:
                 self._busy = False
 
-    def _row(self, data: Any, step: Any, commit: bool | None) -> None:
+    def _row(self, data: Any, step: Any, commit: bool | None, refs: Mapping[str, Any] | None = None) -> Aside | None:
+        """Append a row, and before it one with what tells of its media, refs.
+
+        Without refs, a row with media is not appended, and these are returned.
+        """
         if self._ended:
             self._refuse("log() after finish() is ignored: this run has ended. Call disttrack.init() for another one")
-            return
+            return None
         flags = 0
         if step is None:
             flags = COMMIT if commit or commit is None else 0
@@ -122,23 +210,36 @@ class Recorder:
                 row_step = step if type(step) is int else _whole(step)
             except Exception:
                 self._refuse(f"log(step={_shown(step)}) needs a whole number, not {type(step).__name__}")
-                return
+                return None
             flags = EXPLICIT_STEP | COMMIT if commit else EXPLICIT_STEP
         problems: list[tuple[str, str]] = []
+        aside = self._aside if refs is None else Aside(media_of, kept=True)
+        told = b""
         try:
-            record = self._encoder.encode(data, row_step, _now_ns() // 1000, flags, problems)
+            time_us = _now_ns() // 1000
+            record = self._encoder.encode(data, row_step, time_us, flags, problems, aside)
+            if aside and refs is None:
+                self._aside = Aside(media_of)
+                return aside
+            if refs:
+                told = self._encoder.encode_plain(refs, row_step, time_us, flags & ~COMMIT if record else flags)
         except Exception as error:
             self._encoder.announce_again()
+            self._aside = Aside(media_of)
             if not isinstance(data, Mapping):
                 self._refuse(f"log() takes a dict of names and values, not {type(data).__name__}")
             else:
                 self._refuse(f"log() could not keep a row ({type(error).__name__}: {error})")
-            return
+            return None
         if row_step >= self.step:
             self.step = min(row_step + 1, MAX_STEP) if flags & COMMIT else row_step
-        self.append(record, _METRICS, row_step)
+        if told:  # rows of one step are merged when they are read
+            self.append(told, RecordClass.MEDIA, row_step)
+        if record:
+            self.append(record, _METRICS, row_step)
         if problems:
             self.leave_out(problems)
+        return None
 
     def append(self, record: bytes, record_class: RecordClass, step: int | None = None, *, counts: bool = True) -> None:
         """Append a record, or note that it is dropped. For who has its turn (row, _in_turn).

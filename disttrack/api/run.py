@@ -6,13 +6,14 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from disttrack.api.attach import helper_recorder, make_join
 from disttrack.api.config import Config
+from disttrack.api.keeping import Keeper
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.summary import Summary
@@ -60,6 +61,7 @@ class Run:
             speaks=self._speaks,
         )
         self.summary = Summary(self._outbox, self._store_summary)
+        self._keeper = Keeper(lambda: self._recorder or self._become_helper())
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
         self.start_time = join.time_us / 1e6
 
@@ -117,6 +119,39 @@ class Run:
             if problems:
                 recorder.leave_out(problems)
 
+    def save(
+        self,
+        glob_str: str | os.PathLike[str] | None = None,
+        base_path: str | os.PathLike[str] | None = None,
+        policy: str = "live",
+    ) -> list[str]:
+        """Keep files with the run, below its directory `files`; return their paths there.
+
+        glob_str: a path or a glob pattern. Below base_path a file keeps its path; the default is the current
+        directory, and for an absolute pattern the directory above the file's. policy: "now", "end" (as they are at
+        finish()) or "live" (now, and again when they change). Nothing without a glob_str, or for what lies at gs:// or s3://.
+        Raises UsageError (a ValueError) for another policy, and for files that are not below base_path.
+        """
+        return [] if glob_str is None else self._keeper.save(glob_str, base_path, policy)
+
+    def log_code(
+        self,
+        root: str | os.PathLike[str] | None = ".",
+        name: str | None = None,
+        include_fn: Callable[..., bool] | None = None,
+        exclude_fn: Callable[..., bool] | None = None,
+    ) -> list[str] | None:
+        """Keep the code below a directory with the run, in `files/code`; return the paths, None where there is none.
+
+        include_fn, exclude_fn: say of a path (and if they like the root) whether it is kept; the default is *.py.
+        Hidden directories, environments and runs are passed over. name: changes nothing.
+        """
+        return self._keeper.save_code("." if root is None else root, include_fn, exclude_fn) or None
+
+    def keep_program(self) -> str | None:
+        """Keep the script that runs, or the notebook, in `files/code`, as init(save_code=True); return its path."""
+        return self._keeper.save_program()
+
     def finish(self, exit_code: int | None = None) -> Receipt:
         """End this rank and return what became of its records; other ranks are not waited for.
 
@@ -132,6 +167,7 @@ class Run:
         why = self.exception
         if why is not None and self._settings.redact_secrets:
             why = redacted_text(why)
+        self._keeper.finish()
         recorder.end(exit_code if exit_code is not None else int(why is not None), why)
         self._receipt = self._wait_for_receipt(recorder)
         if os.environ.get(PARENT) == self._join.journal:
@@ -154,18 +190,20 @@ class Run:
         if sender is not None:
             sender.stop(timeout_s=1.0)
         pending = counts.logged - counts.dropped - stored
+        pending_media = outbox.spool.waiting
         return Receipt(
             counts.logged,
             stored,
             pending,
             counts.dropped,
             drops=recorder.drops,
-            journal=str(outbox.directory) if pending else None,
+            pending_media=pending_media,
+            journal=str(outbox.directory) if pending or pending_media else None,
         )
 
     def _say_goodbye(self, receipt: Receipt) -> None:
         """Say in one line what became of the records: of every rank that is not whole, else of the first alone."""
-        whole = not (receipt.dropped or receipt.pending)
+        whole = not (receipt.dropped or receipt.pending or receipt.pending_media)
         if not whole:
             _log.warning("disttrack: rank %d of %s: %s", self.rank, self._known_id(), receipt)
         elif self._speaks() and not self._settings.quiet and sys.stderr is not None:
@@ -287,6 +325,7 @@ class Run:
             self._id = self._known_id()
             self._recorder.abandon()
             self._recorder = None
+        self._keeper.forget()
 
     @property
     def is_helper(self) -> bool:

@@ -45,6 +45,11 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "config": run.config,
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
+        "files": [{"path": file.path, "size": file.size} for file in run.files],
+        "media": [
+            {"key": one.key, "rank": one.rank, "step": one.step, "kind": one.kind, "path": one.path}
+            for one in run.media
+        ],
         "receipt": _receipt_shape(run.receipt),
         "captured": _receipt_shape(run.captured),
         "pending": [asdict(place) for place in run.receipt.places],

@@ -5,11 +5,13 @@ Files are opened for reading only.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from disttrack.doctor.damage import BAD_RECORD, NO_HEADER, DamagedRange, Found, Held, LogCheck, Place
+from disttrack.environments.files import open_plain
 from disttrack.errors import UnsupportedFormat
 from disttrack.journal.segment import (
     HEADER_BYTES,
@@ -23,19 +25,22 @@ from disttrack.journal.segment import (
     is_torn,
     segment_paths,
 )
+from disttrack.records.blobs import Blob
 from disttrack.records.codec import HEADER, records
 from disttrack.records.payloads import RecordKind
 from disttrack.records.types import Admission, Alias, Edit, Incarnation, RunEnd, RunHeader, Sighting
 
 __all__ = ["Reached", "check_log"]
 
+READ_BYTES = 1 << 20
 KIND_AT = 8  # within a record's header
-_SAYS: dict[FrameKind, type[Admission | Sighting | Alias | RunEnd | Edit]] = {
+_SAYS: dict[FrameKind, type[Admission | Sighting | Alias | RunEnd | Edit | Blob]] = {
     FrameKind.ADMISSION: Admission,
     FrameKind.SIGHTING: Sighting,
     FrameKind.ALIAS: Alias,
     FrameKind.END: RunEnd,
     FrameKind.EDIT: Edit,
+    FrameKind.BLOB: Blob,
 }
 _KINDS = frozenset(RecordKind)
 _OVER = ("ended", "crashed", "lost")
@@ -60,6 +65,7 @@ class _Checking:
         self._ended: bool | None = None  # the last of a writer's segments; None: there is none
         self._tails: list[tuple[DamagedRange, int]] = []  # whole headers whose frames are cut off; segment's number
         self._last_written = 0
+        self._blobs: dict[str, Blob] = {}  # that are stored, by the names of their files
 
     def check(self) -> None:
         paths = segment_paths(self._log)
@@ -80,11 +86,30 @@ class _Checking:
             if self._ended is not None and not self._tails and not self.found.damage:
                 self._damaged(last, size, size, why)
         self._judge_tails()
+        for blob in self._blobs.values():
+            self._check_blob(blob)
         self.found.has_header = self._header is not None
         for incarnation, source in self._sources.items():
             self.found.holes += [(incarnation, low, high) for low, high in source.cover.missing(0, source.known_end)]
             if not source.admitted:
                 self._damaged(self._log, 0, 0, f"the admission of {_who(source.rank, incarnation)} is missing")
+
+    def _check_blob(self, blob: Blob) -> None:
+        """Verify the file of a blob by its hash."""
+        path = self._log.parent / "media" / blob.name
+        digest, size = hashlib.sha256(), 0
+        try:
+            with open(open_plain(path), "rb") as file:
+                while data := file.read(READ_BYTES):
+                    digest.update(data)
+                    size += len(data)
+                    self._reached(len(data))
+        except OSError as error:
+            self._damaged(path, 0, blob.size, f"a stored file cannot be read: {error.strerror}")
+            return
+        self.found.bytes += size
+        if digest.hexdigest() != blob.sha256:
+            self._damaged(path, 0, size, "the file does not hold what was stored: its hash is wrong")
 
     def _segment(self, path: Path, number: int) -> None:
         """Verify one segment, of the length that it has now."""
@@ -138,6 +163,10 @@ class _Checking:
             self._take_entries(frame, path, (number, frame.start), first_damage)
         elif frame.kind in _SAYS:
             value = frame.value(_SAYS[FrameKind(frame.kind)])
+            if isinstance(value, Blob):
+                if value.lost is None:
+                    self._blobs[value.name] = value
+                return
             if isinstance(value, Edit):
                 return
             if isinstance(value, Admission):

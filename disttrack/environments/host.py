@@ -278,7 +278,8 @@ def journal_places(chosen: str | None, environ: Mapping[str, str]) -> Iterable[P
     # Python's own choice only where it is needed: it writes a file in each directory that it considers.
     for candidate in chain(named, (_temporary() for _ in range(1))):
         if candidate and not is_network_filesystem(Path(candidate)):
-            yield Path(candidate) / own_name() / "journals"
+            # Absolute: whoever brings it home has another current directory.
+            yield Path(os.path.abspath(candidate)) / own_name() / "journals"
 
 
 def _temporary() -> str | None:

@@ -14,6 +14,7 @@ from disttrack.index.blocks import MemoryBlock, Piece, Schemas, gather
 from disttrack.index.facts import Cursor, RunFacts, SegmentFacts, Sighted, SourceFacts
 from disttrack.index.stream import Stream
 from disttrack.journal.segment import Damage, Frame, FrameKind, check_version, entry_table, frames, read_frames
+from disttrack.records.blobs import Blob
 from disttrack.records.types import Admission, Alias, Edit, Incarnation, RowSchema, RunEnd, RunHeader, Sighting
 
 __all__ = ["Replaced", "RunDecoder", "SegmentSeen"]
@@ -210,6 +211,10 @@ class RunDecoder:
         elif frame.kind == FrameKind.EDIT:
             facts.edits.append((segment.number, frame.value(Edit)))
             return
+        elif frame.kind == FrameKind.BLOB:
+            blob = frame.value(Blob)
+            self._stream(blob.incarnation).facts.saw_blob(blob)
+            return  # it says nothing of ranks
         elif frame.kind == FrameKind.ALIAS:
             facts.alias_of = frame.value(Alias).of
         elif frame.kind == FrameKind.END:

@@ -14,6 +14,7 @@ import msgspec
 
 from disttrack.index.checksums import IndexDamaged
 from disttrack.index.cover import Cover
+from disttrack.records.blobs import Blob
 from disttrack.records.codec import decode
 from disttrack.records.payloads import Alert, Drop, End, MetricDefinition
 from disttrack.records.types import Edit, Incarnation, Join, Role, RunHeader
@@ -26,6 +27,7 @@ else:
 
 __all__ = [
     "MAX_NAMED",
+    "BlobFacts",
     "Cursor",
     "DamagedRange",
     "DroppedFacts",
@@ -132,6 +134,20 @@ class FileFacts(msgspec.Struct, frozen=True, array_like=True):
     at: int
 
 
+class BlobFacts(msgspec.Struct, frozen=True, array_like=True):
+    """A blob of a source: its bytes are the run's `media/<sha256>.<format>`, unless they are lost, and why."""
+
+    sha256: bytes
+    size: int
+    format: str
+    lost: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its file in `media`."""
+        return f"{self.sha256.hex()}.{self.format}" if self.format else self.sha256.hex()
+
+
 class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One incarnation in one run. Values of last and config are as they were logged; *_at are offsets."""
 
@@ -165,6 +181,7 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     alert_count: int = 0
     files: dict[str, FileFacts] = {}  # by path
     files_unnamed: int = 0
+    blobs: dict[int, BlobFacts] = {}  # that are stored, or lost, by number
     preempting_us: int | None = None
     ended: End | None = None
     ended_at: int = -1
@@ -193,6 +210,13 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
             self.sighted = sighted
         if sighted.fell and (self.fell is None or sighted.place < self.fell.place):
             self.fell = sighted
+
+    def saw_blob(self, blob: Blob) -> None:
+        """Note what became of a blob; said twice, the copy that is there counts."""
+        found = BlobFacts(bytes.fromhex(blob.sha256), blob.size, blob.format, blob.lost)
+        known = self.blobs.get(blob.blob)
+        if known is None or (known.lost is not None, known.sha256) > (found.lost is not None, found.sha256):
+            self.blobs[blob.blob] = found
 
     def saw_drop(self, drop: Drop) -> None:
         """Add a Drop record to what is known of its class and reason."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from disttrack.environments.files import is_owned, open_plain
 from disttrack.environments.host import is_network_filesystem, private_directory, try_lock
 from disttrack.journal.files import FILE_NAME
+from disttrack.journal.spool import has_blobs
 from disttrack.records.types import Join
 
 __all__ = [
@@ -94,9 +95,12 @@ def is_home(directory: Path) -> bool:
 
 
 def mark_home(directory: Path) -> None:
-    """Note that a dead incarnation's journal holds nothing that is not stored (it stays until its run ends)."""
+    """Note that a dead incarnation's journal holds nothing that is not stored (it stays until its run ends).
+
+    Not while it has blobs: whoever stores those says it then.
+    """
     try:
-        if is_journal(directory):
+        if is_journal(directory) and not has_blobs(directory):
             os.close(open_plain(directory / HOME_NAME, os.O_WRONLY | os.O_CREAT, 0o600))
     except OSError:
         pass  # removed meanwhile, or a full disk: whoever looks next finds nothing new in it

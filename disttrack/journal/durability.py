@@ -37,7 +37,11 @@ class Durability:
         self._copies: list[tuple[int, Path]] = []  # where each ends
 
     def look(self, now: float, acked: int) -> None:
-        """Bring to this disk what has been nowhere else for SYNC_S (P3); nothing, while acknowledgements come."""
+        """Bring to this disk what has been nowhere else for SYNC_S (P3); nothing, while acknowledgements come.
+
+        Blobs, whose bytes nobody acknowledges, all the same.
+        """
+        self._outbox.spool.sync(now - SYNC_S)
         self._safe = max(self._safe, acked)
         offset, since = self._unsafe
         if offset <= self._safe:

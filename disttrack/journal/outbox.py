@@ -19,6 +19,7 @@ from disttrack.environments.host import private_directory, try_lock
 from disttrack.journal.directories import remove
 from disttrack.journal.files import FILE_NAME, file_name, write_at
 from disttrack.journal.heads import head_of
+from disttrack.journal.spool import Spool
 from disttrack.records.classes import LOWEST_SHARE
 from disttrack.records.codec import HEADER, records, removed_bytes
 from disttrack.records.payloads import USER_KINDS
@@ -70,6 +71,7 @@ class Outbox:
         self._place = fd, len(self.head)  # of the last file, and where in it the journal's offset 0 would lie
         self._starts = [0]  # of all files there ever were
         self._reading = threading.Lock()  # not in append: between those who read and settle, which closes files
+        self.spool = Spool(directory)
         self.first = 0  # what lies below was acknowledged, and removed
         self.end = 0
         self.count = 0  # records of USER_KINDS up to end
@@ -148,11 +150,12 @@ class Outbox:
     @property
     def filled(self) -> float:
         """Which part of the quota is used; at 1 there is still room for the last records."""
-        return (self.end - self.first) / (self._quota_bytes - self._reserve_bytes)
+        return (self.end - self.first + self.spool.bytes) / (self._quota_bytes - self._reserve_bytes)
 
     def has_room(self, size: int, share: float) -> bool:
         """Say whether so many bytes fit into this part of the quota."""
-        return self.end - self.first + size <= share * (self._quota_bytes - self._reserve_bytes)
+        room = share * (self._quota_bytes - self._reserve_bytes) - (self.end - self.first) - size
+        return self.spool.bytes <= room or (self.spool.bytes > 0 and self.spool.look() <= room)
 
     def _set_aside(self) -> None:
         """Take room on the disk for the last records, to be given up for them."""
@@ -231,10 +234,12 @@ class Outbox:
     def settle(self, acked: int) -> None:
         """Let go of what is acknowledged up to here: of files that are open, and of whole files if room is needed.
 
+        Blobs need it, too: what they are not given, metrics would not get either.
+
         Files are kept beyond that, for a writer whose log is lost and that asks for everything again.
         """
         cramped, self.cramped = self.cramped, False
-        roomy = 0 if cramped else self._quota_bytes * KEPT_SHARE
+        roomy = 0 if cramped else self._quota_bytes * KEPT_SHARE - self.spool.bytes
         for start in self._starts[bisect.bisect_left(self._starts, self.first) : -1]:
             end = self._stop(start)
             if end > acked:

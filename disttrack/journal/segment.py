@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeVar
 
 from disttrack.environments.files import open_plain
 from disttrack.errors import UnsupportedFormat
+from disttrack.records.blobs import Blob
 from disttrack.records.codec import decode, pack
 from disttrack.records.types import Admission, Alias, Edit, Incarnation, RunEnd, RunHeader, Sighting
 
@@ -74,6 +75,7 @@ class FrameKind(enum.IntEnum):
     ALIAS = 5
     END = 6  # RunEnd
     EDIT = 7  # alone in a segment, behind a HEADER: a person's, not a writer's
+    BLOB = 8
 
 
 class Entry(NamedTuple):
@@ -138,7 +140,7 @@ class Segment:
         finally:
             os.close(directory)
 
-    def append(self, kind: FrameKind, value: RunHeader | Admission | Sighting | Alias | RunEnd | Edit) -> None:
+    def append(self, kind: FrameKind, value: RunHeader | Admission | Sighting | Alias | RunEnd | Edit | Blob) -> None:
         """Append one frame that holds a Struct; raise OSError where it does not fit, with nothing appended."""
         self._write(kind, pack(value), 0)
 

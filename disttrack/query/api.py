@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
@@ -14,6 +14,7 @@ from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.finding import check_search, find_runs
 from disttrack.query.frames import FrameKind, as_frame
 from disttrack.query.listing import run_table
+from disttrack.query.media import FileRow, MediaRow, files_of, media_of
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
@@ -130,6 +131,29 @@ class RunView(RunRow, WithHistory):
     def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         wanted = f"{self.project}/{self.id}"
         return self._reader.asked(wanted, lambda snapshot: series_of(snapshot, request), self._run.record)
+
+    def files(self) -> list[FileRow]:
+        """Return the files that its ranks saved with it, by path; raise RunNotFound where the run is gone."""
+        root = self._reader.root
+        return self._reader.asked(self._wanted, lambda snapshot: files_of(root, snapshot.record), self._run.record)
+
+    def media(
+        self, keys: str | Collection[str] | None = None, ranks: RankChoice = None, superseded: bool = False
+    ) -> list[MediaRow]:
+        """Return its images, tables and videos with the paths of their files, by rank, attempt, step and key.
+
+        keys: one, several, or None for all. ranks, superseded: as for history. Raises RunNotFound where it is gone.
+        """
+        root, wanted = self._reader.root, [keys] if isinstance(keys, str) else keys
+        return self._reader.asked(
+            self._wanted,
+            lambda snapshot: media_of(root, snapshot, wanted, ranks, superseded=superseded),
+            self._run.record,
+        )
+
+    @property
+    def _wanted(self) -> str:
+        return f"{self.project}/{self.id}"
 
     def summary_of(self, key: str, ranks: RankChoice = None) -> KeySummary | None:
         """Return the count, first, last, min, max and mean of the numbers logged as key; None where there is none.

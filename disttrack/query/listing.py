@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from disttrack.query.finding import find_runs
+from disttrack.query.media import files_of, media_of
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.runs import RunDetail, RunRow, detail_of
@@ -52,8 +53,9 @@ def page_of_runs(
 def show_run(root: Path, run_id: str) -> RunDetail:
     """Return one run in detail; raise RunNotFound, or UnsupportedFormat where a newer disttrack wrote it."""
     with Reader(root) as reader:
-        record = reader.snapshot(run_id).record
-    return detail_of(record, Observer.here(root))
+        record, media = reader.asked(run_id, lambda snapshot: (snapshot.record, media_of(root, snapshot)))
+    detail = detail_of(record, Observer.here(root))
+    return dataclasses.replace(detail, files=files_of(root, record), media=media)
 
 
 def run_table(runs: Iterable[Subject]) -> dict[str, Array]:

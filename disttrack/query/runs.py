@@ -15,6 +15,7 @@ from disttrack.query.attempts import (
     may_go_on,
 )
 from disttrack.query.labels import edited
+from disttrack.query.media import FileRow, MediaRow
 from disttrack.query.members import (
     Member,
     Observer,
@@ -103,6 +104,8 @@ class RunDetail(RunRow):
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
+    files: list[FileRow] = field(default_factory=list[FileRow], kw_only=True)  # filled in by show_run, as media are
+    media: list[MediaRow] = field(default_factory=list[MediaRow], kw_only=True)
     captured: RunReceipt = field(default=RunReceipt(0, 0, 0, 0, 0), kw_only=True)  # what disttrack wrote down by itself
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from disttrack.records.payloads import RecordKind
 from disttrack.records.types import RowSchema
-from disttrack.records.values import flatten, kind_of, restore
+from disttrack.records.values import Aside, flatten, kind_of, restore
 
 __all__ = [
     "COMMIT",
@@ -184,11 +184,18 @@ class RowEncoder:
         self._epoch += 1
 
     def encode(
-        self, data: Mapping[Any, Any], step: int, time_us: int, flags: int, problems: list[tuple[str, str]]
+        self,
+        data: Mapping[Any, Any],
+        step: int,
+        time_us: int,
+        flags: int,
+        problems: list[tuple[str, str]],
+        aside: Aside | None = None,
     ) -> bytes:
         """Return the bytes of one row, its SCHEMA record before it where that is due.
 
-        What cannot be kept is left out and noted in problems as (key, reason).
+        What cannot be kept is left out and noted in problems as (key, reason); what belongs beside the row goes to
+        aside. Where that was not kept yet, or there is nothing else, no bytes.
         Raises struct.error where step is beyond 64 bits, ValueError where the row is beyond MAX_RECORD_BYTES.
         """
         # Lists: unpacking into one takes half as long as into a tuple, and comparing less than hashing a tuple.
@@ -198,13 +205,13 @@ class RowEncoder:
         if keys != last_keys or types != last_types:
             known = self._by_shape.get((tuple(keys), tuple(types))) or self._learn(tuple(keys), values)
             if known is None:
-                return self._slow(data, step, time_us, flags, problems)
+                return self._slow(data, step, time_us, flags, problems, aside)
             schema = known
             self._last = keys, types, schema
         try:
             body = schema.pack(step, time_us, *values)
         except (struct.error, OverflowError):  # an int beyond 64 bits
-            return self._slow(data, step, time_us, flags, problems)
+            return self._slow(data, step, time_us, flags, problems, aside)
         row = _pack_prefix(schema.length, _crc32(body, schema.crc_seeds[flags]), schema.tails[flags]) + body
         return row if schema.announced == self._epoch else self._announcement(schema) + row
 
@@ -237,10 +244,23 @@ class RowEncoder:
         schema.announced = self._epoch
         return _frame(RecordKind.SCHEMA, _pack((schema.keys, schema.kinds)), 0, schema.id)
 
+    def encode_plain(self, values: Mapping[str, Any], step: int, time_us: int, flags: int) -> bytes:
+        """Return the bytes of a row of plain values, mappings among them as they are; raises as encode does."""
+        _STEP.pack(step)
+        return _frame(RecordKind.MSGPACK_ROW, _pack((step, time_us, values)), flags)
+
     def _slow(
-        self, data: Mapping[Any, Any], step: int, time_us: int, flags: int, problems: list[tuple[str, str]]
+        self,
+        data: Mapping[Any, Any],
+        step: int,
+        time_us: int,
+        flags: int,
+        problems: list[tuple[str, str]],
+        aside: Aside | None,
     ) -> bytes:
-        flat = flatten(data, problems)
+        flat = flatten(data, problems, aside)
+        if aside and (not aside.kept or not flat):
+            return b""
         kinds = "".join(kind_of(_type(value)) or "-" for value in flat.values())
         if flat and "-" not in kinds:
             schema = self._schema((tuple(flat), kinds))

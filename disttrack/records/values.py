@@ -12,12 +12,12 @@ import decimal
 import enum
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import msgspec
 
-__all__ = ["BIG_INT", "Unloggable", "flatten", "kind_of", "packed_size", "plain", "readable", "restore", "text"]
+__all__ = ["BIG_INT", "Aside", "Unloggable", "flatten", "kind_of", "packed_size", "plain", "readable", "restore", "text"]
 
 BIG_INT = 1
 """msgpack extension: an int beyond 64 bits, as its decimal text."""
@@ -56,20 +56,40 @@ def kind_of(kind: type[Any]) -> str | None:
     return None
 
 
-def flatten(data: Mapping[Any, Any], problems: list[tuple[str, str]]) -> dict[str, Any]:
+class Aside(dict[str, Any]):
+    """Values of a row whose bytes are kept beside it, by key: images and their like.
+
+    kept: where in the row that follows they are told of already.
+    """
+
+    def __init__(self, aside_of: Callable[[Any], Any], *, kept: bool = False) -> None:
+        """aside_of: returns what stands for a value that does not belong into a row, None for all others."""
+        super().__init__()
+        self.aside_of = aside_of
+        self.kept = kept
+
+
+def flatten(data: Mapping[Any, Any], problems: list[tuple[str, str]], aside: Aside | None = None) -> dict[str, Any]:
     """Return data as one flat dict of plain values; nested mappings become ``outer.inner`` keys.
 
-    What cannot be kept is left out and noted in problems as (key, reason).
+    What cannot be kept is left out and noted in problems as (key, reason); what belongs beside the row goes to aside.
     """
     flat: dict[str, Any] = {}
     for key, value in _leaves(data, "", (), problems):
         try:
-            flat[key] = plain(value)
+            if aside is not None and kind_of(_type(value)) is None and (found := aside.aside_of(value)) is not None:
+                aside[key] = found
+            else:
+                flat[key] = plain(value)
         except Unloggable as unloggable:
             problems.append((key, str(unloggable)))
         except Exception as error:  # a value's own method failed: a broken __iter__, a deleted CUDA tensor, ...
             problems.append((key, _failure(error)))
     return flat
+
+
+def _type(value: object) -> type:
+    return type(value)
 
 
 def _leaves(

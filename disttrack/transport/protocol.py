@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from disttrack.records.blobs import Blob
 from disttrack.records.payloads import End
 from disttrack.records.types import Incarnation, Join, Offset, Role, RunId
 from disttrack.transport.status import Status
@@ -26,25 +27,31 @@ __all__ = [
     "Died",
     "Gone",
     "Hello",
+    "Kept",
     "Message",
     "Moved",
     "NodeHello",
     "NodeWelcome",
+    "Offer",
     "Over",
+    "Piece",
     "Ping",
     "Refusal",
     "Unknown",
     "Wait",
+    "Waiting",
+    "Wanted",
     "Welcome",
     "pack",
     "unpack",
 ]
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 _DATA = struct.Struct("<BQQB")
 _ACK = struct.Struct("<BQQ")
 _WHO = struct.Struct("<BQ")
+_BLOB = struct.Struct("<BQQQ")
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +120,20 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody to a node's process: how are you? Changes nothing, and keeps nobody alive; answered by a Status."""
 
 
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A rank to its node's process, an agent to the writer: so many blobs of this incarnation are not stored yet."""
+
+    incarnation: Incarnation
+    blobs: int
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent to the writer: this blob is here. Answered by Wanted, or Kept where there is nothing to send."""
+
+    incarnation: Incarnation
+    blob: Blob
+
+
 class Data(NamedTuple):
     """Whole journal records from offset on. urgent: commit at once; final: the last of them is the End."""
 
@@ -128,6 +149,30 @@ class Ack(NamedTuple):
 
     incarnation: Incarnation
     offset: int
+
+
+class Wanted(NamedTuple):
+    """The writer to an agent: the next piece of this blob is the one at offset."""
+
+    incarnation: Incarnation
+    blob: int
+    offset: int
+
+
+class Piece(NamedTuple):
+    """A piece of a blob that was offered."""
+
+    incarnation: Incarnation
+    blob: int
+    offset: int
+    data: bytes
+
+
+class Kept(NamedTuple):
+    """The writer to an agent: this blob is stored, and said in the log."""
+
+    incarnation: Incarnation
+    blob: int
 
 
 class Ping(NamedTuple):
@@ -166,9 +211,10 @@ class Over(NamedTuple):
     incarnation: Incarnation
 
 
-_Struct = Hello | Welcome | Refusal | Moved | NodeHello | NodeWelcome | Gone | Ask | Status
+_Struct = Hello | Welcome | Refusal | Moved | NodeHello | NodeWelcome | Gone | Waiting | Offer | Ask | Status
 _Word = Ping | Unknown | Wait | Died | Buried | Over
-Message = _Struct | _Word | Data | Ack
+_Blob = Wanted | Piece | Kept
+Message = _Struct | _Word | _Blob | Data | Ack
 
 _STRUCTS: dict[int, type[_Struct]] = {
     ord("H"): Hello,
@@ -178,6 +224,8 @@ _STRUCTS: dict[int, type[_Struct]] = {
     ord("N"): NodeHello,
     ord("n"): NodeWelcome,
     ord("G"): Gone,
+    ord("B"): Waiting,
+    ord("O"): Offer,
     ord("Q"): Ask,
     ord("S"): Status,
 }
@@ -189,6 +237,7 @@ _WORDS: dict[int, type[_Word]] = {
     ord("b"): Buried,
     ord("o"): Over,
 }
+_BLOB_KINDS = frozenset(b"fpk")
 _KINDS = {kind_type: kind for kinds in (_STRUCTS, _WORDS) for kind, kind_type in kinds.items()}
 
 
@@ -199,6 +248,12 @@ def pack(message: Message) -> list[bytes]:
         return [_DATA.pack(ord("D"), message.incarnation, message.offset, flags) + message.data]
     if isinstance(message, Ack):
         return [_ACK.pack(ord("A"), *message)]
+    if isinstance(message, Wanted):
+        return [_BLOB.pack(ord("f"), *message)]
+    if isinstance(message, Piece):
+        return [_BLOB.pack(ord("p"), *message[:3]) + message.data]
+    if isinstance(message, Kept):
+        return [_BLOB.pack(ord("k"), *message, 0)]
     kind = _KINDS[type(message)]
     if isinstance(message, msgspec.Struct):
         return [bytes([kind]) + msgspec.msgpack.encode(message)]
@@ -216,6 +271,8 @@ def unpack(frames: Sequence[bytes]) -> Message:
         if kind == ord("A"):
             _, incarnation, offset = _ACK.unpack(head)
             return Ack(Incarnation(incarnation), offset)
+        if kind in _BLOB_KINDS:
+            return _unpack_blob(kind, head)
         word = _WORDS.get(kind)
         if word is not None:
             _, incarnation = _WHO.unpack(head)
@@ -223,3 +280,13 @@ def unpack(frames: Sequence[bytes]) -> Message:
         return msgspec.msgpack.decode(memoryview(head)[1:], type=_STRUCTS[kind])
     except (IndexError, KeyError, struct.error, msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"not a message: {error}") from error
+
+
+def _unpack_blob(kind: int, head: bytes) -> Wanted | Piece | Kept:
+    _, number, blob, offset = _BLOB.unpack_from(head)
+    incarnation = Incarnation(number)
+    if kind == ord("p"):
+        return Piece(incarnation, blob, offset, head[_BLOB.size :])
+    if len(head) != _BLOB.size:
+        raise struct.error(f"{len(head)} bytes")
+    return Wanted(incarnation, blob, offset) if kind == ord("f") else Kept(incarnation, blob)

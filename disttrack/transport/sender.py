@@ -32,6 +32,7 @@ from disttrack.transport.protocol import (
     Refusal,
     Unknown,
     Wait,
+    Waiting,
     Welcome,
 )
 from disttrack.transport.streams import WINDOW_BYTES, Outgoing
@@ -74,7 +75,7 @@ class Sender:
         self.acked = 0
         self.welcome: Welcome | None = None
         self.welcomed = threading.Event()
-        self.finished = threading.Event()  # everything up to the End is acknowledged
+        self.finished = threading.Event()  # everything up to the End is acknowledged, and all blobs are stored
         self._outbox = outbox
         self._membership = membership
         self._runtime = runtime
@@ -89,6 +90,7 @@ class Sender:
         self._bell_poll = select.poll()  # not select(): it cannot watch descriptors beyond 1,023
         self._bell_poll.register(self._bell, select.POLLIN)
         self._pause_s = FIRST_WAKE_S
+        self._blobs_told = 0  # of so many the process we talk to knows
         self._durability = Durability(outbox, self._complain)
         self._thread = threading.Thread(target=self._run, name="disttrack-sender", daemon=True)
         self._thread.start()
@@ -278,8 +280,12 @@ class Sender:
         dealer = writer.dealer
         out = Outgoing(self.acked, time.monotonic())
         heard = spoke = checked = time.monotonic()
+        self._blobs_told = 0  # this writer was told of none
         while not self._stop:
+            self._tell_blobs(dealer)
             for data in self._next_messages(out):
+                if data.final:
+                    self._tell_blobs(dealer)  # before the End: its run ends only when these are stored
                 if not dealer.send(data):
                     break  # the writer does not read; the journal waits better than a socket's queue
                 spoke = time.monotonic()
@@ -302,7 +308,7 @@ class Sender:
                 self._outbox.settle(self.acked)
             if not self._membership.key_known and self._membership.upgrade():
                 return  # before it is finished: these records belong to another run
-            if self._end is not None and self.acked >= self._end[1]:
+            if self._end is not None and self.acked >= self._end[1] and not self._outbox.spool.waiting:
                 self._stop = True
                 self.finished.set()
                 return
@@ -315,6 +321,12 @@ class Sender:
                 if not writer.record.may_answer() or (spoke > heard and now - heard > ANSWER_S):
                     return
 
+    def _tell_blobs(self, dealer: Dealer) -> None:
+        """Say that there are blobs to store, if there are new ones."""
+        added = self._outbox.spool.added
+        if added > self._blobs_told and dealer.send(Waiting(incarnation=self.join.incarnation, blobs=1)):
+            self._blobs_told = added
+
     def _wait(self, dealer: Dealer) -> None:
         """Wait for the bell or the next look; for answers only while something depends on them.
 
@@ -322,7 +334,7 @@ class Sender:
         """
         if self._end is None and self._outbox.end - self.acked < WATCH_BYTES:
             self._sleep(self._pause_s)
-        elif dealer.wait(self._bell.fileno(), WAKE_S):
+        elif dealer.wait(self._bell.fileno(), WAKE_S if self._end is None or self.acked < self._end[1] else LOOK_S):
             self._drain_bell()
 
     def _pace(self, new_bytes: int, waited_s: float) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from disttrack.environments.endings import Ending
 from disttrack.journal.directories import remove
+from disttrack.journal.spool import has_blobs
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.types import Join
 from disttrack.transport.protocol import Data, Gone, Message
@@ -87,7 +88,7 @@ class Carried(Passing):
             rest = StoredOutbox(directory).read(self.acked, FRAME_BYTES)
         except (OSError, ValueError):
             return
-        if not rest:
+        if not rest and not has_blobs(directory):
             remove(directory)
 
     def status(self, now: float) -> MemberStatus:

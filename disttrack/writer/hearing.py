@@ -83,8 +83,11 @@ class Hearing:
         """Say whether a source's process lives, as far as we or its node's agent can tell."""
         if self._node.is_local(source.join):
             return self._node.watches.lives(source.join)
-        heard = self._heard_node.setdefault(source.join.node, now)
-        return not source.died and not source.over and now - heard < LOST_S
+        return not source.died and not source.over and self.node_may_live(source.join.node, now)
+
+    def node_may_live(self, node: str, now: float) -> bool:
+        """Say whether another node is not lost."""
+        return now - self._heard_node.setdefault(node, now) < LOST_S
 
     def silent_s(self, incarnation: Incarnation, now: float) -> float | None:
         """Return how long ago a rank was heard; None where it never was."""

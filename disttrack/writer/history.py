@@ -6,10 +6,11 @@ import dataclasses
 from pathlib import Path
 
 from disttrack.environments.endings import Ending
-from disttrack.journal.segment import Damage, FrameKind, check_version, entries, read_frames, segment_paths
+from disttrack.journal.segment import Damage, Frame, FrameKind, check_version, entries, read_frames, segment_paths
+from disttrack.records.blobs import Blob
 from disttrack.records.types import Admission, Incarnation, RunHeader, Sighting
 
-__all__ = ["OVER", "History", "is_clean", "read_history"]
+__all__ = ["OVER", "History", "is_clean", "read_history", "stored_blobs"]
 
 OVER = frozenset({"ended", "crashed", "lost", "moved"})
 """Sightings after which nothing more is expected of an incarnation."""
@@ -83,3 +84,15 @@ def read_history(log: Path) -> History:
                     else:
                         pieces.append((first, entry.end))
     return history
+
+
+def stored_blobs(log: Path, incarnation: Incarnation) -> set[int]:
+    """Return the numbers of an incarnation's blobs that a log says are stored, or lost."""
+    found: set[int] = set()
+    for path in segment_paths(log):
+        for frame in read_frames(path):
+            if isinstance(frame, Frame) and frame.kind == FrameKind.BLOB:
+                blob = frame.value(Blob)
+                if blob.incarnation == incarnation:
+                    found.add(blob.blob)
+    return found

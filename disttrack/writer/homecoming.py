@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from disttrack.environments.host import node_id, runtime_directory
-from disttrack.journal.directories import is_home
+from disttrack.journal.directories import is_home, mark_home
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import records
 from disttrack.records.payloads import USER_KINDS
@@ -16,6 +16,7 @@ from disttrack.settings import load
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.launch import Launch
 from disttrack.writer.liveness import dead_journals, how_ended, lives
+from disttrack.writer.porter import bring_blobs
 
 __all__ = ["Homecoming", "bring_home"]
 
@@ -87,6 +88,8 @@ def _bring_launch_home(runtime: Path, key: str, claim: Claim) -> list[Homecoming
                 ours = source.join.node in ("", here) or Path(source.join.journal).is_dir()
                 if ours and not source.over and not lives(source.join):
                     launch.bury(run, source, how_ended(source.join))
+                if source.over and ours and not lives(source.join) and bring_blobs(run, source):
+                    mark_home(Path(source.join.journal))
             if run.sources.all_over():
                 launch.end_run(run)
     finally:

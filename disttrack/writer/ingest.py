@@ -8,13 +8,14 @@ Times are of the monotonic clock handed in; wall clock is only ever stored, neve
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.files import make_directory, make_root, touch
 from disttrack.journal.segment import MAX_RAW_BYTES, FrameKind, Segment
 from disttrack.journal.stored import StoredOutbox
+from disttrack.records.blobs import Blob
 from disttrack.records.names import LIVE
 from disttrack.records.payloads import End
 from disttrack.records.types import Admission, Alias, Join, RunEnd, RunHeader, RunId, Sighting, changed
@@ -224,6 +225,14 @@ class RunIngest:
             source.over, source.ending = True, Ending(seen.exit_code, seen.signal)
             source.clean |= is_clean(seen)
         self.changed_at = self._clock()
+
+    def say_blobs(self, source: Source, blobs: Sequence[Blob]) -> None:
+        """Append what became of blobs of a source, and bring it to the disk; raise OSError, and say it again then."""
+        segment = self._open_segment()
+        self._announce(segment, source)
+        for blob in blobs:
+            segment.append(FrameKind.BLOB, blob)
+        segment.sync()
 
     def sync(self) -> None:
         """Bring what was seen to the disk; where that fails, it was not seen."""

@@ -14,6 +14,7 @@ from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
 from disttrack.journal.directories import is_journal, mark_home, remove
 from disttrack.journal.segment import FORMAT_VERSION
+from disttrack.journal.spool import has_blobs
 from disttrack.journal.stored import StoredOutbox, end_record
 from disttrack.records.names import DELETED, directory_name, generated_name, generated_words, new_run_id
 from disttrack.records.payloads import End
@@ -221,23 +222,25 @@ class Launch:
         # orphans: also those from before this node booted again; that nobody holds them is asked of each.
         def wanted(join: Join) -> bool:
             mine = join.launch_key == self._key and (orphans or join.node in ("", self._node))
-            return mine and join.incarnation not in self._given_up and not self._is_over(join.incarnation)
+            left = not self._is_over(join.incarnation) or has_blobs(Path(join.journal))
+            return mine and join.incarnation not in self._given_up and left
 
         adopted: list[tuple[RunIngest, Source, int]] = []
         for stored in dead_journals(self._runtime, wanted):
             join = stored.join
             try:
                 run, source = self.place(join, orphans=orphans)
-                if source.over and not stored.read(source.committed, 1 << 20):
+                rest = bool(stored.read(source.committed, 1 << 20))
+                if source.over and not rest and not has_blobs(stored.directory):
                     continue  # it waits for its run's end only, or what it holds beyond cannot be read
                 run.open([source])
             except DisttrackError:  # its run was deleted, or a newer disttrack wrote it: the journal waits
                 self._given_up.add(join.incarnation)
                 continue
             offset = source.committed
-            if source.over:  # and stored: but the log was damaged since
+            if source.over and rest:  # and stored: but the log was damaged since
                 self.bury_again(run, source)
-            else:
+            elif not source.over:
                 self.bury(run, source, how_ended(join))
             adopted.append((run, source, offset))
         return adopted
@@ -264,7 +267,9 @@ class Launch:
             rest = stored.read(source.committed, 1 << 20)
         except (OSError, ValueError):
             return  # on another node, or removed already
-        if not rest and stored.join.incarnation == source.join.incarnation and is_journal(directory):
+        if rest or has_blobs(directory):
+            return
+        if stored.join.incarnation == source.join.incarnation and is_journal(directory):
             remove(directory)
 
     def close(self) -> None:

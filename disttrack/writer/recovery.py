@@ -27,6 +27,7 @@ from disttrack.writer.homecoming import bring_home
 from disttrack.writer.ingest import RunIngest
 from disttrack.writer.launch import Launch
 from disttrack.writer.liveness import lives
+from disttrack.writer.porter import copy_blobs
 from disttrack.writer.roster import Source
 
 __all__ = ["Recovered", "recover", "recover_copies"]
@@ -159,6 +160,7 @@ def _recover_one(launch: Launch, stored: StoredOutbox, join: Join) -> Recovered:
         if not source.over:
             launch.gone(run, source, stored.said(), UNKNOWN)
         run.sync()
+    copy_blobs(run, source, stored.directory)
     why = None
     if source.committed < stored.size:
         why = f"its records from byte {source.committed:,} on cannot be read: it is damaged there, or cut off"

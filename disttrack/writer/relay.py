@@ -24,6 +24,7 @@ from disttrack.transport.protocol import (
     Data,
     Died,
     Hello,
+    Kept,
     Message,
     Moved,
     NodeWelcome,
@@ -32,11 +33,14 @@ from disttrack.transport.protocol import (
     Refusal,
     Unknown,
     Wait,
+    Waiting,
+    Wanted,
     Welcome,
 )
 from disttrack.transport.receiver import Peer
 from disttrack.transport.status import Status
 from disttrack.writer.carried import Carried
+from disttrack.writer.carrying import Carrier
 from disttrack.writer.launch import Launch
 from disttrack.writer.link import SILENT_S, Link
 from disttrack.writer.liveness import how_ended
@@ -75,6 +79,7 @@ class Relay:
         self._members: dict[Incarnation, Carried] = {}
         self._runs: dict[RunId, Path] = {}  # where those lie that our ranks were welcomed to
         self._link = Link(node)
+        self._carrier = Carrier(self._link.send)
         self._adopted = 0.0
         self._busy_until = time.monotonic() + LINGER_S
         self._next: Part = self
@@ -83,7 +88,7 @@ class Relay:
 
     def due_s(self) -> float:
         """Return the seconds until the next beat, or look for the writer."""
-        return self._link.due_s
+        return min(self._link.due_s, self._carrier.due_s)
 
     def work(self) -> None:
         """Take what the writer said, and keep the link."""
@@ -91,6 +96,8 @@ class Relay:
         for message in self._link.answers(now):
             self._node.guard(self._take_answer, message)
         self._keep_link(now)
+        if self._link.linked:
+            self._node.guard(self._carrier.work, now)
 
     def next_part(self) -> Part:
         """Return this, or the writer that we became."""
@@ -134,11 +141,12 @@ class Relay:
         return self._node.status("agent", members=members, link=self._link.status(), pending_bytes=pending_bytes)
 
     def _all_home(self) -> bool:
-        return all(member.over or member.buried for member in self._members.values())
+        return not self._carrier.busy and all(member.over or member.buried for member in self._members.values())
 
     def close(self) -> None:
         """Leave the writer."""
         self._unlink()
+        self._carrier.close()
 
     # Ranks
 
@@ -148,6 +156,9 @@ class Relay:
             return  # of the time when we were the writer
         if isinstance(message, Hello):
             self._take_hello(peer, message)
+        elif isinstance(message, Waiting):
+            if message.incarnation in self._members:
+                self._carrier.look(self._members[message.incarnation].join)
         elif isinstance(message, Data | Ping | Moved):
             member = self._members.get(message.incarnation)
             if member is None or not member.welcomed or not self._link.connected:
@@ -212,6 +223,11 @@ class Relay:
                 return
         elif isinstance(message, Ack):
             member.acknowledged(message.offset)
+        elif isinstance(message, Wanted | Kept):
+            self._carrier.take(message)
+            if member.buried:
+                mark_home(Path(member.join.journal))
+            return
         elif isinstance(message, Buried):
             member.buried = True
             mark_home(Path(member.join.journal))
@@ -241,6 +257,7 @@ class Relay:
         member.welcome(welcome.offset)
         join = member.join
         member.run_id = welcome.run_id
+        self._carrier.welcome(join)
         self._runs[welcome.run_id] = Path(join.root) / directory_name(join.project) / directory_name(welcome.run_id)
         if self._former is not None:
             self._former.leave(join.incarnation, welcome.run_id)
@@ -265,6 +282,7 @@ class Relay:
         if not self._link.connected:
             return
         was_linked = self._link.close()
+        self._carrier.broke()
         for member in self._members.values():
             member.broke()
             member.told = False
@@ -290,6 +308,7 @@ class Relay:
     def _speak_for(self, member: Carried) -> None:
         """Take over from a rank that has said its last word: its journal holds it all."""
         member.open_journal()
+        self._carrier.look(member.join)
         if member.journal is not None and self._link.linked and not member.welcomed:
             self._say_hello(member)
 
@@ -327,6 +346,7 @@ class Relay:
     def _leave_for(self, part: Part) -> None:
         """Be something else from now on, and have our ranks say Hello to it."""
         self._unlink()
+        self._carrier.close()
         self._next = part
         for member in self._members.values():
             if member.peer is not None and not member.died:

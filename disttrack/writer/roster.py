@@ -30,6 +30,7 @@ class Source(Incoming):
         self.ending = UNKNOWN  # what was last stored of how it ended
         self.silent = False
         self.died = False  # on another node: its agent says that the process is gone
+        self.blobs_waiting = 0  # on another node: whether some are with its agent
 
 
 class Roster(dict[Incarnation, Source]):

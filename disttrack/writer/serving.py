@@ -22,9 +22,12 @@ from disttrack.transport.protocol import (
     Message,
     Moved,
     NodeHello,
+    Offer,
     Over,
+    Piece,
     Ping,
     Unknown,
+    Waiting,
 )
 from disttrack.transport.receiver import Peer
 from disttrack.transport.status import MemberStatus, Status
@@ -36,6 +39,7 @@ from disttrack.writer.launch import Launch
 from disttrack.writer.node import Node, Part
 from disttrack.writer.roster import Source
 from disttrack.writer.sampling import Placed
+from disttrack.writer.stowing import Stowing
 
 __all__ = ["Writer"]
 
@@ -45,7 +49,8 @@ LATE_S = 2.0  # after the last rank of a run ended; whoever joins later opens it
 LINGER_S = 5.0  # after somebody said Hello, for the next run of the same processes
 GIVE_UP_S = 300.0  # with records of the dead that the disk does not take
 
-_SPOKEN = (Data, Ping, Moved, Died, Gone)  # what only a rank that was welcomed says, or its agent
+# What only a rank that was welcomed says, or its agent.
+_Spoken = Data | Ping | Moved | Died | Gone | Waiting | Offer | Piece
 
 
 class Writer:
@@ -59,6 +64,7 @@ class Writer:
         self._launch = Launch(node.runtime, node.launch_key, node.claim, node.nonce, self._known_runs)
         self._receiver = node.receiver
         self._hearing = Hearing(node)
+        self._stowing = Stowing(node, self._hearing)
         self._door = Door(node, self._launch, self._hearing, self._expect)
         self._peers = self._door.peers
         self._last_words: list[tuple[RunIngest, Source, int, bytes]] = []  # ... that end at this offset
@@ -73,7 +79,8 @@ class Writer:
         """Return the seconds until the next commit."""
         if self._door.somebody_waits or self._buried:
             return 0.0
-        return min((due for run in self._launch.runs.values() if (due := run.due_in()) is not None), default=60.0)
+        due = (run.due_in() for run in self._launch.runs.values())
+        return min(self._stowing.due_s, *(due_s for due_s in due if due_s is not None), 60.0)
 
     def work(self) -> None:
         """Welcome who came, commit what is due, and store ends after the last words before them."""
@@ -87,6 +94,11 @@ class Writer:
                     self._receiver.send(peer, Unknown(source.join.incarnation))
         self._say_ends()
         self._say_buried()
+        self._node.guard(self._stow)
+
+    def _stow(self) -> None:
+        if self._stowing.work():
+            self._progressed = time.monotonic()
 
     def next_part(self) -> Part:
         """Return this, or the agent of another node's writer that we became."""
@@ -99,7 +111,7 @@ class Writer:
         self._node.sampling.follow(self._placed())
         if now - self._adopted >= ADOPT_S:
             self._adopted = now
-            self._node.guard(self._launch.adopt)
+            self._node.guard(self._adopt)
         mark = now - self._marked >= MARKER_S
         if mark:
             self._marked = now
@@ -152,6 +164,7 @@ class Writer:
 
     def close(self) -> None:
         """Close all runs, and say that this writer has gone."""
+        self._stowing.close()
         self._launch.close()
         if self._announcement is not None:
             self._announcement.withdraw()
@@ -181,6 +194,7 @@ class Writer:
             if run.due_in() is not None:
                 self._node.guard(self._commit, run)
         announcement.retract()
+        self._stowing.close()
         self._next = self._become_agent(self._launch)
         for incarnation, peer in self._peers.items():
             if not peer.remote:
@@ -194,7 +208,7 @@ class Writer:
             self._door.take(peer, message)
         elif isinstance(message, NodeHello):
             self._door.take_node(peer, message)
-        elif isinstance(message, _SPOKEN):
+        elif isinstance(message, _Spoken):
             run = self._launch.run_of(message.incarnation)
             if run is None or self._peers.get(message.incarnation) is None:
                 self._receiver.send(peer, Unknown(message.incarnation))
@@ -203,11 +217,11 @@ class Writer:
             self._progressed = time.monotonic()
             self._take_known(peer, message, run, run.sources[message.incarnation])
 
-    def _take_known(
-        self, peer: Peer, message: Data | Ping | Moved | Died | Gone, run: RunIngest, source: Source
-    ) -> None:
+    def _take_known(self, peer: Peer, message: _Spoken, run: RunIngest, source: Source) -> None:
         if isinstance(message, Died):
             source.died = True
+        elif isinstance(message, Waiting | Offer | Piece):
+            self._stowing.take(peer, message, run, source)
         elif isinstance(message, Gone):
             self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal))
             self._buried.append((peer, run, source))
@@ -279,7 +293,12 @@ class Writer:
 
     def _bury(self, run: RunIngest, source: Source, ending: Ending) -> None:
         self._launch.bury(run, source, ending)
+        self._stowing.look(run, source)
         self._progressed = time.monotonic()
+
+    def _adopt(self) -> None:
+        for run, source, _ in self._launch.adopt():
+            self._stowing.look(run, source)
 
     # Now and then
 
@@ -288,9 +307,10 @@ class Writer:
             self._refill(run)
         self._hearing.notice_silence(run, now)
         if self._is_over(run, now):
-            self._launch.adopt()
+            self._adopt()
             if self._is_over(run, now):
                 self._launch.end_run(run)
+                self._stowing.end(run)
                 self._progressed = now
                 self._send_over(run)
         elif mark:
@@ -316,7 +336,11 @@ class Writer:
                 self._receiver.send(peer, Over(incarnation))
 
     def _is_over(self, run: RunIngest, now: float) -> bool:
-        """Say whether every source of a run ended; while their processes live, a late rank is given a moment."""
+        """Say whether every source of a run ended, and its blobs are stored.
+
+        While their processes live, a late rank is given a moment.
+        """
         if not run.sources.all_over():
             return False
-        return now - run.changed_at >= LATE_S or not self._hearing.any_lives(run, now)
+        nobody = now - run.changed_at >= LATE_S or not self._hearing.any_lives(run, now)
+        return nobody and not self._stowing.holds(run, now)
