@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from disttrack.api.summary import Summary
     from disttrack.api.tables import Histogram as Histogram
     from disttrack.api.tables import Table as Table
+    from disttrack.api.watching import unwatch as unwatch
+    from disttrack.api.watching import watch as watch
     from disttrack.query.api import Api as Api
     from disttrack.records.types import Rank as Rank
     from disttrack.settings import Settings as Settings
@@ -49,6 +51,8 @@ __all__ = [
     "log",
     "run",
     "summary",
+    "unwatch",
+    "watch",
 ]
 __version__ = "0.1.0.dev0"
 
@@ -65,6 +69,8 @@ _HOMES = {
     "finish": "disttrack.api.init",
     "init": "disttrack.api.init",
     "log": "disttrack.api.init",
+    "unwatch": "disttrack.api.watching",
+    "watch": "disttrack.api.watching",
 }
 
 

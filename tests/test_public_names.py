@@ -22,6 +22,8 @@ NAMES = [
     "log",
     "run",
     "summary",
+    "unwatch",
+    "watch",
 ]
 HEAVY = ["torch", "ray", "zmq", "numpy", "sqlite3", "starlette", "msgspec", "PIL", "psutil", "click", "rich", "yaml"]
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from disttrack.api.attach import make_join, make_recorder
 from disttrack.api.config import Config
 from disttrack.api.config_forms import chosen_keys, config_dict, default_config
+from disttrack.api.hooks import start_hooks
 from disttrack.api.process import OpenRuns
 from disttrack.api.receipt import Receipt
 from disttrack.api.run import Run, attach, disabled_run
@@ -23,7 +24,7 @@ from disttrack.settings import Settings, load, root_of
 
 __all__ = ["config", "current", "finish", "init", "log", "opened", "summary"]
 
-NOT_DONE_YET = ("magic", "save_code", "monitor_gym", "sync_tensorboard")
+NOT_DONE_YET = ("save_code",)
 """Settings that are accepted, and that no part of disttrack carries out yet: each use of one says so."""
 
 _log = logging.getLogger("disttrack")
@@ -125,6 +126,8 @@ def init(
     _say_what_is_not_done(chosen)
     if given:
         run.config.update(given)
+    if chosen.mode != "disabled":
+        start_hooks(chosen, run)
     return run
 
 

@@ -17,7 +17,18 @@ from typing import Any, cast
 
 import msgspec
 
-__all__ = ["BIG_INT", "Aside", "Unloggable", "flatten", "kind_of", "packed_size", "plain", "readable", "restore", "text"]
+__all__ = [
+    "BIG_INT",
+    "Aside",
+    "Unloggable",
+    "flatten",
+    "kind_of",
+    "packed_size",
+    "plain",
+    "readable",
+    "restore",
+    "text",
+]
 
 BIG_INT = 1
 """msgpack extension: an int beyond 64 bits, as its decimal text."""
