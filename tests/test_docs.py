@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import disttrack
+from disttrack.settings import WANDB_VARIABLES
 from tests.road.site import TORCHRUN, Site
 
 REPOSITORY = Path(__file__).parents[1]
@@ -29,6 +30,8 @@ def test_every_setting_and_its_variable_has_a_row() -> None:
     names = [field.name for field in dataclasses.fields(disttrack.Settings)]
     assert [name for name in names if f"| `{name}` | `DISTTRACK_{name.upper()}`" not in text] == []
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(names)
+    fallbacks = dict(re.findall(r"^\| `(\w+)` \| `DISTTRACK_\w+`, else `(WANDB_\w+)`", text, re.MULTILINE))
+    assert fallbacks == WANDB_VARIABLES
 
 
 def test_tests_that_the_docs_name_exist() -> None:

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from disttrack.errors import UnknownSetting, UsageError
-from disttrack.settings import ROOT_NAME, Settings, load, root_of
+from disttrack.settings import ROOT_NAME, WANDB_VARIABLES, Settings, load, root_of
 
 #: What people call things: any script, blanks inside, joiners, emoji.
 NAMES = [
@@ -148,7 +148,10 @@ def test_variables_that_are_no_settings_are_left_alone() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "meant"),
-    [("online", "online"), ("offline", "offline"), ("disabled", "disabled"), ("dryrun", "offline"), ("run", "online")],
+    [
+        *(("online", "online"), ("offline", "offline"), ("disabled", "disabled")),
+        *(("dryrun", "offline"), ("run", "online"), ("shared", "online")),
+    ],
 )
 def test_modes_have_the_names_people_know(mode: str, meant: str) -> None:
     assert given_to_init(mode=mode).mode == meant
@@ -209,6 +212,87 @@ def test_tags_are_kept_once_each_in_their_order(tags: object, kept: tuple[str, .
 
 def test_a_directory_may_be_a_path() -> None:
     assert given_to_init(dir=PurePosixPath("/data/x")).dir == "/data/x"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        ("resume", True, "auto"),
+        ("resume", False, None),
+        ("resume", "must", "must"),
+        ("reinit", True, "finish_previous"),
+        ("reinit", False, "return_previous"),
+        ("reinit", "default", None),
+        ("reinit", "create_new", "create_new"),
+        ("anonymous", "must", "must"),
+        ("magic", True, True),
+        ("magic", {"lr": False}, {"lr": False}),
+        ("magic", '{"lr": true}', {"lr": True}),
+        ("entity", "my team", "my team"),
+        ("save_code", True, True),
+    ],
+)
+def test_what_wandb_takes_is_taken_with_its_meaning(name: str, given: object, kept: object) -> None:
+    assert getattr(given_to_init(**{name: given}), name) == kept
+    assert getattr(load({name: given}, None, {}), name) == kept
+
+
+def test_what_magic_records_may_stand_in_a_yaml_file(working_directory: Path) -> None:
+    (working_directory / "magic.yaml").write_text("lr: true\nstep_time: false\n")
+    assert given_to_init(magic="magic.yaml").magic == {"lr": True, "step_time": False}
+    assert load(None, None, {"DISTTRACK_MAGIC": "magic.yaml"}).magic == {"lr": True, "step_time": False}
+    assert load(None, None, {"DISTTRACK_MAGIC": "1"}).magic is True
+    for wrong in ("nowhere.yaml", "{", "[1", 5, ["lr"]):
+        assert "magic=" in refused(magic=wrong).what
+
+
+@pytest.mark.parametrize("variable", sorted(WANDB_VARIABLES.values()))
+def test_a_variable_of_wandb_counts_where_ours_is_not_set(variable: str, working_directory: Path) -> None:
+    (name,) = (name for name in WANDB_VARIABLES if WANDB_VARIABLES[name] == variable)
+    texts = {"mode": "dryrun", "resume": "auto", "reinit": "true", "anonymous": "allow", "save_code": "true"}
+    texts |= {"quiet": "1", "magic": "1", "resume_from": "a?_step=3", "fork_from": "a?_step=3", "dir": "/data"}
+    theirs = texts.get(name, "theirs")
+    found = load(None, None, {variable: theirs})
+    assert found == load(None, None, {f"DISTTRACK_{name.upper()}": theirs}) != Settings()
+    if name not in texts:
+        assert getattr(load(None, None, {variable: "theirs", f"DISTTRACK_{name.upper()}": "ours"}), name) in (
+            "ours",
+            ("ours",),
+        )
+
+
+def test_no_key_and_no_host_of_wandb_is_a_setting() -> None:
+    environ = {"WANDB_API_KEY": "k" * 40, "WANDB_BASE_URL": "https://x", "WANDB_HOST": "x", "WANDB_USERNAME": "x"}
+    assert load(None, None, environ) == Settings()
+
+
+def test_a_variable_of_wandb_that_cannot_be_used_is_named() -> None:
+    with pytest.raises(UsageError, match="there is no such mode"):
+        load(None, None, {"WANDB_MODE": "sometimes"})
+    with pytest.raises(UsageError, match="WANDB_SAVE_CODE cannot be used"):
+        load(None, None, {"WANDB_SAVE_CODE": "perhaps"})
+
+
+def test_a_run_to_go_on_from_is_named_with_a_step() -> None:
+    assert given_to_init(resume_from="abc?_step=7").id == "abc"
+    assert given_to_init(fork_from="abc?_step=0", id="def").fork_from == "abc?_step=0"
+    for name in ("resume_from", "fork_from"):
+        for wrong in ("abc", "abc?_step=", "abc?_step=-1", "abc?_step=1.5", "?_step=1", "a:b?_step=1", "abc?step=1"):
+            assert refused(**{name: wrong}).mend
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"resume": "allow", "fork_from": "a?_step=1"},
+        {"resume": "must", "resume_from": "a?_step=1"},
+        {"resume_from": "a?_step=1", "fork_from": "b?_step=1"},
+        {"resume_from": "a?_step=1", "id": "b"},
+        {"fork_from": "a?_step=1", "id": "a"},
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(given: dict[str, Any]) -> None:
+    assert "cannot be used" in refused(**given).what
 
 
 # What is refused
@@ -277,6 +361,11 @@ def test_a_tag_that_is_no_text_is_refused(tag: object) -> None:
         ("dir", 3, "int", "str"),
         ("mode", False, "bool", "str"),
         ("rank", "0", "str", "int"),
+        ("resume", 1, "int", "bool or str"),
+        ("reinit", 2, "int", "bool or str"),
+        ("force", "yes", "str", "bool"),
+        ("save_code", 1, "int", "bool"),
+        ("entity", 1, "int", "str"),
         ("rank", 1.0, "float", "int"),
         ("rank", True, "bool", "int"),
         ("strict", 1, "int", "bool"),
@@ -305,7 +394,7 @@ def test_a_timeout_that_is_no_number_is_refused() -> None:
 
 
 def test_a_mode_nobody_defined_is_refused_with_those_there_are() -> None:
-    assert refused(mode="onlien").mend == "Use one of online, offline, disabled, dryrun, run."
+    assert refused(mode="onlien").mend == "Use one of online, offline, disabled, dryrun, run, shared."
 
 
 @pytest.mark.parametrize(

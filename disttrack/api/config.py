@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
-from disttrack.errors import ConfigError, UsageError
+from disttrack.api.config_forms import config_dict
+from disttrack.errors import ConfigError
 from disttrack.records.secrets import redacted
-from disttrack.records.values import plain, readable, text
+from disttrack.records.values import packed_size, plain, readable, text
 
-__all__ = ["Config", "config_dict"]
+__all__ = ["Config"]
+
+MAX_VALUE_BYTES = 10_000_000  # of one key; more belongs in a file (wandb's limit, docs/coming-from-wandb.md)
+MAX_UPDATE_BYTES = 32 << 20  # of one record: half of what a record may have
 
 _log = logging.getLogger("disttrack")
 
@@ -19,27 +22,45 @@ _log = logging.getLogger("disttrack")
 class Config(Mapping[str, Any]):
     """A run's configuration: `config["lr"]`, `config.lr`, `config.update({...})`. Setting a key stores it.
 
-    What looks like a secret is here as it was set, and is stored as `[redacted]` (Settings.redact_secrets).
+    What looks like a secret is here as it was set, and is stored as `[redacted]` (Settings.redact_secrets). A value of
+    more than MAX_VALUE_BYTES is here, too, but not stored: that is said, and counted as dropped.
     """
 
     _store: Callable[[dict[str, Any]], None]
+    _refuse: Callable[[str], None]
     _values: dict[str, Any]
     _redact: bool
+    _allow_val_change: bool
     _said: set[str]
     _speaks: Callable[[], bool]
 
     def __init__(
-        self, store: Callable[[dict[str, Any]], None], *, redact: bool = True, speaks: Callable[[], bool] = lambda: True
+        self,
+        store: Callable[[dict[str, Any]], None],
+        refuse: Callable[[str], None] = _log.warning,
+        *,
+        redact: bool = True,
+        allow_val_change: bool = False,
+        speaks: Callable[[], bool] = lambda: True,
     ) -> None:
-        """speaks: says whether this process is the one to warn: a thousand ranks often have one config."""
+        """refuse: is told, as text, of each value that is not stored. allow_val_change: what update does unasked.
+
+        speaks: says whether this process is the one to warn: a thousand ranks often have one config.
+        """
         object.__setattr__(self, "_store", store)
+        object.__setattr__(self, "_refuse", refuse)
         object.__setattr__(self, "_values", {})
         object.__setattr__(self, "_redact", redact)
+        object.__setattr__(self, "_allow_val_change", allow_val_change)
         object.__setattr__(self, "_said", set())
         object.__setattr__(self, "_speaks", speaks)
 
-    def update(self, values: Any, allow_val_change: bool = False) -> None:
-        """Set keys; raise ConfigError where one has another value already and allow_val_change is not given."""
+    def update(self, values: Any, allow_val_change: bool | None = None) -> None:
+        """Set keys, from anything that init(config=) takes; raise ConfigError where one has another value already.
+
+        allow_val_change: let values change; None does as init was told (in a notebook they may).
+        """
+        may_change = self._allow_val_change if allow_val_change is None else allow_val_change
         fresh = {key: _plain(value) for key, value in config_dict(values).items()}
         changed = {
             key: value
@@ -47,11 +68,32 @@ class Config(Mapping[str, Any]):
             if key not in self._values or not _same(self._values[key], readable(value))
         }
         for key, value in changed.items():
-            if key in self._values and not allow_val_change:
+            if key in self._values and not may_change:
                 raise ConfigError(key, self._shown(key, self._values[key]), self._shown(key, readable(value)))
         if changed:
             self._values.update({key: readable(value) for key, value in changed.items()})
-            self._store(self._without_secrets(changed))
+            for batch in self._batches(self._without_secrets(changed)):
+                self._store(batch)
+
+    def _batches(self, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield values as records that are no larger than MAX_UPDATE_BYTES, without those that are too large."""
+        batch: dict[str, Any] = {}
+        room = MAX_UPDATE_BYTES
+        for key, value in values.items():
+            size = packed_size(value)
+            if size > MAX_VALUE_BYTES:
+                self._refuse(
+                    f"config[{key!r:.80}] is not stored: it takes {size:,} bytes, more than the {MAX_VALUE_BYTES:,} "
+                    f"that one value may have; save it as a file"
+                )
+                continue
+            if size > room:
+                yield batch
+                batch, room = {}, MAX_UPDATE_BYTES
+            batch[key] = value
+            room -= size
+        if batch:
+            yield batch
 
     def _shown(self, key: str, value: Any) -> Any:
         return redacted(key, value)[0] if self._redact else value
@@ -109,26 +151,6 @@ class Config(Mapping[str, Any]):
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         """Copy and pickle as a plain dict: what a checkpoint holds must not open this run again."""
         return dict, (self.as_dict(),)
-
-
-def config_dict(values: Any) -> dict[str, Any]:
-    """Return what was given as config as a dict; raise UsageError where it is none."""
-    if values is None:
-        return {}
-    given: dict[Any, Any]
-    if isinstance(values, Mapping):
-        given = dict(cast("Mapping[Any, Any]", values))
-    elif dataclasses.is_dataclass(values) and not isinstance(values, type):
-        given = {field.name: getattr(values, field.name) for field in dataclasses.fields(values)}
-    elif hasattr(values, "__dict__") and not isinstance(values, type) and not callable(values):
-        given = dict(cast("dict[str, Any]", vars(values)))  # argparse.Namespace and its like
-    else:
-        raise UsageError(
-            f"config={values!r:.80} cannot be used",
-            f"its type is {type(values).__name__}",
-            "Pass a dict, an argparse.Namespace or a dataclass.",
-        )
-    return {text(str(key)): value for key, value in given.items()}
 
 
 def _same(old: Any, new: Any) -> bool:

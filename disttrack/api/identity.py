@@ -168,8 +168,8 @@ class RunIdentity:
 
     @property
     def entity(self) -> str | None:
-        """The user or team that owns the run on a server; None where no server is involved."""
-        return None
+        """The user or team that owns the run, as given."""
+        return self._join.entity
 
     @property
     def path(self) -> str:

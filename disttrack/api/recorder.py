@@ -62,6 +62,7 @@ class Recorder:
         self.outbox = outbox
         self.sender = sender
         self.step = 0  # of the next row without one
+        self._known_step = 0  # EXPLICIT_STEP once that is final: readers add nothing to it
         self._strict = strict
         self._encoder = RowEncoder()
         self._aside = Aside(media_of)  # one for all rows: to make it anew for each takes a tenth of log()'s time
@@ -96,6 +97,10 @@ class Recorder:
     def captured_drops(self) -> tuple[Dropped, ...]:
         """What is lost of that which disttrack made by itself, by class and reason."""
         return tuple(drop for drop in self._ledger.counts() if drop.record_class in CAPTURED)
+
+    def begin_at(self, step: int) -> None:
+        """Count rows without a step from this one on; it is final. For a recorder that has written no row."""
+        self.step, self._known_step = step, EXPLICIT_STEP
 
     def row(self, data: Any, step: Any, commit: bool | None) -> None:
         """Append one row; see Run.log."""
@@ -210,7 +215,7 @@ class Recorder:
             return None
         flags = 0
         if step is None:
-            flags = COMMIT if commit or commit is None else 0
+            flags = COMMIT | self._known_step if commit or commit is None else self._known_step
             row_step = self.step
         else:
             try:
@@ -238,6 +243,7 @@ class Recorder:
             else:
                 self._refuse(f"log() could not keep a row ({type(error).__name__}: {error})")
             return None
+        self._known_step = flags & EXPLICIT_STEP
         if row_step >= self.step:
             self.step = min(row_step + 1, MAX_STEP) if flags & COMMIT else row_step
         if told:  # rows of one step are merged when they are read
@@ -328,6 +334,10 @@ class Recorder:
         if self._strict:
             raise ValueError(why)
         self._warn(why)
+
+    def refuse(self, why: str, record_class: RecordClass) -> None:
+        """Count as dropped what can be in no record, and say why; raise ValueError if the settings are strict."""
+        self._in_turn(partial(self._refuse, why, record_class))
 
     def leave_out(self, problems: list[tuple[str, str]]) -> None:
         """Count values that were left out of a record, and say why; raise ValueError if the settings are strict."""

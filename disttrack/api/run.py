@@ -27,8 +27,9 @@ from disttrack.api.recorder import Recorder
 from disttrack.api.summary import Summary
 from disttrack.capture.redirect import is_possible
 from disttrack.environments.detect import single
-from disttrack.environments.processes import PARENT
+from disttrack.environments.processes import PARENT, in_notebook
 from disttrack.errors import UnsafeDirectory
+from disttrack.records.classes import RecordClass
 from disttrack.records.payloads import ConfigUpdate, MetricDefinition, Preempting, SummaryUpdate
 from disttrack.records.secrets import redacted_text
 from disttrack.records.types import Join
@@ -55,7 +56,13 @@ class Run(RunIdentity):
 
     def __init__(self, settings: Settings, join: Join, recorder: Recorder | None, *, enabled: bool = True) -> None:
         super().__init__(settings, join, recorder, enabled=enabled)
-        self.config = Config(self._store_config, redact=settings.redact_secrets, speaks=self._speaks)
+        self.config = Config(
+            self._store_config,
+            self._refuse_config,
+            redact=settings.redact_secrets,
+            allow_val_change=_may_change_config(settings),
+            speaks=self._speaks,
+        )
         self.summary = Summary(self._outbox, self._store_summary)
         self._keeper = Keeper(lambda: self._recorder or self._become_helper())
         self._facts: FactFinder | None = None
@@ -114,6 +121,11 @@ class Run(RunIdentity):
 
     def _store_config(self, values: dict[str, Any]) -> None:
         self._say(ConfigUpdate(values=values))
+
+    def _refuse_config(self, why: str) -> None:
+        recorder = self._recorder or self._become_helper()
+        if recorder is not None:
+            recorder.refuse(why, RecordClass.CONFIG)
 
     def _store_summary(
         self, values: dict[str, Any], removed: tuple[str, ...] = (), problems: list[tuple[str, str]] | None = None
@@ -267,6 +279,16 @@ class Run(RunIdentity):
             self._recorder = self._console = self._facts = None
         self._keeper.forget()
 
+    @property
+    def is_helper(self) -> bool:
+        """Whether this process logs for the rank of another one."""
+        return self._join.role == "helper"
+
+    @property
+    def given_id(self) -> str | None:
+        """The id that init was given."""
+        return self._join.given_id
+
     def is_ours(self) -> bool:
         """Say whether this run was opened in this process and not finished."""
         return self._receipt is None and self._pid == os.getpid()
@@ -337,6 +359,10 @@ def attach(journal: str) -> Run:
 def disabled_run(settings: Settings) -> Run:
     """Return a run that writes nothing."""
     return Run(settings, make_join(settings, single(settled=True), 0, settings.group), None, enabled=False)
+
+
+def _may_change_config(settings: Settings) -> bool:
+    return in_notebook(sys.modules) if settings.allow_val_change is None else settings.allow_val_change
 
 
 def describe(error: BaseException) -> str:

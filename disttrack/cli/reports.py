@@ -11,6 +11,7 @@ from disttrack.cli.attempts import attempt_lines, failure_sentence, rank_ending,
 from disttrack.cli.output import age, count, day_time, duration, exact, figure, iso, printable
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import RunsCompared, leaves
+from disttrack.query.lineage import Origin
 from disttrack.query.ranks import RankComparison, RankPace
 from disttrack.query.runs import AlertRow, DropRow, PendingPlace, RankRow, RunDetail, RunReceipt, RunRow
 from disttrack.records.classes import receipt_told
@@ -122,6 +123,7 @@ def damage_sentence(run: RunRow) -> str:
 
 def _labels(run: RunDetail) -> Iterator[str]:
     labels = [("group", run.group), ("job type", run.job_type), ("tags", ", ".join(run.tags)), ("notes", run.notes)]
+    labels += [("resumed", _behind(run.resumed_from)), ("fork of", _behind(run.forked_from))]
     for label, text in labels:
         first, *more = (text or "").splitlines() or [""]
         if first or more:
@@ -142,6 +144,12 @@ def _labels(run: RunDetail) -> Iterator[str]:
         yield f"  damage    {sentence}"
         for place in run.damaged:
             yield f"            {printable(place.path)}, bytes {place.start:,} to {place.end:,}: {printable(place.why)}"
+
+
+def _behind(origin: Origin | None) -> str | None:
+    if origin is None:
+        return None
+    return origin.id if origin.step is None else f"{origin.id}, behind step {origin.step:,}"
 
 
 def config_lines(config: Mapping[str, object]) -> Iterator[str]:

@@ -63,6 +63,8 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "first_failure": _failure_shape(run.first_failure),
         "about": run.about,
         "nodes": [asdict(node) for node in run.nodes],
+        "resumed_from": run.resumed_from._asdict() if run.resumed_from is not None else None,
+        "forked_from": run.forked_from._asdict() if run.forked_from is not None else None,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PARENT", "has_multiprocessing_parent", "is_helper", "parent_journal"]
+__all__ = ["PARENT", "has_multiprocessing_parent", "in_notebook", "is_helper", "parent_journal"]
 
 PARENT = "DISTTRACK_PARENT"
 """The journal directory of the run that is open in this process, for the children it starts."""
@@ -16,6 +16,13 @@ def has_multiprocessing_parent(modules: Mapping[str, Any]) -> bool:
     """Say whether multiprocessing started this process."""
     process = modules.get("multiprocessing.process")
     return process is not None and process.parent_process() is not None
+
+
+def in_notebook(modules: Mapping[str, Any]) -> bool:
+    """Say whether a person types cells into this process: a Jupyter kernel, or one like it; not IPython's terminal."""
+    ipython = modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
+    return shell is not None and hasattr(shell, "kernel")
 
 
 def is_helper(modules: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from disttrack.query.console import ConsoleLine, console_of
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.finding import check_search, find_runs
 from disttrack.query.frames import FrameKind, as_frame
+from disttrack.query.lineage import Origin
 from disttrack.query.listing import run_table
 from disttrack.query.media import FileRow, MediaRow, files_of, media_of
 from disttrack.query.members import Observer
@@ -157,6 +158,16 @@ class RunView(RunRow, WithHistory):
         return self._run.detail.nodes
 
     @property
+    def resumed_from(self) -> Origin | None:
+        """The id and step behind which the newest resumed attempt goes on; None where none was resumed."""
+        return self._run.detail.resumed_from
+
+    @property
+    def forked_from(self) -> Origin | None:
+        """The run that this one is a fork of, and its last step that is part of this one's history."""
+        return self._run.detail.forked_from
+
+    @property
     def alerts(self) -> list[AlertRow]:
         """What its ranks wanted a person to see soon, the newest first."""
         return self._run.detail.alerts
@@ -168,6 +179,9 @@ class RunView(RunRow, WithHistory):
 
     def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         wanted = f"{self.project}/{self.id}"
+        past = self._reader.past(self._run.record)
+        if past:
+            return self._reader.asked_with_past(wanted, past, lambda run, past: series_of(run, request, past))
         return self._reader.asked(wanted, lambda snapshot: series_of(snapshot, request), self._run.record)
 
     def files(self) -> list[FileRow]:

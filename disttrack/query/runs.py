@@ -20,6 +20,7 @@ from disttrack.query.attempts import (
 )
 from disttrack.query.labels import edited, given
 from disttrack.query.media import FileRow, MediaRow
+from disttrack.query.lineage import Origin, forked_from, resumed_from
 from disttrack.query.members import (
     Member,
     Observer,
@@ -116,6 +117,8 @@ class RunDetail(RunRow):
         default_factory=dict[str, dict[str, object]], kw_only=True
     )  # by section
     nodes: list[NodeRow] = field(default_factory=list[NodeRow], kw_only=True)  # of the newest attempt
+    resumed_from: Origin | None = field(default=None, kw_only=True)
+    forked_from: Origin | None = field(default=None, kw_only=True)
     config_by_rank: dict[int, dict[str, object]] = field(
         default_factory=dict[int, dict[str, object]], kw_only=True
     )  # what ranks have otherwise than config
@@ -167,6 +170,8 @@ def detail_of_team(
         damaged=damage_of(record)[1],
         about=about_of(by_precedence(everybody)),
         nodes=node_rows(team),
+        resumed_from=resumed_from(everybody),
+        forked_from=forked_from(everybody),
         metrics=metric_rows(everybody),
         alerts=alert_rows(everybody),
         drops=drop_rows(everybody, nodes(record), observer, over=over),
@@ -196,7 +201,7 @@ def row_of_team(record: RunRecord, everybody: list[Member], team: Team, observer
     labels = edited(record.facts.edits, labels)
     return RunRow(
         id=record.run_id,
-        entity=None,
+        entity=next((join.entity for join in joins if join.entity), None),
         project=record.project,
         name=labels.name,
         group=header.group if header else first.group if first else None,

@@ -24,9 +24,14 @@ __all__ = ["series_of", "series_of_runs"]
 _AUTO = ("_step", "_runtime", "_timestamp")
 
 
-def series_of(snapshot: Snapshot, request: HistoryRequest) -> dict[str, Array]:
-    """Return the table of one run that WithHistory.history describes."""
-    _, first, columns = _with_auto([snapshot], request)
+def series_of(
+    snapshot: Snapshot, request: HistoryRequest, past: Sequence[tuple[Snapshot, int]] = ()
+) -> dict[str, Array]:
+    """Return the table of one run that WithHistory.history describes.
+
+    past: the runs that it is a fork of, the oldest first, each with the step from which on it is not.
+    """
+    _, first, columns = _with_auto([*(parent for parent, _ in past), snapshot], request, [until for _, until in past])
     return as_columns(first, columns)
 
 
@@ -40,7 +45,7 @@ def series_of_runs(snapshots: Sequence[Snapshot], request: HistoryRequest) -> di
 
 
 def _with_auto(
-    snapshots: Sequence[Snapshot], request: HistoryRequest
+    snapshots: Sequence[Snapshot], request: HistoryRequest, untils: Sequence[int] = ()
 ) -> tuple[Ints, Mapping[str, Array], Mapping[str, Array]]:
     """Return what _series does, with those columns that the original has in every row, where they are asked for."""
     x = {"_step": "step", "_timestamp": "time"}.get(request.x or "", request.x)
@@ -48,7 +53,7 @@ def _with_auto(
     keys = request.keys
     if asked:
         keys = [key for key in keys or () if key not in asked] or None
-    run, first, columns = _series(snapshots, dataclasses.replace(request, x=x, keys=keys))
+    run, first, columns = _series(snapshots, dataclasses.replace(request, x=x, keys=keys), untils)
     if not asked:
         return run, first, columns
     found: dict[str, Array] = {}
@@ -66,7 +71,7 @@ def _is_logged(key: str, snapshots: Sequence[Snapshot]) -> bool:
 
 
 def _series(
-    snapshots: Sequence[Snapshot], request: HistoryRequest
+    snapshots: Sequence[Snapshot], request: HistoryRequest, untils: Sequence[int] = ()
 ) -> tuple[Ints, Mapping[str, Array], Mapping[str, Array]]:
     """Return the numbers of the runs that rows are of, the first columns, and those of keys."""
     keys = request.keys
@@ -74,7 +79,7 @@ def _series(
     x = request.x or _step_metric(definitions, keys)
     by_metric = x not in ("step", "time")
     asked = keys if keys is None or not by_metric else [*dict.fromkeys([*keys, x])]
-    wide = wide_form(snapshots, asked, request.ranks, superseded=request.superseded)
+    wide = wide_form(snapshots, asked, request.ranks, superseded=request.superseded, untils=untils)
     if by_metric:
         wide = _along_metric(wide, x, fills=any(_fills(one, x, keys) for one in definitions))
     elif x == "time":

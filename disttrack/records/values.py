@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import msgspec
 
-__all__ = ["BIG_INT", "Aside", "Unloggable", "flatten", "kind_of", "plain", "readable", "restore", "text"]
+__all__ = ["BIG_INT", "Aside", "Unloggable", "flatten", "kind_of", "packed_size", "plain", "readable", "restore", "text"]
 
 BIG_INT = 1
 """msgpack extension: an int beyond 64 bits, as its decimal text."""
@@ -201,6 +201,11 @@ def _items(items: list[Any], depth: int) -> list[Any]:
             f"it has {len(items):,} items, more than {MAX_ITEMS:,}; log a summary of it, or save it as a file"
         )
     return [plain(item, depth + 1) for item in items]
+
+
+def packed_size(value: Any) -> int:
+    """Return how many bytes a plain value takes in a record."""
+    return len(msgspec.msgpack.encode(value))
 
 
 def text(value: str) -> str:

@@ -20,10 +20,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from disttrack.api.config import Config, config_dict
+from disttrack.api.config import Config
+from disttrack.api.config_forms import config_dict
 from disttrack.api.recorder import Recorder
 from disttrack.errors import ConfigError, UsageError
 from disttrack.journal.outbox import Outbox
+from disttrack.records.classes import RecordClass
 from disttrack.records.codec import MAX_RECORD_BYTES, decode, records
 from disttrack.records.payloads import ConfigUpdate, RecordKind
 from disttrack.records.values import plain
@@ -67,7 +69,10 @@ def recorder(outbox: Outbox) -> Recorder:
 
 @pytest.fixture
 def config(recorder: Recorder) -> Config:
-    return Config(lambda values: recorder.say(ConfigUpdate(values=values)))
+    return Config(
+        lambda values: recorder.say(ConfigUpdate(values=values)),
+        lambda why: recorder.refuse(why, RecordClass.CONFIG),
+    )
 
 
 def stored(outbox: Outbox) -> list[dict[str, object]]:
@@ -104,7 +109,7 @@ def test_another_type_is_refused_with_what_why_and_how(wrong: object) -> None:
         config_dict(wrong)
     assert error.value.what.startswith("config=")
     assert type(wrong).__name__ in error.value.why
-    assert error.value.mend == "Pass a dict, an argparse.Namespace or a dataclass."
+    assert error.value.mend.startswith("Pass a dict, an argparse.Namespace, a dataclass, absl flags")
 
 
 def test_a_config_of_another_run_may_be_given(config: Config) -> None:
@@ -193,14 +198,14 @@ def test_values_without_end_are_kept_as_what_can_be_shown_of_them(config: Config
     assert stored(outbox) == [dict(config)]
 
 
-def test_an_update_too_large_for_a_record_is_counted_and_stops_nothing(
+def test_a_value_too_large_for_a_record_is_counted_and_stops_nothing(
     config: Config, recorder: Recorder, outbox: Outbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     config["blob"] = "x" * MAX_RECORD_BYTES
     config["lr"] = 0.1
     assert stored(outbox) == [{"lr": 0.1}]
     assert recorder.counts[:2] == (2, 1)
-    assert "could not be kept" in caplog.text
+    assert "config['blob'] is not stored" in caplog.text
 
 
 # A value once set stays

@@ -6,12 +6,14 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import disttrack
-from disttrack.errors import ConfigError, UnknownSetting, UsageError
+from disttrack.api.init import NOT_DONE_YET
+from disttrack.errors import ConfigError, NotLoggedIn, UnknownSetting, UsageError
+from tests.road.site import Site
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"project": 3}, "project=3"),
@@ -27,6 +29,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"config": [1, 2]}, "config="),
     ({"config": "a text"}, "config="),
     ({"mode": "sometimes"}, "no such mode"),
+    ({"resume": "perhaps"}, "no such resume"),
+    ({"reinit": "never"}, "no such reinit"),
+    ({"anonymous": "yes"}, "no such anonymous"),
+    ({"entity": "a/b"}, "'/'"),
+    ({"fork_from": "a"}, "id?_step=n"),
+    ({"resume": "must", "fork_from": "a?_step=1"}, "each says where a run begins"),
+    ({"config": {"a": 1}, "config_include_keys": ["a"], "config_exclude_keys": ["b"]}, "neither of them names"),
+    ({"magic": 5}, "magic=5"),
+    ({"force": "yes"}, "force='yes'"),
     ({"settings": {"projct": "p"}}, "Did you mean project"),
     ({"settings": 5}, "settings="),
     ({"settings": {"rank": 3}}, "world_size=None"),
@@ -101,7 +112,7 @@ def test_a_second_init_returns_the_open_run(caplog: pytest.LogCaptureFixture) ->
     with disttrack.init(project="other") as other:
         assert other is not run
         assert other.project == "other"
-    assert caplog.text.count("open in this process already") <= 1
+    assert caplog.text.count("open in this process already; init() returns it and ignores project.") == 1
 
 
 def test_a_disabled_run_takes_everything_and_gives_it_back(tmp_path: Path) -> None:
@@ -112,6 +123,72 @@ def test_a_disabled_run_takes_everything_and_gives_it_back(tmp_path: Path) -> No
         assert isinstance(run.id, str)
     assert run.finish().logged == 0
     assert not (tmp_path / "disttrack-runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "project"),
+    [
+        ('[remote "origin"]\n\turl = https://user:token@example.org/team/my-model.git\n', "my-model"),
+        ('[remote "origin"]\n\turl = git@example.org:team/ünï code.git\n', "ünï code"),
+        ('[remote "origin"]\n\turl = https://example.org/a%20b?c#d\n', "a-20b-c-d"),
+        ("", "checkout"),
+    ],
+)
+def test_the_default_project_is_the_git_repositorys_name(
+    config: str, project: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = tmp_path / "checkout" / ".git"
+    git.mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    (git / "config").write_text(f"[core]\n\tfsmonitor = touch {tmp_path / 'ran'}\n{config}")
+    (tmp_path / "checkout" / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout" / "below")
+    with disttrack.init() as run:
+        assert run.project == project
+    monkeypatch.chdir(tmp_path)
+    with disttrack.init() as run:
+        assert run.project == "uncategorized"
+    with disttrack.init(project="given") as run:
+        assert run.project == "given"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_entity_tags_notes_and_a_name_are_the_runs(tmp_path: Path) -> None:
+    with disttrack.init(project="p", entity="team", tags="one tag", notes="a\nb", name="n") as run:
+        assert run.path == f"team/p/{run.id}"
+    assert Site(tmp_path).show(run.path) == Site(tmp_path).show(run.id)
+    stored = Site(tmp_path).show(run.id)
+    assert (stored["entity"], stored["tags"], stored["notes"], stored["name"]) == ("team", ["one tag"], "a\nb", "n")
+
+
+def test_what_needs_a_server_is_recorded_here_and_said_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for mode in ("online", "offline"):
+        if mode == "offline":
+            disttrack.init(project="p", mode=mode, force=True, anonymous="must").finish()
+            continue
+        with pytest.raises(NotLoggedIn, match="mode='offline'") as error:
+            disttrack.init(project="p", mode=mode, force=True)
+        assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
+    assert "server" not in caplog.text
+    ways: tuple[Literal["never", "allow", "must"], ...] = ("never", "allow", "must")
+    for anonymous in ways:
+        disttrack.init(project="p", anonymous=anonymous).finish()
+    disttrack.init(project="p", mode="online").finish()
+    said = [record.message for record in caplog.records if "no server is configured" in record.message]
+    assert ["allow" in line or "must" in line for line in said] == [True, True, False]
+    assert all(str(tmp_path / "disttrack-runs") in line for line in said)
+
+
+def test_what_nothing_does_yet_says_so_and_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    arguments: dict[str, Any] = dict.fromkeys(NOT_DONE_YET, True)
+    with disttrack.init(project="p", **arguments):
+        pass
+    for name in NOT_DONE_YET:
+        assert caplog.text.count(f"{name} is accepted and kept in run.settings") == 1
+    with pytest.raises(UsageError, match="two names of one argument"):
+        disttrack.init(tensorboard=True, sync_tensorboard=False)
 
 
 def test_strict_settings_raise_what_log_cannot_keep() -> None:

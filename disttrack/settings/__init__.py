@@ -1,7 +1,8 @@
 """Every setting there is, and where each value comes from.
 
-Low to high: ~/.config/disttrack/settings.toml < ./disttrack.toml < environment (DISTTRACK_<SETTING>)
-< init(settings=) < arguments of init. Wrong names and types are refused here, before anything starts.
+Low to high: ~/.config/disttrack/settings.toml < ./disttrack.toml < environment (DISTTRACK_<SETTING>, and where that is
+not set wandb's variable of the same meaning) < init(settings=) < arguments of init. Wrong names and types are refused
+here, before anything starts.
 """
 
 from __future__ import annotations
@@ -10,30 +11,69 @@ import dataclasses
 import os
 import types
 import typing
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from disttrack.errors import UnknownSetting, UsageError
+from disttrack.settings.checks import MODES, Moment, check_tags, checked, moment
 
-__all__ = ["MODES", "PREFIX", "ROOT_NAME", "Given", "Settings", "check_tags", "given_outside", "load", "root_of"]
+__all__ = [
+    "MODES",
+    "PREFIX",
+    "ROOT_NAME",
+    "WANDB_VARIABLES",
+    "Given",
+    "Moment",
+    "Settings",
+    "check_tags",
+    "given_outside",
+    "load",
+    "moment",
+    "root_of",
+]
 
 ROOT_NAME = "disttrack-runs"  # with a hyphen: a data directory must never be importable as the package
 PREFIX = "DISTTRACK_"
-MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "dryrun": "offline", "run": "online"}
-CONSOLES = ("wrap", "fd", "off")
-MAX_PROJECT = 128
+WANDB_VARIABLES = {
+    "project": "WANDB_PROJECT",
+    "entity": "WANDB_ENTITY",
+    "group": "WANDB_RUN_GROUP",
+    "job_type": "WANDB_JOB_TYPE",
+    "name": "WANDB_NAME",
+    "id": "WANDB_RUN_ID",
+    "notes": "WANDB_NOTES",
+    "tags": "WANDB_TAGS",
+    "config_paths": "WANDB_CONFIG_PATHS",
+    "dir": "WANDB_DIR",
+    "mode": "WANDB_MODE",
+    "resume": "WANDB_RESUME",
+    "resume_from": "WANDB_RESUME_FROM",
+    "fork_from": "WANDB_FORK_FROM",
+    "reinit": "WANDB_REINIT",
+    "anonymous": "WANDB_ANONYMOUS",
+    "magic": "WANDB_MAGIC",
+    "save_code": "WANDB_SAVE_CODE",
+    "quiet": "WANDB_SILENT",
+}
+"""Read where DISTTRACK_<SETTING> is not set. No key, host or login of wandb is ever looked at."""
 MAX_TOML_BYTES = 1 << 20
-PROJECT_FORBIDDEN = "/\\#?%:"
-ID_FORBIDDEN = ":;,#?/'"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """What init can be told. None means: find out, or use the default named.
 
-    project: namespace of runs (default "uncategorized"). group, job_type, name, notes, tags, id: labels of the run.
+    project: namespace of runs (default: the git repository's name, else "uncategorized").
+    group, job_type, name, notes, tags, id: labels of the run.
+    allow_val_change: let config values change (default in a notebook, where cells run again, else not).
+    config_paths: YAML files of config defaults, below config-defaults.yaml and init(config=).
+    entity: who owns the run, a label until there is a server. anonymous: whether a server may be used without a login.
+    force: raise NotLoggedIn where there is no server to send to.
+    reinit: what a second init in a process does: return_previous (default), finish_previous (default in a notebook) or
+    create_new. resume: whether id names a run to go on with: allow, must, never, or auto (the last that failed here).
+    resume_from, fork_from: `id?_step=n`, to go on with a run behind that step, or with a new run beside it.
+    magic, save_code, monitor_gym, sync_tensorboard: what else is to be recorded by itself.
     dir: where `disttrack-runs` lies (default the current directory).
     mode: online, offline or disabled (nothing is written). dryrun means offline, run means online.
     rank, world_size, local_rank: this process's place, where detection should not decide.
@@ -58,6 +98,19 @@ class Settings:
     id: str | None = None
     notes: str | None = None
     tags: tuple[str, ...] | None = None
+    allow_val_change: bool | None = None
+    config_paths: tuple[str, ...] | None = None
+    entity: str | None = None
+    anonymous: Literal["never", "allow", "must"] | None = None
+    force: bool = False
+    reinit: Literal["return_previous", "finish_previous", "create_new"] | bool | None = None
+    resume: Literal["allow", "never", "must", "auto"] | bool | None = None
+    resume_from: str | None = None
+    fork_from: str | None = None
+    magic: Mapping[str, Any] | bool | str | None = None
+    save_code: bool = False
+    monitor_gym: bool = False
+    sync_tensorboard: bool = False
     dir: str | None = None
     mode: Literal["online", "offline", "disabled"] = "online"
     rank: int | None = None
@@ -78,6 +131,7 @@ class Settings:
 
 
 _TYPES = typing.get_type_hints(Settings)
+_OF_ANY_TYPE = ("tags", "config_paths", "magic")  # settings.checks says which types they may have
 _NAMES = [field.name for field in dataclasses.fields(Settings)]
 
 
@@ -101,7 +155,30 @@ def load(
     elif given is not None:
         raise UsageError("settings= cannot be used", f"it is a {type(given).__name__}", "Pass a Settings or a dict.")
     values |= _checked({name: value for name, value in (arguments or {}).items() if value is not None}, "init()")
-    return Settings(**values)
+    return _fitting(Settings(**values))
+
+
+def _fitting(settings: Settings) -> Settings:
+    """Return settings; raise UsageError for those that contradict each other."""
+    named = [name for name in ("resume", "resume_from", "fork_from") if getattr(settings, name) is not None]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} cannot be used together", "each says where a run begins", "Give one.")
+    if settings.resume_from is not None:
+        begun = moment("resume_from", settings.resume_from)
+        if settings.id not in (None, begun.run_id):
+            raise UsageError(
+                f"resume_from={settings.resume_from!r:.80} cannot be used",
+                f"it names another run than id={settings.id!r:.80}",
+                "Leave id out, or use fork_from for a new run.",
+            )
+        return dataclasses.replace(settings, id=begun.run_id)
+    if settings.fork_from is not None and settings.id == moment("fork_from", settings.fork_from).run_id:
+        raise UsageError(
+            f"fork_from={settings.fork_from!r:.80} cannot be used",
+            "a run cannot be its own fork",
+            "Leave id out, or use resume_from to go on with that run.",
+        )
+    return settings
 
 
 class Given(typing.NamedTuple):
@@ -117,8 +194,12 @@ def given_outside(environ: Mapping[str, str] | None = None) -> dict[str, Given]:
     found: dict[str, Given] = {}
     for path in (_config_home(environ) / "disttrack" / "settings.toml", Path("disttrack.toml")):
         found |= {name: Given(value, str(path)) for name, value in _checked(_read_toml(path), str(path)).items()}
-    variables = {name: PREFIX + name.upper() for name in _NAMES if environ.get(PREFIX + name.upper())}
-    return found | {name: Given(_from_text(name, environ[source]), source) for name, source in variables.items()}
+    for name in _NAMES:
+        ours, theirs = PREFIX + name.upper(), WANDB_VARIABLES.get(name, "")
+        source = ours if environ.get(ours) else theirs
+        if environ.get(source):
+            found[name] = Given(_from_text(name, environ[source], source), source)
+    return found
 
 
 def root_of(dir: str | os.PathLike[str] | None = None) -> Path:
@@ -148,10 +229,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} cannot be read", str(error), "Mend the file, or remove it.") from error
 
 
-def _from_text(name: str, text: str) -> Any:
+def _from_text(name: str, text: str, source: str) -> Any:
     """Return the value an environment variable means."""
     kind = _kinds(name)
-    source = PREFIX + name.upper()
     if int in kind or float in kind:
         try:
             number = int(text) if int in kind else float(text)
@@ -162,9 +242,11 @@ def _from_text(name: str, text: str) -> Any:
         return _check(name, number, source)
     if bool in kind:
         if text.lower() in ("1", "true", "yes", "on"):
-            return True
+            return _check(name, True, source)
         if text.lower() in ("0", "false", "no", "off"):
-            return False
+            return _check(name, False, source)
+        if str in kind:
+            return _check(name, text, source)
         raise UsageError(f"{source} cannot be used", f"{text!r} is neither true nor false", "Set it to true or false.")
     if tuple in kind:
         return _check(name, tuple(part.strip() for part in text.split(",") if part.strip()), source)
@@ -188,13 +270,15 @@ def _check(name: str, value: Any, source: str) -> Any:
         import difflib
 
         raise UnknownSetting(name, source, difflib.get_close_matches(name, _NAMES, n=3))
-    if name == "tags":
-        return check_tags(value)
     if name == "dir" and isinstance(value, os.PathLike):
         value = os.fspath(typing.cast("os.PathLike[str]", value))
     if isinstance(value, int) and not isinstance(value, bool) and float in _kinds(name):
         value = float(value)
-    if type(value) not in _kinds(name) and not (value is None and type(None) in _kinds(name)):
+    if (
+        name not in _OF_ANY_TYPE
+        and type(value) not in _kinds(name)
+        and not (value is None and type(None) in _kinds(name))
+    ):
         if not (isinstance(value, str) and str in _kinds(name)):
             wanted = " or ".join(sorted(kind.__name__ for kind in _kinds(name) if kind is not type(None)))
             raise UsageError(
@@ -202,81 +286,4 @@ def _check(name: str, value: Any, source: str) -> Any:
                 f"its type is {type(value).__name__}",
                 f"Pass a value of type {wanted}.",
             )
-    return _check_text(name, value) if isinstance(value, str) else _check_number(name, value)
-
-
-def _check_number(name: str, value: Any) -> Any:
-    if (
-        name in ("rank", "local_rank", "world_size", "finish_timeout_s", "journal_quota_bytes", "system_interval_s")
-        and value is not None
-        and not value >= 0
-    ):
-        raise UsageError(f"{name}={value!r} cannot be used", "it is negative or no number", "Pass zero or more.")
-    return value
-
-
-def _check_text(name: str, value: str) -> str:
-    mend = "Choose another name; any script, blanks inside and up to 128 characters are fine."
-    if name == "mode":
-        if value not in MODES:
-            raise UsageError(
-                f"mode={value!r} cannot be used", "there is no such mode", f"Use one of {', '.join(MODES)}."
-            )
-        return MODES[value]
-    if name == "project":
-        if len(value) > MAX_PROJECT:
-            raise UsageError(
-                f"project={value[:20] + '...'!r} cannot be used",
-                f"it has {len(value)} characters, more than {MAX_PROJECT}",
-                "Shorten it; notes= takes long text.",
-            )
-        _check_characters(name, value, PROJECT_FORBIDDEN, mend)
-    elif name == "console":
-        if value not in CONSOLES:
-            raise UsageError(
-                f"console={value!r} cannot be used", "there is no such way", f"Use one of {', '.join(CONSOLES)}."
-            )
-    elif name == "id":
-        _check_characters(name, value, ID_FORBIDDEN, "Use letters, digits, - and _, or leave id out to get one.")
-    elif name in ("group", "job_type"):
-        _check_characters(name, value, "", mend)
-    _check_storable(f"{name}={value!r:.80} cannot be used", value)
-    return value
-
-
-def _check_storable(shown: str, value: str) -> None:
-    if "\0" in value:
-        raise UsageError(shown, "it contains a NUL character", "Leave it out.")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UsageError(shown, "it contains half a character (a lone surrogate)", "Leave it out.") from None
-
-
-def _check_characters(name: str, value: str, forbidden: str, mend: str) -> None:
-    shown = f"{name}={value!r:.80} cannot be used"
-    if not value:
-        raise UsageError(shown, "it is empty", mend)
-    if value != value.strip():
-        raise UsageError(shown, "it begins or ends with a blank", f"Use {value.strip()!r}.")
-    for character in value:
-        if character in forbidden:
-            raise UsageError(shown, f"it contains {character!r}", mend)
-        if unicodedata.category(character) in ("Cc", "Cs"):  # not Cf: joiners belong to many scripts and to emoji
-            raise UsageError(shown, f"it contains the control character {character!r}", "Leave it out.")
-
-
-def check_tags(value: Any) -> tuple[str, ...]:
-    """Return tags as a tuple, each once; a str is one tag. Raises UsageError for what cannot be a tag."""
-    if isinstance(value, str):
-        value = (value,)
-    if not isinstance(value, Sequence) and not isinstance(value, set | frozenset):
-        raise UsageError(
-            f"tags={value!r:.80} cannot be used", f"its type is {type(value).__name__}", "Pass a list of str."
-        )
-    tags = tuple(typing.cast("Sequence[Any]", value))
-    for tag in tags:
-        if not isinstance(tag, str) or not tag:
-            raise UsageError(f"The tag {tag!r:.80} cannot be used", "each tag must be a non-empty str", "Use str(tag).")
-        _check_storable(f"The tag {tag!r:.80} cannot be used", tag)
-    return tuple(dict.fromkeys(tags))
+    return checked(name, value)
