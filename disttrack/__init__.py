@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from disttrack import errors as errors
+    from disttrack.api.calls import alert as alert
+    from disttrack.api.calls import define_metric as define_metric
+    from disttrack.api.calls import mark_preempting as mark_preempting
     from disttrack.api.config import Config
     from disttrack.api.images import Image as Image
     from disttrack.api.images import Video as Video
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from disttrack.api.watching import unwatch as unwatch
     from disttrack.api.watching import watch as watch
     from disttrack.query.api import Api as Api
+    from disttrack.records.payloads import AlertLevel as AlertLevel
     from disttrack.records.types import Rank as Rank
     from disttrack.settings import Settings as Settings
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     summary: Summary
 
 __all__ = [
+    "AlertLevel",
     "Api",
     "Histogram",
     "Image",
@@ -44,11 +49,14 @@ __all__ = [
     "Settings",
     "Table",
     "Video",
+    "alert",
     "config",
+    "define_metric",
     "errors",
     "finish",
     "init",
     "log",
+    "mark_preempting",
     "run",
     "summary",
     "unwatch",
@@ -57,6 +65,7 @@ __all__ = [
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "AlertLevel": "disttrack.records.payloads",
     "Api": "disttrack.query.api",
     "Histogram": "disttrack.api.tables",
     "Image": "disttrack.api.images",
@@ -64,11 +73,14 @@ _HOMES = {
     "Receipt": "disttrack.api.receipt",
     "Run": "disttrack.api.run",
     "Settings": "disttrack.settings",
+    "alert": "disttrack.api.calls",
+    "define_metric": "disttrack.api.calls",
     "Table": "disttrack.api.tables",
     "Video": "disttrack.api.images",
     "finish": "disttrack.api.init",
     "init": "disttrack.api.init",
     "log": "disttrack.api.init",
+    "mark_preempting": "disttrack.api.calls",
     "unwatch": "disttrack.api.watching",
     "watch": "disttrack.api.watching",
 }

@@ -3,12 +3,14 @@
 DisttrackError
 ├── UsageError               an argument of init, Settings or the command line cannot be used
 │   ├── UnknownSetting       a setting nobody defined; the message names the near ones
+│   ├── ResumeError          a run to go on with is not there, must not be there, or is being written
 │   └── FilterError          a filter or an order that cannot be read; the message shows the place
 ├── NotLoggedIn              init(force=True), and there is no server to send to
 ├── NotInitialized           log, config or summary before init
 ├── ConfigError              a config value would change without allow_val_change
 ├── RunNotFound              no run, or more than one, answers to this id
 ├── RunDeleted               the id of a deleted run is never given again
+├── InitStartError           a warning: no writer can be started; the run goes on into its journal
 ├── UnsafeDirectory          a directory that must be ours alone belongs to somebody else
 ├── UnsupportedFormat        a file written by a newer disttrack
 └── StoreUnavailable         a torch TCPStore cannot be reached or does not speak its protocol
@@ -26,8 +28,10 @@ __all__ = [
     "ConfigError",
     "DisttrackError",
     "FilterError",
+    "InitStartError",
     "NotInitialized",
     "NotLoggedIn",
+    "ResumeError",
     "RunDeleted",
     "RunNotFound",
     "StoreUnavailable",
@@ -61,6 +65,10 @@ class UnknownSetting(UsageError):
         super().__init__(f"Unknown setting {name!r} in {source}", "disttrack has no setting of that name", hint)
         self.args = (name, source, tuple(near))
         self.name, self.source, self.near = name, source, tuple(near)
+
+
+class ResumeError(UsageError):
+    """A run to go on with is not there, must not be there, or is being written by another launch."""
 
 
 class FilterError(UsageError):
@@ -158,8 +166,22 @@ class RunDeleted(DisttrackError):
     def __str__(self) -> str:
         name = f"{self.project}/{self.run_id}"
         return (
-            f"The run {name} was deleted, and its id is never given again. Its new records wait in their journal. "
-            f"`disttrack restore {name}` brings it back; or use another id."
+            f"The run {name} was deleted, and its id is never given again. Use another id; or `disttrack restore "
+            f"{name}` brings it back, with what was logged for it since, which waits in its journal."
+        )
+
+
+class InitStartError(DisttrackError, UserWarning):
+    """No writer can be started. A warning, given once: the run goes on into its journal."""
+
+    def __init__(self, cause: str, journal: Path) -> None:
+        super().__init__(cause, journal)
+        self.cause, self.journal = cause, journal
+
+    def __str__(self) -> str:
+        return (
+            f"This run's writer cannot be started: {self.cause}. Nothing is lost: what is logged stays in "
+            f"{self.journal}, and is stored by the next writer that starts here, or by `disttrack ls` on this host."
         )
 
 

@@ -5,26 +5,10 @@ import sys
 
 import disttrack
 
-NAMES = [
-    "Api",
-    "Histogram",
-    "Image",
-    "Rank",
-    "Receipt",
-    "Run",
-    "Settings",
-    "Table",
-    "Video",
-    "config",
-    "errors",
-    "finish",
-    "init",
-    "log",
-    "run",
-    "summary",
-    "unwatch",
-    "watch",
-]
+NAMES = (
+    "AlertLevel Api Histogram Image Rank Receipt Run Settings Table Video "
+    "alert config define_metric errors finish init log mark_preempting run summary unwatch watch"
+).split()
 HEAVY = ["torch", "ray", "zmq", "numpy", "sqlite3", "starlette", "msgspec", "PIL", "psutil", "click", "rich", "yaml"]
 
 

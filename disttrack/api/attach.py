@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from disttrack.api.recorder import Recorder
+from disttrack.api.resuming import Start, working_directory
 from disttrack.capture.repository import find_repository
 from disttrack.environments.host import (
     boot_id,
@@ -26,14 +27,14 @@ from disttrack.errors import UnsafeDirectory
 from disttrack.journal.directories import is_good_place, note_place, outbox_directory
 from disttrack.journal.outbox import DEFAULT_QUOTA_BYTES, Outbox
 from disttrack.journal.stored import newest_join
-from disttrack.records.names import new_run_id
+from disttrack.records.names import directory_name, new_run_id
 from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
 from disttrack.settings import Settings, root_of
 from disttrack.settings.checks import MAX_PROJECT, PROJECT_FORBIDDEN
 from disttrack.transport.membership import Membership
 from disttrack.transport.sender import Sender
 
-__all__ = ["default_project", "helper_recorder", "job_type_maker", "make_join", "make_recorder"]
+__all__ = ["default_project", "helper_recorder", "job_type_maker", "make_join", "make_recorder", "project_of"]
 
 MEMORY_QUOTA_BYTES = 256 << 20  # of a node whose journals are in memory: training needs that
 DEFAULT_PROJECT = "uncategorized"
@@ -69,8 +70,15 @@ def default_project() -> str:
     return allowed.strip()[:MAX_PROJECT].strip() or DEFAULT_PROJECT
 
 
-def make_join(settings: Settings, identity: Identity, ordinal: int, group: str | None) -> Join:
-    """Return the Join of a new incarnation of this process."""
+def project_of(settings: Settings) -> Path:
+    """Return the directory of the project that these settings name."""
+    return root_of(settings.dir) / directory_name(settings.project or default_project())
+
+
+def make_join(
+    settings: Settings, identity: Identity, ordinal: int, group: str | None, start: Start | None = None
+) -> Join:
+    """Return the Join of a new incarnation of this process; start: of a run that begins where another one is."""
     rank = identity.rank
     if identity.launch_key is None:  # only the process group's store can tell: not settled until it has
         rank = changed(rank, settled=False)
@@ -83,6 +91,9 @@ def make_join(settings: Settings, identity: Identity, ordinal: int, group: str |
         shared=settings.shared,
         project=settings.project or default_project(),
         entity=settings.entity,
+        cwd=working_directory(),
+        auto=start is not None and start.auto,
+        lineage=start.lineage if start is not None else None,
         group=group,
         given_id=settings.id,
         own_id=RunId(new_run_id()),
@@ -194,6 +205,8 @@ def helper_recorder(parent_journal: Path, settings: Settings) -> tuple[Recorder,
         role="helper",
         parent=parent.parent if parent.role == "helper" else parent.incarnation,
         name=None,
+        auto=False,
+        lineage=None,
         run_id=None,
         host=hostname(),
         boot_id=boot_id(),

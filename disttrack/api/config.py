@@ -44,6 +44,7 @@ class Config(Mapping[str, Any]):
         speaks: Callable[[], bool] = lambda: True,
     ) -> None:
         """refuse: is told, as text, of each value that is not stored. allow_val_change: what update does unasked.
+
         speaks: says whether this process is the one to warn: a thousand ranks often have one config.
         """
         object.__setattr__(self, "_store", store)

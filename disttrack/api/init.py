@@ -8,17 +8,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from disttrack.api.attach import make_join, make_recorder
+from disttrack.api.attach import make_join, make_recorder, project_of
 from disttrack.api.config import Config
 from disttrack.api.config_forms import chosen_keys, config_dict, default_config
 from disttrack.api.hooks import start_hooks
 from disttrack.api.process import OpenRuns
 from disttrack.api.receipt import Receipt
+from disttrack.api.resuming import start_of
 from disttrack.api.run import Run, attach, disabled_run
 from disttrack.api.summary import Summary
 from disttrack.environments.detect import detect
 from disttrack.environments.processes import PARENT, in_notebook, is_helper, parent_journal
-from disttrack.errors import NotInitialized, NotLoggedIn, UsageError
+from disttrack.errors import NotInitialized, NotLoggedIn, ResumeError, UsageError
 from disttrack.journal.stored import newest_join
 from disttrack.settings import Settings, load, root_of
 
@@ -73,12 +74,18 @@ def init(
     reinit: what becomes of a run that is open in this process already. return_previous (False, and the default in
     scripts): it is returned as it is. finish_previous (True, and the default in notebooks): it is finished first.
     create_new: both stay open; disttrack.run and the module-level calls keep to the first.
+    resume: allow goes on behind the last step of the run that id names, and begins it where there is none; must and
+    never raise ResumeError where there is none, or one; auto (True) finds the last run of this project, host and
+    directory that did not end with exit code 0. Without it, a run that is there gets a new attempt, which supersedes
+    the points of those before it. resume_from="id?_step=n": go on behind that step. fork_from="id?_step=n": a new run,
+    which begins with that one's points up to that step. The primary finds that out by a look at the run's directory.
     force: raise NotLoggedIn where there is no server to send to. anonymous: whether a server may be used without a
     login. magic, tensorboard (sync_tensorboard), monitor_gym, save_code: what else to record by itself.
     settings: see Settings; the arguments here win over it.
 
-    Talks to no network and waits for nobody.
-    Raises UsageError for an argument that cannot be used, UnknownSetting for a setting that nobody defined.
+    Talks to no network and waits for nobody (a look at the run's directory, where id or resume ask for it: 1 s).
+    Raises UsageError for an argument that cannot be used (UnknownSetting: a setting that nobody defined; ResumeError: a
+    run that cannot be gone on with), RunDeleted for the id of a deleted run, NotLoggedIn.
     """
     arguments = {
         "project": project,
@@ -116,6 +123,10 @@ def init(
             _say_returned({**arguments, **others})
             return previous
         _look_for_a_server(chosen, mode)
+        if chosen.id is not None and reinit_as == "create_new" and _runs.is_open(chosen.id):
+            raise ResumeError(
+                f"id={chosen.id!r} cannot be used", "that run is open here", "Finish it, or leave id out."
+            )
         if previous is not None and is_open and reinit_as == "finish_previous":
             previous.finish()
         beside = is_open and reinit_as == "create_new"
@@ -188,13 +199,18 @@ def _open(settings: Settings, *, beside: bool) -> Run:
     group = settings.group
     if group is None and parent is not None and not beside and (family := newest_join(parent)) is not None:
         group = family.group  # a child's own run stands beside its parent's
+    start = start_of(settings, identity, project_of(settings))
     key = (settings.project or "", group, settings.id)
     ordinal = _ordinals.get(key, 0)
     _ordinals[key] = ordinal + 1
-    recorder, join = make_recorder(settings, make_join(settings, identity, ordinal, group))
+    recorder, join = make_recorder(start.settings, make_join(start.settings, identity, ordinal, group, start))
+    if start.step is not None:
+        recorder.begin_at(start.step)
     if join.journal and not beside:
         os.environ[PARENT] = join.journal
-    return Run(settings, join, recorder)
+    run = Run(start.settings, join, recorder)
+    run.observe()
+    return run
 
 
 def current() -> Run | None:
@@ -233,9 +249,9 @@ def summary() -> Summary:
     return opened("summary").summary
 
 
-def finish(exit_code: int | None = None) -> Receipt | None:
+def finish(exit_code: int | None = None, quiet: bool | None = None) -> Receipt | None:
     """Finish the current run; see Run.finish. None where there is none."""
-    return _runs.current.finish(exit_code) if _runs.current is not None else None
+    return _runs.current.finish(exit_code, quiet) if _runs.current is not None else None
 
 
 if hasattr(os, "register_at_fork"):

@@ -36,6 +36,10 @@ class OpenRuns:
     def _ours(self) -> list[Run]:
         return [run for run in self._all if run.is_ours()]
 
+    def is_open(self, run_id: str) -> bool:
+        """Say whether a run that was given this id is open here."""
+        return any(run.given_id == run_id for run in self._ours())
+
     def forked(self) -> None:
         """Let go of what is the parent's; called in a forked child."""
         self.opening = threading.RLock()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from disttrack.records.classes import Dropped, receipt_told
+from disttrack.records.classes import Dropped, captured_told, receipt_told
 
 __all__ = ["Receipt"]
 
@@ -17,6 +17,7 @@ class Receipt:
     on this host. dropped: records that are lost. unreachable: the part of pending that lies
     on nodes that do not answer (a rank's own journal never does). drops: the dropped, by class and reason.
     pending_media: files and media of stored or pending records whose bytes this node has not stored yet.
+    captured_drops: what is lost of that which disttrack noted by itself (console text, facts of the host).
     """
 
     logged: int
@@ -26,6 +27,7 @@ class Receipt:
     unreachable: int = 0
     drops: tuple[Dropped, ...] = dataclasses.field(default=(), compare=False)
     pending_media: int = dataclasses.field(default=0, compare=False)
+    captured_drops: tuple[Dropped, ...] = dataclasses.field(default=(), compare=False)
     journal: str | None = dataclasses.field(default=None, compare=False)
 
     def __str__(self) -> str:
@@ -34,4 +36,4 @@ class Receipt:
             line += f", the bytes of {self.pending_media:,} media and files pending"
         if (self.pending or self.pending_media) and self.journal:
             line += f" (pending ones are safe in {self.journal}; `disttrack ls` on this host brings them home)"
-        return line
+        return line + captured_told(0, self.captured_drops)

@@ -17,7 +17,7 @@ from disttrack.api.media import media_of
 from disttrack.journal.ledger import Ledger
 from disttrack.journal.outbox import Outbox
 from disttrack.records.blobs import Note
-from disttrack.records.classes import CLASS_OF, LOWEST_SHARE, Dropped, DropReason, RecordClass, share
+from disttrack.records.classes import CAPTURED, CLASS_OF, LOWEST_SHARE, Dropped, DropReason, RecordClass, share
 from disttrack.records.codec import COMMIT, EXPLICIT_STEP, RowEncoder, encode
 from disttrack.records.media import Media
 from disttrack.records.payloads import KIND_OF, USER_KINDS, End, FileRef, Payload, RecordKind
@@ -66,6 +66,7 @@ class Recorder:
         self.outbox = outbox
         self.sender = sender
         self.step = 0  # of the next row without one
+        self._known_step = 0  # EXPLICIT_STEP once that is final: readers add nothing to it
         self._strict = strict
         self._encoder = RowEncoder()
         self._aside = Aside(media_of)  # one for all rows: to make it anew for each takes a tenth of log()'s time
@@ -79,6 +80,7 @@ class Recorder:
         self._failed: DropReason | None = None  # why the journal took nothing at the last try
         self._retry_at = self._tell_at = 0.0
         self._rejected_values = 0
+        self._captured = 0  # records that disttrack made by itself, those included that were dropped
         self._ended = False
         self._said: set[str] = set()
 
@@ -92,7 +94,17 @@ class Recorder:
     def drops(self) -> tuple[Dropped, ...]:
         """What of it is lost, by class and reason."""
         lost = self.outbox.lost if self.outbox is not None else 0
-        return (*self._ledger.counts(), *([Dropped(_METRICS, "removed", lost)] if lost else []))
+        told = (drop for drop in self._ledger.counts() if drop.record_class not in CAPTURED)
+        return (*told, *([Dropped(_METRICS, "removed", lost)] if lost else []))
+
+    @property
+    def captured_drops(self) -> tuple[Dropped, ...]:
+        """What is lost of that which disttrack made by itself, by class and reason."""
+        return tuple(drop for drop in self._ledger.counts() if drop.record_class in CAPTURED)
+
+    def begin_at(self, step: int) -> None:
+        """Count rows without a step from this one on; it is final. For a recorder that has written no row."""
+        self.step, self._known_step = step, EXPLICIT_STEP
 
     def row(self, data: Any, step: Any, commit: bool | None) -> None:
         """Append one row; see Run.log."""
@@ -207,7 +219,7 @@ class Recorder:
             return None
         flags = 0
         if step is None:
-            flags = COMMIT if commit or commit is None else 0
+            flags = COMMIT | self._known_step if commit or commit is None else self._known_step
             row_step = self.step
         else:
             try:
@@ -235,8 +247,10 @@ class Recorder:
             else:
                 self._refuse(f"log() could not keep a row ({type(error).__name__}: {error})")
             return None
-        if row_step >= self.step and (step is None or type(step) is not OtherStep):
-            self.step = min(row_step + 1, MAX_STEP) if flags & COMMIT else row_step
+        if step is None or type(step) is not OtherStep:
+            self._known_step = flags & EXPLICIT_STEP
+            if row_step >= self.step:
+                self.step = min(row_step + 1, MAX_STEP) if flags & COMMIT else row_step
         if told:  # rows of one step are merged when they are read
             self.append(told, RecordClass.MEDIA, row_step)
         if record:
@@ -251,6 +265,8 @@ class Recorder:
         counts: whether the script made it; see USER_KINDS.
         """
         outbox = self.outbox
+        if not counts and record_class in CAPTURED:
+            self._captured += 1
         if outbox is None:
             self._ledger.add(record_class, "no journal", step)
             return
@@ -343,14 +359,22 @@ class Recorder:
             self._said.add(text)
             _log.warning("disttrack: %s", text)
 
+    def complain(self, why: str) -> None:
+        """Say once what is wrong with a call that costs no record; raise ValueError if the settings are strict."""
+        if self._strict:
+            raise ValueError(why)
+        self._warn(why)
+
     def say(self, value: Payload) -> None:
         """Append one record that is no row; what its values hold is plain."""
         self._in_turn(partial(self._append_payload, value))
 
     def _append_payload(self, value: Payload) -> None:
-        if self._ended:
-            return
         kind = KIND_OF[type(value)]
+        if self._ended:
+            if kind in USER_KINDS:
+                self._refuse(f"a {type(value).__name__} after finish() is ignored: this run has ended", CLASS_OF[kind])
+            return
         try:
             record = encode(kind, value)
         except Exception as error:  # larger than a record may be
@@ -377,6 +401,8 @@ class Recorder:
             dropped=counts.dropped,
             time_us=_now_ns() // 1000,
             exception=exception,
+            captured=self._captured,
+            captured_dropped=self._ledger.captured,
         )
         outbox = self.outbox
         if outbox is None:

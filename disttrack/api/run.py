@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+from disttrack.api.alerts import Alerts
 from disttrack.api.attach import helper_recorder, make_join
 from disttrack.api.config import Config
+from disttrack.api.console import Console
+from disttrack.api.facts import FactFinder
 from disttrack.api.hooks import hook
+from disttrack.api.identity import RunIdentity
 from disttrack.api.keeping import Keeper
+from disttrack.api.metrics import checked_definition
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.summary import Summary
+from disttrack.capture.redirect import is_possible
 from disttrack.environments.detect import single
 from disttrack.environments.processes import PARENT, in_notebook
-from disttrack.journal.outbox import Outbox
+from disttrack.errors import UnsafeDirectory
 from disttrack.records.classes import RecordClass
-from disttrack.records.payloads import ConfigUpdate, SummaryUpdate
+from disttrack.records.payloads import ConfigUpdate, MetricDefinition, Preempting, SummaryUpdate
 from disttrack.records.secrets import redacted_text
 from disttrack.records.types import Join
 from disttrack.settings import Settings, load
-from disttrack.transport.protocol import Welcome
+
+if TYPE_CHECKING:
+    from disttrack.api.redirected import RedirectedConsole
 
 __all__ = ["Run", "attach", "describe", "disabled_run"]
 
-ID_WAIT_S = 10.0
 _log = logging.getLogger("disttrack")
 
 
-class Run:
+class Run(RunIdentity):
     """One rank's side of a run: log rows, set config and summary, and finish.
 
     Every rank of a launch has its own; id, name and group are the run's and shared by all of them. After
@@ -46,14 +56,7 @@ class Run:
     summary: Summary
 
     def __init__(self, settings: Settings, join: Join, recorder: Recorder | None, *, enabled: bool = True) -> None:
-        self._settings = settings
-        self._join = join
-        self._recorder = recorder
-        self._pid = os.getpid()
-        self._enabled = enabled
-        self._receipt: Receipt | None = None
-        self._joining = threading.RLock()  # one thread of a forked child makes its journal
-        self._id: str | None = join.given_id
+        super().__init__(settings, join, recorder, enabled=enabled)
         self.config = Config(
             self._store_config,
             self._refuse_config,
@@ -63,10 +66,44 @@ class Run:
         )
         self.summary = Summary(self._outbox, self._store_summary)
         self._keeper = Keeper(lambda: self._recorder or self._become_helper())
+        self._facts: FactFinder | None = None
+        self._console: Console | RedirectedConsole | None = None
         self.waiting: dict[str, Any] = {}  # values that hooks have for the row that is logged next
         self._before_end: list[Callable[[], None]] = []
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
-        self.start_time = join.time_us / 1e6
+        self._alerts = Alerts(self._complain, redact=settings.redact_secrets)
+
+    def observe(self) -> None:
+        """Begin to find out what there is to know of this process and its node: once, for a run that init opened."""
+        if self._recorder is not None and self._recorder.outbox is not None:
+            self._facts = FactFinder(self._recorder, self._settings, self._join)
+            if self._settings.console == "fd":
+                self._redirect()
+            self.listen()
+
+    def _redirect(self) -> None:
+        """Begin to keep what this process prints in whatever way; where that cannot be, listen as without it."""
+        if is_possible():
+            from disttrack.api.redirected import RedirectedConsole
+
+            try:
+                self._console = RedirectedConsole(self._settings, self._join)
+                return
+            except (OSError, UnsafeDirectory) as error:
+                why = str(error)
+        else:
+            why = "this system has no sendfile"
+        _log.warning("disttrack: console='fd' is not possible here (%s); sys.stdout and sys.stderr are kept", why)
+        self._settings = dataclasses.replace(self._settings, console="wrap")
+
+    def listen(self) -> None:
+        """Begin to copy what this process prints through sys.stdout and sys.stderr, where that is what is wanted."""
+        if self._recorder is not None and self._recorder.outbox is not None and self._settings.console == "wrap":
+            self._console = Console(self._recorder.say, redact=self._settings.redact_secrets)
+
+    def _attach(self) -> None:
+        super()._attach()
+        self.listen()
 
     # Logging
 
@@ -101,28 +138,8 @@ class Run:
         joined.update(cast("Mapping[Any, Any]", data))
         return joined
 
-    def _become_helper(self) -> Recorder | None:
-        """Give a forked child a journal of its own; None where the run is disabled."""
-        with self._joining:
-            if self._recorder is None and self._enabled and self._receipt is None:
-                self._attach()
-        return self._recorder
-
-    def _attach(self) -> None:
-        helper = helper_recorder(Path(self._join.journal), self._settings)
-        self._pid = os.getpid()
-        if helper is None:
-            self._enabled = False
-        else:
-            self._recorder, self._join = helper
-
-    def _outbox(self) -> Outbox | None:
-        return self._recorder.outbox if self._recorder is not None else None
-
     def _store_config(self, values: dict[str, Any]) -> None:
-        recorder = self._recorder or self._become_helper()
-        if recorder is not None:
-            recorder.say(ConfigUpdate(values=values))
+        self._say(ConfigUpdate(values=values))
 
     def _refuse_config(self, why: str) -> None:
         recorder = self._recorder or self._become_helper()
@@ -132,11 +149,61 @@ class Run:
     def _store_summary(
         self, values: dict[str, Any], removed: tuple[str, ...] = (), problems: list[tuple[str, str]] | None = None
     ) -> None:
-        recorder = self._recorder or self._become_helper()
+        recorder = self._recording()
         if recorder is not None:
             recorder.say(SummaryUpdate(values=values, removed=removed))
             if problems:
                 recorder.leave_out(problems)
+
+    def define_metric(
+        self,
+        name: str,
+        step_metric: str | MetricDefinition | None = None,
+        step_sync: bool | None = None,
+        hidden: bool | None = None,
+        summary: str | Sequence[str] | None = None,
+        goal: Literal["minimize", "maximize"] | None = None,
+        overwrite: bool = False,
+    ) -> MetricDefinition | None:
+        """Say how a metric is to be read: also of rows that were logged before, by any rank.
+
+        name: may hold `*` anywhere, for any text. step_metric: the metric it is drawn over; step_sync (default): rows
+        that lack it get its last value. summary: what is kept besides the last value, of min, max, mean, first, last
+        and best, as "min,mean" or a list: scalars such as `loss.min` in the summary. "none" keeps nothing at all.
+        goal: which value is the best one. hidden: not for charts. overwrite: forget what was said of that name before;
+        else calls add to each other. What cannot be used is left out and said; None where that is the name.
+        """
+        definition = checked_definition(self._complain, name, step_metric, step_sync, summary, goal, hidden, overwrite)
+        if definition is not None:
+            self._say(definition)
+        return definition
+
+    def alert(
+        self, title: str, text: str = "", level: str | None = None, wait_duration: float | timedelta | None = None
+    ) -> None:
+        """Store something that a person should see soon; `disttrack show` tells the newest.
+
+        level: "INFO", "WARN" or "ERROR" (AlertLevel; default INFO). wait_duration: of alerts with one title, at most
+        one is stored in so many seconds (default 60); the next one says how many were left out.
+        """
+        alert = self._alerts.admitted(title, text, level, wait_duration)
+        if alert is not None:
+            self._say(alert)
+
+    def mark_preempting(self) -> None:
+        """Say that this machine is being taken away: a rank that ends after it is `preempted`, not crashed or failed.
+
+        For a handler of the signal by which a scheduler says so; the record is sent at once.
+        """
+        self._say(Preempting(time_us=time.time_ns() // 1000))
+        if self._recorder is not None and self._recorder.sender is not None:
+            self._recorder.sender.hurry()
+
+    def status(self) -> Receipt:
+        """Return what has become of this rank's records so far; waits for nothing."""
+        if self._receipt is not None:
+            return self._receipt
+        return _receipt_of(self._recorder, whole=False) if self._recorder is not None else Receipt(0, 0, 0, 0)
 
     def save(
         self,
@@ -216,11 +283,12 @@ class Run:
         if self.waiting:
             recorder.row(self._joined({}), None, False)
 
-    def finish(self, exit_code: int | None = None) -> Receipt:
+    def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> Receipt:
         """End this rank and return what became of its records; other ranks are not waited for.
 
         Waits until the writer has stored everything, at most Settings.finish_timeout_s; what is left then stays
-        in the journal. A second call returns the same receipt.
+        in the journal. quiet: say nothing where all are stored (default: the setting). A second call returns the same
+        receipt.
         """
         if self._receipt is not None:
             return self._receipt
@@ -233,153 +301,37 @@ class Run:
             why = redacted_text(why)
         self._finish_hooks(recorder)
         self._keeper.finish()
+        if self._console is not None:
+            self._console.finish()
+        if self._facts is not None:
+            self._facts.finish()
         recorder.end(exit_code if exit_code is not None else int(why is not None), why)
         self._receipt = self._wait_for_receipt(recorder)
         if os.environ.get(PARENT) == self._join.journal:
             del os.environ[PARENT]
-        self._say_goodbye(self._receipt)
+        self._say_goodbye(self._receipt, quiet=self._settings.quiet if quiet is None else quiet)
         return self._receipt
 
     def _wait_for_receipt(self, recorder: Recorder) -> Receipt:
-        outbox, sender = recorder.outbox, recorder.sender
-        if outbox is None:
-            counts = recorder.counts
-            return Receipt(counts.logged, 0, 0, counts.dropped, drops=recorder.drops)
-        # inf is for ever
-        whole = sender is not None and sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX))
-        counts = recorder.counts  # a writer may have asked meanwhile for what was removed
-        if whole:
-            stored = counts.logged - counts.dropped
-        else:
-            stored = max(0, outbox.counted(sender.acked) - outbox.lost) if sender is not None else 0
+        sender, whole = recorder.sender, False
+        if sender is not None:  # inf is for ever
+            whole = sender.finished.wait(min(self._settings.finish_timeout_s, threading.TIMEOUT_MAX))
+        receipt = _receipt_of(recorder, whole=whole)
         if sender is not None:
             sender.stop(timeout_s=1.0)
-        pending = counts.logged - counts.dropped - stored
-        pending_media = outbox.spool.waiting
-        return Receipt(
-            counts.logged,
-            stored,
-            pending,
-            counts.dropped,
-            drops=recorder.drops,
-            pending_media=pending_media,
-            journal=str(outbox.directory) if pending or pending_media else None,
-        )
+        return receipt
 
-    def _say_goodbye(self, receipt: Receipt) -> None:
+    def _say_goodbye(self, receipt: Receipt, *, quiet: bool) -> None:
         """Say in one line what became of the records: of every rank that is not whole, else of the first alone."""
-        whole = not (receipt.dropped or receipt.pending or receipt.pending_media)
+        whole = not (receipt.dropped or receipt.pending or receipt.pending_media or receipt.captured_drops)
         if not whole:
             _log.warning("disttrack: rank %d of %s: %s", self.rank, self._known_id(), receipt)
-        elif self._speaks() and not self._settings.quiet and sys.stderr is not None:
+        elif self._speaks() and not quiet and sys.stderr is not None:
             print(f"disttrack: {self.project}/{self._known_id()}: {receipt}", file=sys.stderr)
 
     def _speaks(self) -> bool:
         """Say whether this process says what one of the run is to say: its first rank, none of the helpers."""
         return self.rank == 0 and self._join.role == "rank"
-
-    def _known_id(self) -> str:
-        """Return the run's id as far as it is known, without waiting."""
-        sender = self._recorder.sender if self._recorder is not None else None
-        welcome = sender.welcome if sender is not None else None
-        return self._id or (welcome.run_id if welcome is not None else self._join.own_id)
-
-    # Who am I?
-
-    def _welcome(self) -> Welcome | None:
-        """Return the writer's word on this rank, after at most ID_WAIT_S; None if none came or it is disabled."""
-        recorder = self._recorder or self._become_helper()
-        if recorder is None or recorder.sender is None:
-            return None
-        if recorder.sender.welcome is None and self._receipt is None:
-            recorder.sender.hurry()
-            if not recorder.sender.welcomed.wait(ID_WAIT_S):
-                self._id = self._id or self._join.own_id  # from now on; it stays an alias of the run for ever
-        return recorder.sender.welcome
-
-    @property
-    def id(self) -> str:
-        """The run's id, the same in all its ranks. Waits at most 10 s for the writer, then is an alias of it."""
-        if self._id is None:
-            welcome = self._welcome()
-            self._id = welcome.run_id if welcome is not None else self._join.own_id
-        return str(self._id)
-
-    @property
-    def name(self) -> str:
-        """The run's name: given, or adjective-noun-number."""
-        if self._join.name is not None:
-            return self._join.name
-        welcome = self._welcome()
-        return welcome.name if welcome is not None else self.id
-
-    @property
-    def project(self) -> str:
-        """The project."""
-        return self._join.project
-
-    @property
-    def group(self) -> str | None:
-        """The group: given, or the one generated for a distributed launch; None for one process by itself."""
-        if self._join.group is not None:
-            return self._join.group
-        welcome = self._welcome()
-        return welcome.group if welcome is not None else None
-
-    @property
-    def attempt(self) -> int:
-        """Which try of the run this is, from 0."""
-        welcome = self._welcome()
-        return welcome.attempt if welcome is not None else 0
-
-    @property
-    def job_type(self) -> str | None:
-        """This process's own job type: `rank-3` in a distributed launch, else what was given."""
-        return self._newest_join().rank_job_type
-
-    @property
-    def rank(self) -> int:
-        """This process's rank as far as it is known now."""
-        return self._newest_join().rank.rank
-
-    @property
-    def world_size(self) -> int:
-        """How many ranks the launch has, as far as it is known now."""
-        return self._newest_join().rank.world_size
-
-    @property
-    def local_rank(self) -> int | None:
-        """The rank within this node, where the launcher tells."""
-        return self._newest_join().rank.local_rank
-
-    def _newest_join(self) -> Join:
-        sender = self._recorder.sender if self._recorder is not None else None
-        return sender.join if sender is not None else self._join
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The tags."""
-        return self._join.tags
-
-    @property
-    def notes(self) -> str | None:
-        """The notes."""
-        return self._join.notes
-
-    @property
-    def step(self) -> int:
-        """The step the next row gets if none is named."""
-        return self._recorder.step if self._recorder is not None else 0
-
-    @property
-    def disabled(self) -> bool:
-        """Whether nothing is written (mode="disabled")."""
-        return not self._enabled
-
-    @property
-    def finished(self) -> bool:
-        """Whether finish() was called."""
-        return self._receipt is not None
 
     # Life in a process
 
@@ -390,13 +342,18 @@ class Run:
         if self._recorder is not None:
             self._id = self._known_id()
             self._recorder.abandon()
-            self._recorder = None
+            self._recorder = self._console = self._facts = None
         self._keeper.forget()
 
     @property
     def is_helper(self) -> bool:
         """Whether this process logs for the rank of another one."""
         return self._join.role == "helper"
+
+    @property
+    def given_id(self) -> str | None:
+        """The id that init was given."""
+        return self._join.given_id
 
     def is_ours(self) -> bool:
         """Say whether this run was opened in this process and not finished."""
@@ -425,6 +382,34 @@ class Run:
         return f"<disttrack.Run {self.project}/{self._known_id()} rank {rank.rank} of {rank.world_size}>"
 
 
+def _receipt_of(recorder: Recorder, *, whole: bool) -> Receipt:
+    """Return what became of the records so far; whole: the writer has them all."""
+    outbox, sender = recorder.outbox, recorder.sender
+    acked = sender.acked if sender is not None else None  # before the count: what is logged meanwhile is pending
+    counts = recorder.counts  # a writer may have asked meanwhile for what was removed
+    if outbox is None:
+        return Receipt(
+            counts.logged, 0, 0, counts.dropped, drops=recorder.drops, captured_drops=recorder.captured_drops
+        )
+    if whole:
+        stored = counts.logged - counts.dropped
+    else:
+        stored = max(0, outbox.counted(acked) - outbox.lost) if acked is not None else 0
+        stored = min(stored, counts.logged - counts.dropped)  # another thread may log between two looks
+    pending = counts.logged - counts.dropped - stored
+    pending_media = outbox.spool.waiting
+    return Receipt(
+        counts.logged,
+        stored,
+        pending,
+        counts.dropped,
+        drops=recorder.drops,
+        pending_media=pending_media,
+        captured_drops=recorder.captured_drops,
+        journal=str(outbox.directory) if pending or pending_media else None,
+    )
+
+
 def attach(journal: str) -> Run:
     """Return the run whose rank has this journal, for this process to log into as that rank's helper."""
     settings = load()
@@ -432,7 +417,9 @@ def attach(journal: str) -> Run:
     if helper is None:
         return disabled_run(settings)
     recorder, join = helper
-    return Run(settings, join, recorder)
+    run = Run(settings, join, recorder)
+    run.listen()
+    return run
 
 
 def disabled_run(settings: Settings) -> Run:

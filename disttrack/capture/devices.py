@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["Devices"]
+__all__ = ["Devices", "devices"]
 
 T = TypeVar("T")
 _WATT = 1e-3  # of the milliwatts that NVML tells
@@ -70,6 +70,16 @@ class Devices:
             return question()
         except self._nvml.NVMLError:
             return None
+
+
+def devices() -> dict[str, object]:
+    """Return the driver's version and the list of GPUs: index, name, memory_bytes, uuid. Empty where there are none.
+
+    All of the host's, whatever CUDA_VISIBLE_DEVICES says (which is in the environment of `program`).
+    """
+    found = Devices()
+    gpus = [{"index": index, **facts} for index, facts in enumerate(found.describe())]
+    return {"driver": found.driver(), "gpus": gpus} if gpus else {}
 
 
 def _text(value: str | bytes) -> str:

@@ -13,13 +13,15 @@ import click
 
 from disttrack.cli.attempts import state_colour
 from disttrack.cli.output import count, day_time, duration, figure, printable, say_json
+from disttrack.cli.rank_reports import rank_report
 from disttrack.cli.reading import as_json, in_directory, opened_root
 from disttrack.cli.reports import comparison_report, damage_sentence, run_report, runs_report
-from disttrack.cli.shapes import comparison_shape, detail_shape, run_shape, runs_shape
+from disttrack.cli.shapes import comparison_shape, detail_shape, rank_shape, run_shape, runs_shape
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import compare_runs
 from disttrack.query.finding import check_search
 from disttrack.query.listing import list_runs, page_of_runs, show_run
+from disttrack.query.rank_view import show_rank
 from disttrack.query.ranks import compare_ranks
 from disttrack.query.runs import RunRow
 
@@ -93,10 +95,18 @@ def ls(
 
 @click.command()
 @click.argument("run_id", metavar="ID")
+@click.option("--rank", metavar="R", type=int, help="One of its ranks alone.")
 @as_json()
 @in_directory
-def show(run_id: str, json: bool, directory: str | None) -> None:
+def show(run_id: str, rank: int | None, json: bool, directory: str | None) -> None:
     """Show one run: config, summary, ranks, and what became of its records."""
+    if rank is not None:
+        one = show_rank(opened_root(directory), run_id, rank)
+        if json:
+            say_json(rank_shape(one))
+        else:
+            _say(rank_report(one, _terminal()))
+        return
     run = show_run(opened_root(directory), run_id)
     if json:
         say_json(detail_shape(run))

@@ -35,6 +35,7 @@ VERBS = {
     "show": Verb("listing", "Show one run: config, summary, ranks, and what became of its records."),
     "ranks": Verb("listing", "Compare the ranks of a run: who is slow, behind or gone."),
     "compare": Verb("listing", "Set runs side by side: where their configs differ, and how they ended."),
+    "logs": Verb("logs", "Print what the ranks of a run printed."),
     "tag": Verb("editing", "Add tags to a run, or take them away."),
     "note": Verb("editing", "Write a run's notes."),
     "rename": Verb("editing", "Give a run another name."),

@@ -11,31 +11,42 @@ from disttrack.cli.attempts import attempt_lines, failure_sentence, rank_ending,
 from disttrack.cli.output import age, count, day_time, duration, exact, figure, iso, printable
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import RunsCompared, leaves
+from disttrack.query.lineage import Origin
 from disttrack.query.ranks import RankComparison, RankPace
-from disttrack.query.runs import DropRow, PendingPlace, RankRow, RunDetail, RunReceipt, RunRow
+from disttrack.query.runs import AlertRow, DropRow, PendingPlace, RankRow, RunDetail, RunReceipt, RunRow
 from disttrack.records.classes import receipt_told
 
-__all__ = ["comparison_report", "damage_sentence", "run_report", "runs_report"]
+__all__ = [
+    "alert_sentence",
+    "bold",
+    "comparison_report",
+    "config_lines",
+    "damage_sentence",
+    "run_report",
+    "runs_report",
+]
 
 NOTABLE_SKEW = 1.1  # 10 % above the median rank: below that, ranks of a healthy job differ too (facts/ui.md)
 _NAMED_DROPS = 20  # the JSON has all
+_NAMED_ALERTS = 5  # as above
 _NAMED_RANKS = 8  # more are counted, not named
 
 
 def run_report(run: RunDetail, terminal: Terminal) -> Iterator[str]:
     """Yield the lines of `show`."""
-    yield _bold(f"{printable(run.name)}  {printable(run.project)}/{printable(run.id)}", terminal)
+    yield bold(f"{printable(run.name)}  {printable(run.project)}/{printable(run.id)}", terminal)
     yield run_sentence(run)
     yield ""
     yield from _labels(run)
-    for title, lines in (("Config", _config(run.config)), ("Summary", _summary(run, terminal))):
+    for title, lines in (("Config", config_lines(run.config)), ("Summary", _summary(run, terminal))):
         body = list(lines)
         if body:
-            yield from ("", _bold(title, terminal), *body)
+            yield from ("", bold(title, terminal), *body)
+            yield from _other_configs(run) if title == "Config" else ()
     if len(run.attempts) > 1:
-        yield from ("", _bold("Attempts", terminal), *attempt_lines(run.attempts, terminal))
+        yield from ("", bold("Attempts", terminal), *attempt_lines(run.attempts, terminal))
     if run.ranks:
-        yield from ("", _bold("Ranks", terminal), *_ranks(run.ranks, terminal))
+        yield from ("", bold("Ranks", terminal), *_ranks(run.ranks, terminal))
 
 
 def run_sentence(run: RunDetail) -> str:
@@ -95,6 +106,12 @@ def drop_sentence(drop: DropRow) -> str:
     return f"{who} dropped {what} ({printable(drop.reason)}{steps}{times})"
 
 
+def alert_sentence(alert: AlertRow) -> str:
+    """Return what a rank wanted a person to see, in one line."""
+    told = f"{alert.title}: {alert.text}" if alert.text else alert.title
+    return f"{printable(told)} (rank {alert.rank}, {day_time(alert.at)})"
+
+
 def damage_sentence(run: RunRow) -> str:
     """Return what damage to a run's log means; "" where there is none."""
     missing = f"{count(run.missing_bytes, 'byte')} of what its ranks logged are missing from it"
@@ -106,6 +123,7 @@ def damage_sentence(run: RunRow) -> str:
 
 def _labels(run: RunDetail) -> Iterator[str]:
     labels = [("group", run.group), ("job type", run.job_type), ("tags", ", ".join(run.tags)), ("notes", run.notes)]
+    labels += [("resumed", _behind(run.resumed_from)), ("fork of", _behind(run.forked_from))]
     for label, text in labels:
         first, *more = (text or "").splitlines() or [""]
         if first or more:
@@ -118,6 +136,8 @@ def _labels(run: RunDetail) -> Iterator[str]:
         yield f"  captured  {receipt_sentence(run.captured)}"
     for drop in run.drops[:_NAMED_DROPS]:
         yield f"            {drop_sentence(drop)}"
+    for alert in run.alerts[:_NAMED_ALERTS]:
+        yield f"  {alert.level.lower():<9} {alert_sentence(alert)}"
     if run.first_failure is not None and run.ranks_joined > 1:
         yield f"  failed    first of all {failure_sentence(run.first_failure)}"
     if sentence := damage_sentence(run):
@@ -126,7 +146,14 @@ def _labels(run: RunDetail) -> Iterator[str]:
             yield f"            {printable(place.path)}, bytes {place.start:,} to {place.end:,}: {printable(place.why)}"
 
 
-def _config(config: Mapping[str, object]) -> Iterator[str]:
+def _behind(origin: Origin | None) -> str | None:
+    if origin is None:
+        return None
+    return origin.id if origin.step is None else f"{origin.id}, behind step {origin.step:,}"
+
+
+def config_lines(config: Mapping[str, object]) -> Iterator[str]:
+    """Yield a line for each value, keys of a mapping in a mapping with dots between them."""
     lines = [(printable(key), exact(value)) for key, value in leaves(config)]
     width = max((cell_len(key) for key, _ in lines), default=0)
     yield from (f"  {key}{' ' * (width - cell_len(key))}  {value}".rstrip() for key, value in lines)
@@ -270,7 +297,7 @@ def runs_report(compared: RunsCompared, terminal: Terminal) -> Iterator[str]:
     )
     if compared.config or compared.same_config:
         same = f"{len(compared.config)} differ, {len(compared.same_config)} the same"
-        yield from ("", f"{_bold('Config', terminal)}: {same}")
+        yield from ("", f"{bold('Config', terminal)}: {same}")
         rows = [
             (printable(key), ["-" if value is None else exact(value) for value in values])
             for key, values in compared.config.items()
@@ -278,7 +305,7 @@ def runs_report(compared: RunsCompared, terminal: Terminal) -> Iterator[str]:
         if rows:
             yield from _beside("KEY", titles, rows, terminal)
     if compared.summary:
-        yield from ("", _bold("Summary", terminal))
+        yield from ("", bold("Summary", terminal))
         rows = [(printable(key), [figure(value) for value in values]) for key, values in compared.summary.items()]
         yield from _beside("KEY", titles, rows, terminal)
 
@@ -290,5 +317,15 @@ def _beside(
     yield from table(columns, [[name, *cells] for name, cells in rows], terminal, indent=2)
 
 
-def _bold(text: str, terminal: Terminal) -> str:
+def _other_configs(run: RunDetail) -> Iterator[str]:
+    """Yield what ranks were configured with otherwise."""
+    for rank, config in list(run.config_by_rank.items())[:_NAMED_RANKS]:
+        told = ", ".join(f"{printable(key)} = {exact(value)}" for key, value in leaves(config))
+        yield f"  on rank {rank}: {told}"
+    if len(run.config_by_rank) > _NAMED_RANKS:
+        yield f"  and {len(run.config_by_rank) - _NAMED_RANKS:,} more ranks have a config of their own"
+
+
+def bold(text: str, terminal: Terminal) -> str:
+    """Return a title."""
     return click.style(text, bold=True) if terminal.colour else text

@@ -7,10 +7,11 @@ from dataclasses import asdict
 from disttrack.cli.output import iso
 from disttrack.query.attempts import AttemptRow, Failure
 from disttrack.query.comparing import RunsCompared
+from disttrack.query.rank_view import RankView
 from disttrack.query.ranks import RankComparison
-from disttrack.query.runs import RunDetail, RunReceipt, RunRow
+from disttrack.query.runs import AlertRow, RunDetail, RunReceipt, RunRow
 
-__all__ = ["comparison_shape", "detail_shape", "run_shape", "runs_shape"]
+__all__ = ["comparison_shape", "detail_shape", "rank_shape", "run_shape", "runs_shape"]
 
 
 def run_shape(run: RunRow) -> dict[str, object]:
@@ -54,10 +55,26 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "captured": _receipt_shape(run.captured),
         "pending": [asdict(place) for place in run.receipt.places],
         "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
+        "config_by_rank": {str(rank): config for rank, config in run.config_by_rank.items()},
+        "metrics": [asdict(metric) for metric in run.metrics],
+        "alerts": [_alert_shape(alert) for alert in run.alerts],
         "damaged": [place._asdict() for place in run.damaged],
         "attempts": [_attempt_shape(attempt) for attempt in run.attempts],
         "first_failure": _failure_shape(run.first_failure),
+        "about": run.about,
+        "nodes": [asdict(node) for node in run.nodes],
+        "resumed_from": run.resumed_from._asdict() if run.resumed_from is not None else None,
+        "forked_from": run.forked_from._asdict() if run.forked_from is not None else None,
     }
+
+
+def rank_shape(rank: RankView) -> dict[str, object]:
+    """Return what `show --rank --json` prints."""
+    return {**asdict(rank), "alerts": [_alert_shape(alert) for alert in rank.alerts]}
+
+
+def _alert_shape(alert: AlertRow) -> dict[str, object]:
+    return {**asdict(alert), "at": iso(alert.at)}
 
 
 def _receipt_shape(receipt: RunReceipt) -> dict[str, object]:

@@ -12,6 +12,7 @@ from disttrack.environments.files import open_plain
 from disttrack.errors import UnsupportedFormat
 from disttrack.index.blocks import MemoryBlock, Piece, Schemas, gather
 from disttrack.index.facts import Cursor, RunFacts, SegmentFacts, Sighted, SourceFacts
+from disttrack.index.printed import Printed
 from disttrack.index.stream import Stream
 from disttrack.journal.segment import Damage, Frame, FrameKind, check_version, entry_table, frames, read_frames
 from disttrack.records.blobs import Blob
@@ -75,6 +76,11 @@ class RunDecoder:
         self._values += len(piece.at) * max(1, piece.bits.shape[1])
 
     @property
+    def sources(self) -> tuple[SourceFacts, ...]:
+        """What is known of each source, in the order of their numbers."""
+        return tuple(stream.facts for stream in self.streams)
+
+    @property
     def weight(self) -> int:
         """How many values piled up; text and nested values weigh as many as their bytes would hold."""
         return max(self._values, self._bytes // VALUE_BYTES)
@@ -87,10 +93,17 @@ class RunDecoder:
     def drain(self) -> list[tuple[int, MemoryBlock]]:
         """Return the rows that piled up as a sorted block for each schema id, and forget them."""
         blocks = self.tail()
+        for src in self.touched:
+            self.streams[src].printed.clear()
         self._pieces.clear()
         self.touched.clear()
         self._values = self._bytes = 0
         return blocks
+
+    @property
+    def printed(self) -> dict[int, list[Printed]]:
+        """The console text that piled up, by source."""
+        return {src: list(self.streams[src].printed) for src in sorted(self.touched) if self.streams[src].printed}
 
     def tail(self) -> list[tuple[int, MemoryBlock]]:
         """Return the rows that piled up as a sorted block for each schema id; copies, so that reading may go on."""

@@ -76,6 +76,8 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     edits: list[tuple[int, Edit]] = []  # by segment, in whatever order they were read
     segments: list[SegmentFacts] = []
     blocks: int = 0  # that its sealed rows lie in
+    prints: int = 0  # pieces that its sealed console text lies in
+    aggregates: dict[str, object] = {}  # of its metrics, as far as its definitions ask for some
     damage: int = 0  # frames that could not be read
     damaged: list[DamagedRange] = []  # where the first MAX_NAMED of them lie
     newer: tuple[str, int] | None = None  # path and format version of a segment this disttrack cannot read
@@ -161,6 +163,7 @@ class SourceFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     admitted_in: int | None = None  # the segment whose admission counts: the lowest
     cover: Cover = msgspec.field(default_factory=Cover)
     stored: int = 0  # records of USER_KINDS
+    captured: int = 0  # records of CAPTURED_KINDS
     rows: int = 0
     min_step: int | None = None
     max_step: int | None = None

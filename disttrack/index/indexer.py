@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from disttrack.index.aggregates import Aggregate, Aggregates, none_at_all
 from disttrack.index.checksums import IndexDamaged
 from disttrack.index.decoders import Decoders
 from disttrack.index.facets import Columns, Facet, columns
@@ -45,12 +46,14 @@ class Index:
         live_values: int = LIVE_VALUES,
         fetch: Callable[[str], Fetched | None] = fetch_log,
         describe: Describe = look_at_all,
+        aggregate: Aggregate = none_at_all,
     ) -> None:
         """root need not exist yet. environ says where caches lie (sqlite.index_path).
 
         cold_values, live_values: how many values may wait until they are sealed, within a log and at its end.
         fetch: how the log of a run that is not known yet is read; it may be called by several threads.
         describe: what lists ask of a run (without it, they find none filed).
+        aggregate: what a run keeps of the metrics that it defines (without it, nothing).
         """
         self.root = root
         self._environ = environ
@@ -58,8 +61,9 @@ class Index:
         self._lock = threading.RLock()
         self._is_damaged = threading.Event()
         self._decoders = Decoders()
-        self._upkeep = Upkeep(root, self._decoders, fetch, cold_values, live_values)
-        self._snapshots = Snapshots(root, self._decoders, self._lock, self._is_damaged)
+        aggregates = Aggregates(aggregate, self._lock, self._is_damaged)
+        self._upkeep = Upkeep(root, self._decoders, aggregates, fetch, cold_values, live_values)
+        self._snapshots = Snapshots(root, self._decoders, aggregates, self._lock, self._is_damaged)
         self._path, self._file, self._has_root = MEMORY, 0, False
         self._store = self._opened()
 

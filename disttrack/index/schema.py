@@ -86,10 +86,14 @@ CREATE TABLE axis (
 CREATE TABLE chunk (run INTEGER NOT NULL, ax INTEGER NOT NULL, part INTEGER NOT NULL, data BYTEA NOT NULL,
     PRIMARY KEY (run, ax, part));
 
+-- What a source printed, in pieces: at is the offset of the first record in it (console.py).
+CREATE TABLE console (run INTEGER NOT NULL, src INTEGER NOT NULL, at BIGINT NOT NULL, data BYTEA NOT NULL,
+    PRIMARY KEY (run, src, at));
+
 -- What lists ask of runs: one field of the runs numbered block * facets.BLOCK_RUNS and on.
 CREATE TABLE facet (block INTEGER NOT NULL, scope INTEGER NOT NULL, key INTEGER NOT NULL, data BYTEA NOT NULL,
     PRIMARY KEY (block, scope, key)) WITHOUT ROWID;
 """
 
-RUN_TABLES = ("answer", "source", "schema", "axis", "chunk")
+RUN_TABLES = ("answer", "source", "schema", "axis", "chunk", "console")
 """Tables whose column `run` is run.id: what goes when a run goes."""

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from disttrack.index.aggregates import Aggregates
 from disttrack.index.blocks import Block
+from disttrack.index.console import StoredConsole, consoles
 from disttrack.index.decoder import Replaced, RunDecoder
 from disttrack.index.decoders import Decoders
 from disttrack.index.facts import RunFacts, SourceFacts, pack
@@ -29,6 +31,7 @@ class Snapshot(NamedTuple):
 
     record: RunRecord
     blocks: list[Block]
+    console: StoredConsole = StoredConsole()
 
     def checked(self) -> Snapshot:
         """Return it after reading all of it once; raise Vanished where the run is gone, or the index damaged."""
@@ -41,9 +44,16 @@ class Snapshot(NamedTuple):
 class Snapshots:
     """Takes snapshots of runs of one root. lock: of the index's connection; is_damaged: set where a block proves so."""
 
-    def __init__(self, root: Path, decoders: Decoders, lock: threading.RLock, is_damaged: threading.Event) -> None:
+    def __init__(
+        self,
+        root: Path,
+        decoders: Decoders,
+        aggregates: Aggregates,
+        lock: threading.RLock,
+        is_damaged: threading.Event,
+    ) -> None:
         self._root = root
-        self._decoders = decoders
+        self._decoders, self._aggregates = decoders, aggregates
         self._lock, self._is_damaged = lock, is_damaged
 
     def take(self, store: Store, wanted: Sequence[RunRecord]) -> list[Snapshot]:
@@ -55,8 +65,10 @@ class Snapshots:
         fresh = {record.number: record for record in numbered(connection, stale)}
         known = [fresh.get(record.number, record) for record in there]
         blocks = sealed_blocks(connection, self._lock, known, self._is_damaged)
+        printed = consoles(connection, self._lock, known, self._is_damaged)
         return [
-            self._with_tail(store, Snapshot(record, blocks[record.number]), rows[record.number]) for record in known
+            self._with_tail(store, Snapshot(record, blocks[record.number], printed[record.number]), rows[record.number])
+            for record in known
         ]
 
     def _with_tail(self, store: Store, sealed: Snapshot, row: RunRow) -> Snapshot:
@@ -73,11 +85,14 @@ class Snapshots:
             self._decoders.drop(record.number)  # the next catch_up sees to it
             return sealed
         self._decoders.keep(record.number, row.generation, decoder)
-        return Snapshot(_copy(record, decoder), sealed.blocks + [block for _, block in decoder.tail()])
+        known = _copy(record, decoder)
+        self._aggregates.note(store, known, decoder)
+        blocks = sealed.blocks + [block for _, block in decoder.tail()]
+        return Snapshot(known, blocks, sealed.console.with_tail(decoder.printed))
 
 
 def _copy(record: RunRecord, decoder: RunDecoder) -> RunRecord:
     """Return a record of what a decoder knows now: it will go on changing its own facts."""
-    sources = tuple(decode(pack(stream.facts), SourceFacts) for stream in decoder.streams)
+    sources = tuple(decode(pack(source), SourceFacts) for source in decoder.sources)
     facts = decode(pack(decoder.facts), RunFacts)
     return RunRecord(record.number, record.project_directory, record.directory, facts, sources)

@@ -13,6 +13,7 @@ from disttrack.index.chunks import encode_ints
 from disttrack.index.decoder import RunDecoder
 from disttrack.index.facets import BLOCK_RUNS, Facets, file_block
 from disttrack.index.facts import Cursor, RunFacts, pack, squeeze, unsqueeze
+from disttrack.index.printed import Printed, pieces, signed_piece
 from disttrack.index.queries import RunRecord, schema_sum, schemas
 from disttrack.index.schema import RUN_TABLES
 from disttrack.index.sqlite import writing
@@ -199,6 +200,10 @@ class Store:
                 for src in decoder.touched
             ],
         )
+        for src, texts in decoder.printed.items():
+            for piece in pieces(texts):
+                self._print(run, src, piece)
+                decoder.facts.prints += 1
         for sid, block in decoder.drain():
             for part in block.split():
                 self._insert(run, decoder.facts.blocks, sid, part)
@@ -211,7 +216,7 @@ class Store:
 
     def _described(self, run: int, decoder: RunDecoder, place: tuple[str, str]) -> tuple[tuple[str, str], bool]:
         """See to what lists ask of a run; return its project's and its own true name, and whether it is filed."""
-        record = RunRecord(run, *place, decoder.facts, tuple(stream.facts for stream in decoder.streams))
+        record = RunRecord(run, *place, decoder.facts, decoder.sources)
         facets = self._describe(record) if _is_over(decoder) else None
         self._note(run, facets)
         return (record.project, record.run_id), facets is not None
@@ -237,6 +242,12 @@ class Store:
         self.connection.executemany(
             "INSERT INTO chunk (run, ax, part, data) VALUES (?, ?, ?, ?)",
             ((run, ax, part, signed(data, run, ax, part, 0)) for part, data in enumerate(block.parts())),
+        )
+
+    def _print(self, run: int, src: int, piece: Sequence[Printed]) -> None:
+        self.connection.execute(
+            "INSERT INTO console (run, src, at, data) VALUES (?, ?, ?, ?)",
+            (run, src, piece[0].at, signed_piece(piece, run, src)),
         )
 
     def _key(self, name: str) -> int:

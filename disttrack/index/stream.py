@@ -15,9 +15,10 @@ import numpy as np
 from disttrack.index.blocks import MIXED, Piece, Schemas, kind_letter, piece_of
 from disttrack.index.chunks import Ints
 from disttrack.index.facts import Cursor, SourceFacts
+from disttrack.index.printed import Printed, printed_of
 from disttrack.index.statements import take_statement
-from disttrack.records.codec import HEADER, Record, decode_row, decode_schema, is_removed, records
-from disttrack.records.payloads import USER_KINDS, RecordKind
+from disttrack.records.codec import HEADER, Record, decode, decode_row, decode_schema, is_removed, records
+from disttrack.records.payloads import CAPTURED_KINDS, USER_KINDS, ConsoleText, RecordKind
 from disttrack.records.types import Admission
 
 __all__ = ["Stream"]
@@ -48,6 +49,7 @@ class Stream:
         self._emit = emit
         self.waiting: list[bytes | memoryview] = []  # bytes that end at next: not decoded, not in the cover yet
         self.next = facts.cover.end
+        self.printed: list[Printed] = []  # since the last drain
         self.hinted = facts.join is None  # its rank is but the one that its entries name
 
     def take(self, end: int, data: bytes | memoryview) -> None:
@@ -138,6 +140,8 @@ class Stream:
             end = record.end
             if record.kind in USER_KINDS:
                 self.facts.stored += 1
+            elif record.kind in CAPTURED_KINDS:
+                self.facts.captured += 1
             if record.kind == RecordKind.ROW:
                 plain.setdefault((record.schema, record.end - record.start), []).append(record)
                 continue
@@ -166,6 +170,8 @@ class Stream:
             self._mixed_row(step, time_us, values, at, mixed)
         elif kind == RecordKind.SCHEMA:
             self._learn(schema, *decode_schema(body))
+        elif kind == RecordKind.CONSOLE:
+            self.printed.append(printed_of(at, decode(body, ConsoleText)))
         else:
             take_statement(facts, kind, body, at)
 

@@ -13,11 +13,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from disttrack.index.aggregates import Aggregates
 from disttrack.index.decoder import Replaced, RunDecoder
 from disttrack.index.decoders import Decoders
 from disttrack.index.fetch import Fetched, ahead
 from disttrack.index.plan import Plan, Work, log_of, size_bytes
 from disttrack.index.progress import Meter
+from disttrack.index.queries import RunRecord
 from disttrack.index.store import RunRow, Store
 from disttrack.index.survey import changed_ns, segments, trusted
 
@@ -42,6 +44,7 @@ class Upkeep:
         self,
         root: Path,
         decoders: Decoders,
+        aggregates: Aggregates,
         fetch: Callable[[str], Fetched | None],
         cold_values: int,
         live_values: int,
@@ -49,6 +52,7 @@ class Upkeep:
         """fetch, cold_values, live_values: as of Index."""
         self._root = root
         self._decoders = decoders
+        self._aggregates = aggregates
         self._fetch = fetch
         self._cold_values, self._live_values = cold_values, live_values
 
@@ -131,6 +135,8 @@ class Upkeep:
             if time.monotonic() >= deadline:
                 done = False
                 break
+        if done:
+            self._aggregates.note(store, RunRecord(row.number, *work[:2], decoder.facts, decoder.sources), decoder)
         log_ns = fetched.log_ns if done else -1
         over = done and decoder.facts.over_us is not None
         if decoder.weight >= self._live_values or (over and not decoder.drained):

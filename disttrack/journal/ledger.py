@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from disttrack.records.classes import Dropped, DropReason, RecordClass
+from disttrack.records.classes import CAPTURED, Dropped, DropReason, RecordClass
 from disttrack.records.payloads import Drop
 from disttrack.records.types import changed
 
@@ -15,13 +15,17 @@ class Ledger:
     """Counts drops. Not for two threads at once."""
 
     def __init__(self) -> None:
-        self.total = 0
+        self.total = 0  # of what the script said
+        self.captured = 0  # of what disttrack made by itself
         self._counts: dict[tuple[str, str], int] = {}
         self._untold: dict[tuple[str, str], Drop] = {}
 
     def add(self, record_class: RecordClass, reason: DropReason, step: int | None = None, count: int = 1) -> None:
         """Note that records were dropped now; step: of a row."""
-        self.total += count
+        if record_class in CAPTURED:
+            self.captured += count
+        else:
+            self.total += count
         key = record_class.value, reason
         self._counts[key] = self._counts.get(key, 0) + count
         self.forget(record_class, reason, count, step)

@@ -10,15 +10,29 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from disttrack.index.queries import Damaged, RunRecord
+from disttrack.query.console import ConsoleLine, console_of
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.finding import check_search, find_runs
 from disttrack.query.frames import FrameKind, as_frame
+from disttrack.query.lineage import Origin
 from disttrack.query.listing import run_table
 from disttrack.query.media import FileRow, MediaRow, files_of, media_of
 from disttrack.query.members import Observer
+from disttrack.query.rank_view import RankView, view_of
 from disttrack.query.reader import Reader
 from disttrack.query.request import HistoryRequest, WithHistory
-from disttrack.query.runs import AttemptRow, DropRow, Failure, RankRow, RunReceipt, RunRow, Spread
+from disttrack.query.runs import (
+    AlertRow,
+    AttemptRow,
+    DropRow,
+    Failure,
+    MetricRow,
+    NodeRow,
+    RankRow,
+    RunReceipt,
+    RunRow,
+    Spread,
+)
 from disttrack.query.selection import RankChoice
 from disttrack.query.series import series_of, series_of_runs
 from disttrack.query.statistics import KeySummary, summary_of
@@ -89,6 +103,11 @@ class RunView(RunRow, WithHistory):
         return self._run.config
 
     @property
+    def config_by_rank(self) -> dict[int, dict[str, object]]:
+        """What ranks were configured with otherwise than `config` says, by rank."""
+        return self._run.detail.config_by_rank
+
+    @property
     def summary_ranks(self) -> dict[str, Spread]:
         """How the last values of each key are spread over the ranks."""
         return self._run.detail.summary_ranks
@@ -128,8 +147,41 @@ class RunView(RunRow, WithHistory):
         """What its ranks dropped, by class and reason."""
         return self._run.detail.drops
 
+    @property
+    def about(self) -> dict[str, dict[str, object]]:
+        """What the run found out about itself: the sections program, source, packages, host and devices, if known."""
+        return self._run.detail.about
+
+    @property
+    def nodes(self) -> list[NodeRow]:
+        """The nodes of the newest attempt, and what is known of each."""
+        return self._run.detail.nodes
+
+    @property
+    def resumed_from(self) -> Origin | None:
+        """The id and step behind which the newest resumed attempt goes on; None where none was resumed."""
+        return self._run.detail.resumed_from
+
+    @property
+    def forked_from(self) -> Origin | None:
+        """The run that this one is a fork of, and its last step that is part of this one's history."""
+        return self._run.detail.forked_from
+
+    @property
+    def alerts(self) -> list[AlertRow]:
+        """What its ranks wanted a person to see soon, the newest first."""
+        return self._run.detail.alerts
+
+    @property
+    def metrics(self) -> list[MetricRow]:
+        """What its ranks said of how metrics are to be read (run.define_metric)."""
+        return self._run.detail.metrics
+
     def _columns(self, request: HistoryRequest) -> dict[str, Array]:
         wanted = f"{self.project}/{self.id}"
+        past = self._reader.past(self._run.record)
+        if past:
+            return self._reader.asked_with_past(wanted, past, lambda run, past: series_of(run, request, past))
         return self._reader.asked(wanted, lambda snapshot: series_of(snapshot, request), self._run.record)
 
     def files(self) -> list[FileRow]:
@@ -156,13 +208,33 @@ class RunView(RunRow, WithHistory):
         return f"{self.project}/{self.id}"
 
     def summary_of(self, key: str, ranks: RankChoice = None) -> KeySummary | None:
-        """Return the count, first, last, min, max and mean of the numbers logged as key; None where there is none.
+        """Return the count, first, last, min, max, mean and best of a key's numbers; None where there are none.
 
         ranks: None for the lowest rank that logged it, as in `summary`; else as for history. Superseded rows are
         left out. Raises RunNotFound where the run is gone.
         """
         wanted = f"{self.project}/{self.id}"
         return self._reader.asked(wanted, lambda snapshot: summary_of(snapshot, key, ranks), self._run.record)
+
+    def console(
+        self, rank: int | None = None, stream: Literal["stdout", "stderr"] | None = None, tail: int | None = None
+    ) -> list[ConsoleLine]:
+        """Return the lines that ranks printed, in the order of time, up to now.
+
+        rank: only this one's. stream: only this one. tail: only so many of the last lines.
+        Raises RunNotFound where the run is gone, UsageError for an argument that cannot be used.
+        """
+        wanted = f"{self.project}/{self.id}"
+        return self._reader.asked(wanted, lambda snapshot: console_of(snapshot, rank, stream, tail), self._run.record)
+
+    def rank(self, rank: int) -> RankView:
+        """Return one rank by itself: its config, summary, state and exit code.
+
+        Raises UsageError where there is no such rank, RunNotFound where the run is gone.
+        """
+        wanted = f"{self.project}/{self.id}"
+        observer = Observer.here(self._reader.root)
+        return self._reader.asked(wanted, lambda snapshot: view_of(snapshot, rank, observer), self._run.record)
 
     @overload
     def system(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from disttrack.environments.endings import signal_name
 from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import RunRecord
-from disttrack.query.members import Member, Observer, RankState, RunState, Team, rank_state, run_state, team_of
+from disttrack.query.members import Member, Observer, RankState, RunState, Team, rank_states, run_state, team_of
 from disttrack.query.superseded import cuts
 
 __all__ = ["AttemptRow", "Failure", "attempt_rows", "ending_of", "first_failure", "last_s", "may_go_on"]
@@ -62,7 +62,7 @@ def attempt_rows(
 def _row(
     record: RunRecord, team: Team, observer: Observer, cut: int | None, newest: bool, ended_s: float | None
 ) -> AttemptRow:
-    states: list[RankState] = [rank_state(source, record, observer) for source in team.joined.values()]
+    states = list(rank_states(team, record, observer).values())
     voices = [source for sources in team.voices.values() for source in sources]
     first = min((source.min_step for source in voices if source.min_step is not None), default=None)
     last = max((source.max_step for source in voices if source.max_step is not None), default=None)
@@ -97,7 +97,7 @@ def first_failure(record: RunRecord, team: Team, observer: Observer) -> Failure 
 
     By the order of the log, not by clocks. A failure that only the observer sees comes after all others.
     """
-    states: dict[int, RankState] = {rank: rank_state(source, record, observer) for rank, source in team.joined.items()}
+    states = rank_states(team, record, observer)
     failed = [rank for rank, state in states.items() if state in _FAILED]
     if not failed:
         return None

@@ -18,7 +18,7 @@ from disttrack.index.snapshots import Snapshot
 from disttrack.query.members import Member
 from disttrack.query.reader import Reader
 from disttrack.query.selection import RankChoice, blocks_with, chosen
-from disttrack.query.superseded import cuts
+from disttrack.query.superseded import ends_of
 
 __all__ = ["Value", "ValueType", "long_form", "values_of"]
 
@@ -74,12 +74,17 @@ def long_form(
     """Yield every value of a run by rank, attempt, source and step; of one step in the order they were logged.
 
     Where a source logged a key at a step again, the later call's value stands. keys, ranks: only these.
-    superseded: also the values that a later attempt has gone over again (query/superseded.py).
+    superseded: also the values that a later attempt has gone over again (query/superseded.py). Of a fork, those of the
+    run it is a fork of come first, up to the step where it begins.
     Raises RunNotFound (also where the run is removed while it is read) or UnsupportedFormat.
     """
     with Reader(root) as reader:
         snapshot = reader.snapshot(run_id, check=True)  # half of it may be printed when the other half is read
         try:
+            for record, until in reader.past(snapshot.record):  # of a fork: its parents, up to where it begins
+                parent = reader.snapshot(f"{record.project}/{record.run_id}", check=True)
+                for value in values_of(parent, keys, ranks, superseded=superseded, until=until):
+                    yield value._replace(run=snapshot.record.run_id)
             yield from values_of(snapshot, keys, ranks, superseded=superseded)
         except Vanished:
             raise RunNotFound(run_id, root) from None
@@ -92,11 +97,15 @@ def values_of(
     pass_values: int = PASS_VALUES,
     *,
     superseded: bool = False,
+    until: int | None = None,
 ) -> Iterator[Value]:
-    """Yield the values of a snapshot as long_form does, reading its blocks once for every pass_values of them."""
+    """Yield the values of a snapshot as long_form does, reading its blocks once for every pass_values of them.
+
+    until: only those before this step.
+    """
     blocks = blocks_with(snapshot, keys)
     slices = _slices(blocks)
-    ends = {} if superseded else cuts(snapshot.record)
+    ends = ends_of(snapshot.record, until, superseded=superseded)
     units = [
         unit
         for member in chosen(snapshot, ranks)

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from disttrack.index.blocks import Block, Places
 from disttrack.index.chunks import Floats, Ints
 from disttrack.index.snapshots import Snapshot
-from disttrack.query.members import Member
 from disttrack.query.selection import RankChoice, blocks_with, chosen
-from disttrack.query.superseded import cuts
+from disttrack.query.superseded import ends_of
 
 __all__ = ["Layout", "Owners", "Part", "Rows", "laid_out"]
 
@@ -92,25 +91,30 @@ def laid_out(
     ranks: RankChoice,
     *,
     superseded: bool,
+    untils: Sequence[int] = (),
 ) -> Layout:
     """Return where the rows of runs go that hold any of these keys (None: any at all), a run's after those before it.
 
     A block's rows are sorted, and most often no two blocks overlap: then their first and last steps say where they go.
-    superseded: also the rows that a later attempt has gone over again.
+    superseded: also the rows that a later attempt has gone over again. untils: the first snapshots, as many as these
+    are, are the past of the next one, each up to before this step; their rows count as that one's.
     """
-    members: list[tuple[int, Member]] = []
+    runs = [max(0, number - len(untils)) for number in range(len(snapshots))]
+    chosen_of = [chosen(snapshot, ranks) for snapshot in snapshots]
+    members = [(number, member) for number, mine in enumerate(chosen_of) for member in mine]
+    if untils:
+        members.sort(key=lambda each: (runs[each[0]], each[1].rank))  # a rank's past before the rank
     picks: list[_Pick] = []
     for number, snapshot in enumerate(snapshots):
-        mine = chosen(snapshot, ranks)
+        mine = [(at, member) for at, (other, member) in enumerate(members) if other == number]
         owner_of = np.full(len(snapshot.record.sources), -1, np.int64)
-        owner_of[[member.src for member in mine]] = np.arange(len(members), len(members) + len(mine))
-        ends = {} if superseded else cuts(snapshot.record)
-        cut_of = {len(members) + at: ends[member.attempt] for at, member in enumerate(mine) if member.attempt in ends}
+        owner_of[[member.src for _, member in mine]] = [at for at, _ in mine]
+        ends = ends_of(snapshot.record, untils[number] if number < len(untils) else None, superseded=superseded)
+        cut_of = {at: ends[member.attempt] for at, member in mine if member.attempt in ends}
         picks.extend(_picked(block, held, owner_of, cut_of) for block, held in blocks_with(snapshot, keys))
-        members.extend((number, member) for member in mine)
     picks = [pick for pick in picks if len(pick.length)]
     owners = Owners(
-        np.array([number for number, _ in members], np.int64),
+        np.array([runs[number] for number, _ in members], np.int64),
         np.array([member.rank for _, member in members], np.int64),
         np.array([member.attempt for _, member in members], np.int64),
     )

@@ -25,7 +25,7 @@ __all__ = [
     "members",
     "newest_team",
     "nodes",
-    "rank_state",
+    "rank_states",
     "run_state",
     "team_of",
 ]
@@ -38,6 +38,7 @@ RunState = Literal["running", "finished", "failed", "crashed", "preempted", "sto
 FRESH_S = 120.0  # a writer touches its runs' markers about every 15 s
 MAX_RANKS = 65_536  # entries a frame can hold; a larger world size is a mistake, and no reason to list a billion ranks
 _WORST_FIRST: tuple[RunState, ...] = ("crashed", "failed", "lost", "preempted", "stopped")
+_ENDED_BADLY = ("failed", "crashed", "lost")
 _FINAL = ("ended", "crashed", "lost")
 _ROLES = {"rank": 0, "helper": 1, "claimant": 2, "node": 3}
 
@@ -156,7 +157,38 @@ def team_of(everybody: list[Member], attempt: int) -> Team:
     return Team(attempt, min(world_size, MAX_RANKS), joined, voices)
 
 
-def rank_state(source: SourceFacts, record: RunRecord, observer: Observer) -> RankState:
+def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, RankState]:
+    """Return the state of each rank that joined an attempt.
+
+    Where a rank said that its machine is being taken away (Run.mark_preempting), it is preempted if it ended otherwise
+    than well; so are other ranks of the attempt whose end came no earlier than that word, by their clocks.
+    """
+    states: dict[int, RankState] = {rank: _rank_state(source, record, observer) for rank, source in team.joined.items()}
+    said_us = [
+        source.preempting_us
+        for sources in team.voices.values()
+        for source in sources
+        if source.preempting_us is not None
+    ]
+    if not said_us:
+        return states
+    for rank, state in states.items():
+        if state in _ENDED_BADLY:
+            itself = any(source.preempting_us is not None for source in team.voices.get(rank, ()))
+            ended_us = _ended_us(team.joined[rank])
+            if itself or ended_us is None or ended_us >= min(said_us):
+                states[rank] = "preempted"
+    return states
+
+
+def _ended_us(source: SourceFacts) -> int | None:
+    """Return when a rank ended otherwise than well; None where only the observer tells that it did."""
+    if source.ended is not None:
+        return source.ended.time_us
+    return source.fell.time_us if source.fell is not None else None
+
+
+def _rank_state(source: SourceFacts, record: RunRecord, observer: Observer) -> RankState:
     """Return the state of a rank's newest source."""
     if source.ended is not None:
         return "finished" if source.ended.exit_code == 0 and source.ended.exception is None else "failed"

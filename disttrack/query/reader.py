@@ -14,6 +14,9 @@ from disttrack.index.indexer import Index
 from disttrack.index.queries import RunRecord, Vanished
 from disttrack.index.snapshots import Snapshot
 from disttrack.journal.segment import FORMAT_VERSION
+from disttrack.query.lineage import ancestors
+from disttrack.query.members import members
+from disttrack.query.metrics import aggregates
 from disttrack.query.subjects import describe, is_shown
 from disttrack.settings import load
 
@@ -30,7 +33,7 @@ class Reader:
         self.root = root
         if environ is None:
             environ = {**os.environ, "DISTTRACK_CACHE_DIR": load().cache_dir or ""}
-        self._index = Index(root, environ, describe=describe)
+        self._index = Index(root, environ, describe=describe, aggregate=aggregates)
 
     def __enter__(self) -> Reader:
         return self
@@ -68,13 +71,14 @@ class Reader:
         return self._index.numbered(runs)
 
     def find(self, wanted: str, known: RunRecord | None = None) -> RunRecord:
-        """Return the run that answers to `id` or `project/id`, where an alias stands for the run it is part of.
+        """Return the run that answers to `id`, `project/id` or `entity/project/id`; an alias stands for its run.
 
         known: what was found before, returned again where nothing of it has changed.
         Raises RunNotFound where none or several do, UnsupportedFormat where a newer disttrack wrote it.
         """
         self._index.catch_up()
         project, slash, name = wanted.rpartition("/")
+        project = project.rpartition("/")[2]
         found = [
             (self._resolved(record), alias)
             for record, alias in self._index.find(name, known)
@@ -128,3 +132,24 @@ class Reader:
     def asked_of_all(self, records: Sequence[RunRecord], ask: Callable[[list[Snapshot]], _T]) -> _T:
         """Return what ask says of runs that were found already, as of now; those that are gone are left out."""
         return self._index.asked_of_all(records, ask)
+
+    def past(self, record: RunRecord) -> list[tuple[RunRecord, int]]:
+        """Return the runs that a run is a fork of, the oldest first, each with the step from which on it is not."""
+        return ancestors(members(record), record.project, self.find, members)
+
+    def asked_with_past(
+        self,
+        wanted: str,
+        past: Sequence[tuple[RunRecord, int]],
+        ask: Callable[[Snapshot, Sequence[tuple[Snapshot, int]]], _T],
+    ) -> _T:
+        """Return what ask says of a run and of those it is a fork of, all at one moment; raises as find does."""
+        untils = {record.run_id: until for record, until in past}
+        run = self.find(wanted)
+
+        def asked(snapshots: list[Snapshot]) -> _T:
+            if not snapshots or snapshots[-1].record.run_id != run.run_id:
+                raise RunNotFound(wanted, self.root)
+            return ask(snapshots[-1], [(other, untils[other.record.run_id]) for other in snapshots[:-1]])
+
+        return self.asked_of_all([*(record for record, _ in past), run], asked)

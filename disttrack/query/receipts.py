@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from disttrack.index.cover import Cover
-from disttrack.index.facts import SourceFacts
+from disttrack.index.facts import DroppedFacts, SourceFacts
 from disttrack.journal.stored import StoredOutbox, newest_join
 from disttrack.query.members import Member, Observer
-from disttrack.records.classes import Dropped, DropReason
+from disttrack.records.classes import CAPTURED, Dropped, DropReason
 from disttrack.records.codec import HEADER, records
-from disttrack.records.payloads import USER_KINDS
+from disttrack.records.payloads import CAPTURED_KINDS, USER_KINDS, RecordKind
 from disttrack.records.types import Join
 
-__all__ = ["DropRow", "PendingPlace", "RunReceipt", "drop_rows", "receipt_of"]
+__all__ = ["DropRow", "PendingPlace", "RunReceipt", "captured_of", "drop_rows", "receipt_of"]
 
 READ_BYTES = 1 << 20
 
@@ -101,15 +102,19 @@ def _drops_of(source: SourceFacts, rank: int | None, node: str | None, damaged: 
 def _untold(source: SourceFacts, damaged: int) -> list[Dropped]:
     """Return what a source lost that none of its Drop records tells; damaged: what it lost to damage."""
     reasons: list[tuple[DropReason, int]] = [
-        ("unknown", _dropped(source) - sum(drop.count for drop in source.drops)),
+        ("unknown", _dropped(source) - sum(drop.count for drop in _user_drops(source))),
         ("damaged", damaged),
     ]
     return [Dropped("records", reason, count) for reason, count in reasons if count]
 
 
+def _user_drops(source: SourceFacts) -> list[DroppedFacts]:
+    return [drop for drop in source.drops if drop.record_class not in CAPTURED]
+
+
 def _dropped(source: SourceFacts) -> int:
     """Return how many records a source dropped: as its End says, or while there is none its Drop records."""
-    told = sum(drop.count for drop in source.drops)
+    told = sum(drop.count for drop in _user_drops(source))
     return max(told, source.ended.dropped) if source.ended is not None else told
 
 
@@ -146,7 +151,7 @@ def receipt_of(
     counts: dict[tuple[str, str], int] = {}
     places: list[PendingPlace] = []
     for source in sources:
-        told = [Dropped(drop.record_class, drop.reason, drop.count) for drop in source.drops]
+        told = [Dropped(drop.record_class, drop.reason, drop.count) for drop in _user_drops(source)]
         damaged = _damaged(source, observer, over=over)
         for drop in (*told, *_untold(source, damaged)):
             key = drop.record_class, drop.reason
@@ -178,8 +183,44 @@ def _pending(source: SourceFacts, observer: Observer, damaged: int) -> int:
     return records_beyond(Path(source.join.journal), source.join, source.cover)
 
 
-def records_beyond(journal: Path, join: Join, cover: Cover) -> int:
-    """Return how many user records a journal holds that are not covered; 0 where there is no such journal any more."""
+def captured_of(of_nodes: RunReceipt, sources: Iterable[SourceFacts], observer: Observer) -> RunReceipt:
+    """Return what became of all that disttrack noted by itself: of_nodes, and what these sources noted beside rows."""
+    stored, pending = of_nodes.stored, of_nodes.pending
+    counts = {(drop.record_class, drop.reason): drop.count for drop in of_nodes.drops}
+    for source in sources:
+        stored += source.captured
+        waits, damaged, unknown = _captured_left(source, observer)
+        pending += waits
+        told = [Dropped(drop.record_class, drop.reason, drop.count) for drop in source.drops]
+        left = [Dropped("captured", "damaged", damaged), Dropped("captured", "unknown", unknown)]
+        for drop in [drop for drop in told if drop.record_class in CAPTURED] + [drop for drop in left if drop.count]:
+            key = drop.record_class, drop.reason
+            counts[key] = counts.get(key, 0) + drop.count
+    dropped = sum(counts.values())
+    drops = tuple(Dropped(*key, count) for key, count in counts.items())
+    made = stored + pending + dropped
+    return RunReceipt(made, stored, pending, dropped, of_nodes.unreachable, drops, of_nodes.places)
+
+
+def _captured_left(source: SourceFacts, observer: Observer) -> tuple[int, int, int]:
+    """Return how many records that disttrack made in a source are pending, lost to damage, and dropped untold."""
+    here = source.join is not None and _is_here(source.join, observer)
+    waits = 0
+    if here and source.join is not None:
+        waits = records_beyond(Path(source.join.journal), source.join, source.cover, CAPTURED_KINDS)
+    if source.ended is None:
+        return waits, 0, 0
+    told = sum(drop.count for drop in source.drops if drop.record_class in CAPTURED)
+    unknown = max(0, source.ended.captured_dropped - told)
+    missing = max(0, source.ended.captured - told - unknown - source.captured)
+    if source.cover.end <= source.ended_at:
+        return missing, 0, unknown
+    waits = min(waits, missing)
+    return waits, missing - waits, unknown
+
+
+def records_beyond(journal: Path, join: Join, cover: Cover, kinds: AbstractSet[RecordKind] = USER_KINDS) -> int:
+    """Return how many records of these kinds a journal holds that are not covered; 0 where it is gone."""
     there = newest_join(journal)
     if there is None or there.incarnation != join.incarnation:
         return 0
@@ -188,8 +229,7 @@ def records_beyond(journal: Path, join: Join, cover: Cover) -> int:
         offset, count = cover.gaps[0][0] if cover.gaps else cover.end, 0
         while data := stored.read(offset, READ_BYTES):
             count += sum(
-                record.kind in USER_KINDS
-                and bool(cover.missing(offset + record.start - HEADER.size, offset + record.end))
+                record.kind in kinds and bool(cover.missing(offset + record.start - HEADER.size, offset + record.end))
                 for record in records(data)
             )
             offset += len(data)

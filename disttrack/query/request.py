@@ -22,7 +22,7 @@ class HistoryRequest:
 
     keys: Collection[str] | None = None
     ranks: RankChoice = "all"
-    x: str = "step"
+    x: str | None = None
     rank_agg: RankAggregate | None = None
     points: int | None = None
     superseded: bool = False
@@ -33,7 +33,7 @@ class HistoryRequest:
             raise UsageError(
                 f"ranks={self.ranks!r}", "there is no such choice", 'Use "all", "primary" or ranks, as [0, 3].'
             )
-        if not isinstance(given.x, str) or not given.x:
+        if given.x is not None and (not isinstance(given.x, str) or not given.x):
             raise UsageError(f"x={self.x!r}", "it names no column", 'Use "step", "time" or a metric.')
         if self.rank_agg is not None and self.rank_agg not in AGGREGATES:
             raise UsageError(
@@ -59,7 +59,7 @@ class WithHistory(ABC):
         self,
         keys: Collection[str] | None = None,
         ranks: RankChoice = "all",
-        x: str = "step",
+        x: str | None = None,
         rank_agg: RankAggregate | None = None,
         points: int | None = None,
         superseded: bool = False,
@@ -70,7 +70,7 @@ class WithHistory(ABC):
         self,
         keys: Collection[str] | None = None,
         ranks: RankChoice = "all",
-        x: str = "step",
+        x: str | None = None,
         rank_agg: RankAggregate | None = None,
         points: int | None = None,
         superseded: bool = False,
@@ -81,7 +81,7 @@ class WithHistory(ABC):
         self,
         keys: Collection[str] | None = None,
         ranks: RankChoice = "all",
-        x: str = "step",
+        x: str | None = None,
         rank_agg: RankAggregate | None = None,
         points: int | None = None,
         superseded: bool = False,
@@ -91,8 +91,11 @@ class WithHistory(ABC):
 
         Of many runs: their histories below each other, with the run's id as first column, `run`.
 
-        keys: None for all. ranks: "all", "primary" (the lowest that joined) or a sequence of ranks.
-        x: what each rank's rows are ordered by: "step", "time", or a metric, whose missing rows are left out.
+        keys: None for all; `_step`, `_timestamp` and `_runtime` (s since the run began) may be among them.
+        ranks: "all", "primary" (the lowest that joined) or a sequence of ranks.
+        x: what each rank's rows are ordered by: "step", "time", or a metric, whose missing rows are left out; where it
+        was defined with step_sync they get its last value before them. Default: the step_metric on which the
+        definitions of all these keys agree, else "step".
         rank_agg: one row for each x instead of one for each rank too: the columns are x, `ranks` (how many have a row
         there), and for each key that has numbers the "mean" over ranks under its own name, or its "minmax" as key_min
         and key_max, or its "quantiles" as key_p05, key_p50 and key_p95. Missing values and NaN are left out.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import Damaged, RunRecord, damage_of
+from disttrack.query.about import NodeRow, about_of, node_rows
+from disttrack.query.alerts import AlertRow, alert_rows
 from disttrack.query.attempts import (
     AttemptRow,
     Failure,
@@ -14,7 +18,8 @@ from disttrack.query.attempts import (
     last_s,
     may_go_on,
 )
-from disttrack.query.labels import edited
+from disttrack.query.labels import edited, given
+from disttrack.query.lineage import Origin, forked_from, resumed_from
 from disttrack.query.media import FileRow, MediaRow
 from disttrack.query.members import (
     Member,
@@ -25,16 +30,20 @@ from disttrack.query.members import (
     members,
     newest_team,
     nodes,
-    rank_state,
+    rank_states,
     run_state,
 )
-from disttrack.query.receipts import DropRow, PendingPlace, RunReceipt, drop_rows, receipt_of
-from disttrack.query.summaries import Spread, by_precedence, merged_config, merged_summary, spreads
+from disttrack.query.metrics import MetricRow, metric_rows, summary_of_run
+from disttrack.query.receipts import DropRow, PendingPlace, RunReceipt, captured_of, drop_rows, receipt_of
+from disttrack.query.summaries import Spread, by_precedence, config_by_rank, merged_config, spreads
 
 __all__ = [
+    "AlertRow",
     "AttemptRow",
     "DropRow",
     "Failure",
+    "MetricRow",
+    "NodeRow",
     "PendingPlace",
     "RankRow",
     "RunDetail",
@@ -104,6 +113,17 @@ class RunDetail(RunRow):
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
+    about: dict[str, dict[str, object]] = field(
+        default_factory=dict[str, dict[str, object]], kw_only=True
+    )  # by section
+    nodes: list[NodeRow] = field(default_factory=list[NodeRow], kw_only=True)  # of the newest attempt
+    resumed_from: Origin | None = field(default=None, kw_only=True)
+    forked_from: Origin | None = field(default=None, kw_only=True)
+    config_by_rank: dict[int, dict[str, object]] = field(
+        default_factory=dict[int, dict[str, object]], kw_only=True
+    )  # what ranks have otherwise than config
+    metrics: list[MetricRow] = field(default_factory=list[MetricRow], kw_only=True)  # that were defined
+    alerts: list[AlertRow] = field(default_factory=list[AlertRow], kw_only=True)  # the newest
     files: list[FileRow] = field(default_factory=list[FileRow], kw_only=True)  # filled in by show_run, as media are
     media: list[MediaRow] = field(default_factory=list[MediaRow], kw_only=True)
     captured: RunReceipt = field(default=RunReceipt(0, 0, 0, 0, 0), kw_only=True)  # what disttrack wrote down by itself
@@ -134,10 +154,12 @@ def detail_of_team(
     record: RunRecord, everybody: list[Member], team: Team, observer: Observer, row: RunRow
 ) -> RunDetail:
     """Return what detail_of returns of a run whose row is known; the others as for row_of_team."""
+    config = merged_config(by_precedence(everybody))
     over = record.facts.over_us is not None
     return RunDetail(
         **vars(row),
-        config=merged_config(by_precedence(everybody)),
+        config=config,
+        config_by_rank=config_by_rank(everybody, config),
         summary_ranks=spreads(team.voices),
         ranks=rank_rows(record, team, observer),
         receipt=receipt_of(
@@ -146,8 +168,18 @@ def detail_of_team(
         attempts=attempt_rows(record, everybody, observer, row.ended_at),
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
+        about=about_of(by_precedence(everybody)),
+        nodes=node_rows(team),
+        resumed_from=resumed_from(everybody),
+        forked_from=forked_from(everybody),
+        metrics=metric_rows(everybody),
+        alerts=alert_rows(everybody),
         drops=drop_rows(everybody, nodes(record), observer, over=over),
-        captured=receipt_of(nodes(record), observer, lambda: observer.sees_marker(record), over=over),
+        captured=captured_of(
+            receipt_of(nodes(record), observer, lambda: observer.sees_marker(record), over=over),
+            [member.source for member in everybody],
+            observer,
+        ),
     )
 
 
@@ -156,16 +188,17 @@ def row_of_team(record: RunRecord, everybody: list[Member], team: Team, observer
     header = record.facts.header
     joins = [source.join for source in team.joined.values() if source.join is not None]
     first = joins[0] if joins else None
-    states: list[RankState] = [rank_state(source, record, observer) for source in team.joined.values()]
+    states = list(rank_states(team, record, observer).values())
     state = run_state(states, record, observer)
     begun_s = created_s(record)
     ended_s = _ended_s(record, team, states)
     last_known_s = ended_s if ended_s is not None else last_s(team) if state == "unknown" else observer.now_s
-    given = (first.name if first else None) or (header.name if header else None)
-    tags = [*next((join.tags for join in joins if join.tags), ())]
-    if any(member.source.orphan for member in everybody) and "orphan" not in tags:
-        tags.append("orphan")
-    labels = edited(record.facts.edits, given or record.run_id, tags, next((j.notes for j in joins if j.notes), None))
+    labels = given(_by_attempt(everybody))
+    if not labels.name:
+        labels = labels._replace(name=header.name if header else record.run_id)
+    if any(member.source.orphan for member in everybody) and "orphan" not in labels.tags:
+        labels = labels._replace(tags=[*labels.tags, "orphan"])
+    labels = edited(record.facts.edits, labels)
     return RunRow(
         id=record.run_id,
         entity=next((join.entity for join in joins if join.entity), None),
@@ -182,11 +215,18 @@ def row_of_team(record: RunRecord, everybody: list[Member], team: Team, observer
         duration_s=max(0.0, (last_known_s if last_known_s is not None else begun_s) - begun_s),
         tags=labels.tags,
         notes=labels.notes,
-        summary=merged_summary(by_precedence(everybody)),
+        summary=summary_of_run(record, everybody),
         archived=labels.archived,
         damage=record.facts.damage + sum(member.source.damage for member in everybody),
         missing_bytes=sum(end - start for member in everybody for start, end in member.source.cover.gaps),
     )
+
+
+def _by_attempt(everybody: list[Member]) -> Iterator[list[SourceFacts]]:
+    """Yield the sources of each attempt, the newest first; of one the ranks themselves first, then their helpers."""
+    for attempt in sorted({member.attempt for member in everybody}, reverse=True):
+        mine = [member for member in everybody if member.attempt == attempt]
+        yield [member.source for member in sorted(mine, key=lambda member: member.source.role != "rank")]
 
 
 def _ended_s(record: RunRecord, team: Team, states: list[RankState]) -> float | None:
@@ -201,15 +241,16 @@ def _ended_s(record: RunRecord, team: Team, states: list[RankState]) -> float | 
 def rank_rows(record: RunRecord, team: Team, observer: Observer) -> list[RankRow]:
     """Return a row for each rank of the newest attempt, those included that never joined."""
     everyone = sorted({*range(team.world_size), *team.joined})
+    states = rank_states(team, record, observer)
     return [
-        _rank_row(rank, record, team, observer)
+        _rank_row(rank, states[rank], team, observer)
         if rank in team.joined
         else RankRow(rank, None, None, None, "absent", team.attempt, 0, None, None)
         for rank in everyone
     ]
 
 
-def _rank_row(rank: int, record: RunRecord, team: Team, observer: Observer) -> RankRow:
+def _rank_row(rank: int, state: RankState, team: Team, observer: Observer) -> RankRow:
     source, voices = team.joined[rank], team.voices[rank]
     times_us = [voice.last_time_us for voice in voices if voice.last_time_us is not None]
     exit_code, signal = ending_of(source)
@@ -218,7 +259,7 @@ def _rank_row(rank: int, record: RunRecord, team: Team, observer: Observer) -> R
         local_rank=team.local_rank(rank),
         node=source.join.host if source.join else None,
         job_type=source.join.rank_job_type if source.join else None,
-        state=rank_state(source, record, observer),
+        state=state,
         attempt=team.attempt,
         rows=sum(voice.rows for voice in voices),
         last_step=max((voice.max_step for voice in voices if voice.max_step is not None), default=None),

@@ -8,6 +8,8 @@ import numpy as np
 
 from disttrack.index.snapshots import Snapshot
 from disttrack.query.alignment import as_numbers
+from disttrack.query.members import members
+from disttrack.query.metrics import definitions_of
 from disttrack.query.selection import RankChoice
 from disttrack.query.wide import wide_form
 
@@ -18,8 +20,7 @@ __all__ = ["KeySummary", "summary_of"]
 class KeySummary:
     """The numbers logged as one key. NaN is counted, and left out of min, max and mean unless all are.
 
-    There is no "best": whether less or more is better is the user's to say, and min and max have their steps beside
-    them.
+    best is the one or the other, where the run says which (run.define_metric(..., goal=)); else None.
     """
 
     count: int
@@ -32,6 +33,8 @@ class KeySummary:
     max: float
     max_step: int
     mean: float
+    best: float | None = None
+    best_step: int | None = None
 
 
 def summary_of(snapshot: Snapshot, key: str, ranks: RankChoice = None) -> KeySummary | None:
@@ -60,6 +63,8 @@ def summary_of(snapshot: Snapshot, key: str, ranks: RankChoice = None) -> KeySum
     high = int(known[values[known].argmax()]) if len(known) else first
     with np.errstate(invalid="ignore"):  # both infinities
         mean = float(values[known].mean()) if len(known) else float("nan")
+    goal = definitions_of(members(snapshot.record)).goal(key)
+    best = {None: None, "minimize": low, "maximize": high}[goal]
     return KeySummary(
         count=len(values),
         first=float(values[first]),
@@ -71,4 +76,6 @@ def summary_of(snapshot: Snapshot, key: str, ranks: RankChoice = None) -> KeySum
         max=float(values[high]),
         max_step=int(step[high]),
         mean=mean,
+        best=None if best is None else float(values[best]),
+        best_step=None if best is None else int(step[best]),
     )

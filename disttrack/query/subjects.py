@@ -13,8 +13,9 @@ from disttrack.index.facets import Columns, Facet, Facets, Scope, Values, as_lis
 from disttrack.index.queries import RunRecord
 from disttrack.query.filters import Field
 from disttrack.query.members import Member, Observer, Team, is_final, members, newest_team
+from disttrack.query.metrics import summary_of_run
 from disttrack.query.runs import RunDetail, RunRow, created_s, detail_of_team, row_of_team
-from disttrack.query.summaries import by_precedence, merged_config, merged_summary
+from disttrack.query.summaries import by_precedence, merged_config
 
 __all__ = [
     "ARCHIVED",
@@ -67,7 +68,7 @@ class Subject:
     @cached_property
     def summary(self) -> dict[str, object]:
         """The run's summary: for this alone, its state need not be found out."""
-        return merged_summary(by_precedence(self._members))
+        return summary_of_run(self.record, self._members)
 
     @cached_property
     def config(self) -> dict[str, object]:
@@ -157,13 +158,17 @@ class Asked:
 def _filed_key(columns: Columns, scope: Scope, name: str) -> Values:
     """Return the values of a key, or of a path of keys with dots between them."""
     filed = {path: columns.facets[scope, path] for path in _paths(name)}
-    if not any(len(values.runs) for path, values in filed.items() if path != name):
+    if not any(_holds_mappings(values) for path, values in filed.items() if path != name):
         return filed[name]
     mappings: dict[int, dict[str, object]] = {}
     for path, (runs, values) in filed.items():
         for run, value in zip(runs.tolist(), as_list(values), strict=True):
             mappings.setdefault(run, {})[path] = value
     return _by_run({run: value for run, mine in mappings.items() for value in _looked_up(mine, name)})
+
+
+def _holds_mappings(values: Values) -> bool:
+    return isinstance(values.values, list) and any(isinstance(value, Mapping) for value in values.values)
 
 
 def _by_run(values: Mapping[int, object]) -> Values:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from disttrack.index.facts import SourceFacts
 from disttrack.query.members import Member
 
-__all__ = ["Spread", "by_precedence", "merged_config", "merged_summary", "spreads"]
+__all__ = ["Spread", "by_precedence", "config_by_rank", "is_alike", "merged_config", "merged_summary", "spreads"]
 
 Number = int | float
 
@@ -32,6 +32,29 @@ def by_precedence(everybody: Sequence[Member]) -> list[SourceFacts]:
 def merged_config(sources: Iterable[SourceFacts]) -> dict[str, object]:
     """Return the config of sources by precedence: the first that set a key counts. Keys in alphabetical order."""
     return dict(sorted(_merged(source.config for source in sources).items()))
+
+
+def config_by_rank(everybody: Sequence[Member], config: Mapping[str, object]) -> dict[int, dict[str, object]]:
+    """Return by rank what its own config has otherwise than the run's; ranks that have nothing otherwise are left out.
+
+    Equal are values of one type that look the same: 1 and True are not, NaN and NaN are.
+    """
+    mine: dict[int, list[Member]] = {}
+    for member in everybody:
+        if member.source.config:
+            mine.setdefault(member.rank, []).append(member)
+    found: dict[int, dict[str, object]] = {}
+    for rank, sources in sorted(mine.items()):
+        own = merged_config(by_precedence(sources))
+        other = {key: value for key, value in own.items() if not is_alike(value, config.get(key))}
+        if other:
+            found[rank] = other
+    return found
+
+
+def is_alike(value: object, other: object) -> bool:
+    """Say whether two plain values are of one type and look the same."""
+    return type(value) is type(other) and (value is other or repr(value) == repr(other))
 
 
 def merged_summary(sources: Iterable[SourceFacts]) -> dict[str, object]:

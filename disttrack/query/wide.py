@@ -97,14 +97,15 @@ def wide_form(
     ranks: RankChoice = None,
     *,
     superseded: bool = False,
+    untils: Sequence[int] = (),
 ) -> Wide:
     """Return a row for each (source, step) at which one of the keys (None: any) was logged.
 
     Rows are by run (in the order of the snapshots), rank, attempt, source and step. A key is float64 with NaN where it
     is missing, int64 where all are ints, else object with None where it is missing (also where a missing int would make
-    others inexact). superseded: also the rows that a later attempt has gone over again.
+    others inexact). superseded: also the rows that a later attempt has gone over again. untils: as for laid_out.
     """
-    layout = laid_out(snapshots, keys, ranks, superseded=superseded)
+    layout = laid_out(snapshots, keys, ranks, superseded=superseded, untils=untils)
     names = _in_order(layout.parts) if keys is None else list(dict.fromkeys(keys))
     columns = _columns(layout, names)
     return Wide(layout.owners, layout.ends, layout.step, {key: columns[key] for key in names}, layout)

@@ -9,7 +9,17 @@ from typing import Literal
 
 from disttrack.records.payloads import RecordKind
 
-__all__ = ["CLASS_OF", "LOWEST_SHARE", "DropReason", "Dropped", "RecordClass", "receipt_told", "share"]
+__all__ = [
+    "CAPTURED",
+    "CLASS_OF",
+    "LOWEST_SHARE",
+    "DropReason",
+    "Dropped",
+    "RecordClass",
+    "captured_told",
+    "receipt_told",
+    "share",
+]
 
 DropReason = Literal["quota", "disk full", "disk error", "no journal", "invalid", "removed", "damaged", "unknown"]
 """Why records are not in the store: the journal's quota or its disk was full, or it could not be written at all;
@@ -25,6 +35,7 @@ class RecordClass(enum.StrEnum):
     MEDIA = "media"
     METRICS = "metrics"
     CONFIG = "config"
+    FACTS = "facts"  # what a process found out about itself
 
 
 _SHARES = {
@@ -33,6 +44,7 @@ _SHARES = {
     RecordClass.MEDIA: 0.8,
     RecordClass.METRICS: 1.0,
     RecordClass.CONFIG: 1.0,
+    RecordClass.FACTS: 0.8,
 }
 CLASS_OF = {
     RecordKind.ROW: RecordClass.METRICS,
@@ -42,12 +54,16 @@ CLASS_OF = {
     RecordKind.METRIC: RecordClass.CONFIG,
     RecordKind.LABELS: RecordClass.CONFIG,
     RecordKind.ALERT: RecordClass.METRICS,
-    RecordKind.ABOUT: RecordClass.CONFIG,
+    RecordKind.ABOUT: RecordClass.FACTS,
     RecordKind.CONSOLE: RecordClass.CONSOLE,
     RecordKind.FILE: RecordClass.MEDIA,
     RecordKind.PREEMPTING: RecordClass.CONFIG,
 }
 """The class of each kind that may be refused. The others are needed to read these, or to tell what became of them."""
+CAPTURED = frozenset({RecordClass.CONSOLE, RecordClass.FACTS})
+"""What disttrack notes by itself beside what a script says: no receipt counts it, but a tally of its own.
+
+SYSTEM is not among them: samples have journals of their own."""
 LOWEST_SHARE = min(_SHARES.values())
 
 
@@ -68,6 +84,12 @@ class Dropped:
 def _drops_told(drops: Iterable[Dropped]) -> str:
     """Return drops as text: `3 metrics: quota, 2 config: disk full`."""
     return ", ".join(f"{drop.count:,} {drop.record_class}: {drop.reason}" for drop in drops)
+
+
+def captured_told(pending: int, drops: Iterable[Dropped]) -> str:
+    """Return what became of records that disttrack made by itself: nothing where all are stored."""
+    told = ([f"{pending:,} pending"] if pending else []) + ([_drops_told(drops)] if (drops := tuple(drops)) else [])
+    return f"; not stored of what was captured: {', '.join(told)}" if told else ""
 
 
 def receipt_told(logged: int, stored: int, pending: int, dropped: int, drops: Iterable[Dropped]) -> str:

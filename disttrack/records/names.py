@@ -8,10 +8,11 @@ import secrets
 import string
 from urllib.parse import quote
 
-__all__ = ["DELETED", "EDITS", "LIVE", "directory_name", "generated_name", "generated_words", "new_run_id"]
+__all__ = ["DELETED", "EDITS", "LATEST", "LIVE", "directory_name", "generated_name", "generated_words", "new_run_id"]
 
-LIVE, DELETED, EDITS = ".live", ".deleted", ".edits"
-"""In a project's directory: markers of live runs and tombstones of deleted ones, and the list of edited runs."""
+LIVE, DELETED, EDITS, LATEST = ".live", ".deleted", ".edits", ".latest"
+"""In a project's directory: markers of live runs and tombstones of deleted ones, the list of edited runs, and notes of
+the latest run of each working directory."""
 
 MAX_DIRECTORY_BYTES = 200  # of the 255 most file systems allow; the rest is room for suffixes
 

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 __all__ = [
+    "CAPTURED_KINDS",
     "KIND_OF",
     "USER_KINDS",
     "About",
@@ -31,8 +32,15 @@ __all__ = [
     "SummaryUpdate",
 ]
 
-AlertLevel = Literal["INFO", "WARN", "ERROR"]
 Goal = Literal["minimize", "maximize"]
+
+
+class AlertLevel(enum.StrEnum):
+    """How urgent an alert is."""
+
+    INFO = "INFO"
+    WARN = "WARN"
+    ERROR = "ERROR"
 
 
 class RecordKind(enum.IntEnum):
@@ -69,6 +77,9 @@ USER_KINDS = frozenset(
 )
 """Records that a receipt counts: what the script said, not what disttrack adds to carry it."""
 
+CAPTURED_KINDS = frozenset({RecordKind.ABOUT, RecordKind.CONSOLE})
+"""Records that disttrack makes by itself, of what it finds out and of what is printed."""
+
 
 class ConfigUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """Config keys that were set; values are plain."""
@@ -86,7 +97,8 @@ class SummaryUpdate(msgspec.Struct, frozen=True, kw_only=True):
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """The last record of an incarnation that finished by itself.
 
-    logged counts the records of USER_KINDS that the script made, dropped those among them that no journal took.
+    logged counts the records of USER_KINDS that the script made, dropped those among them that no journal took;
+    captured and captured_dropped the same of those that disttrack made by itself (CAPTURED_KINDS).
     """
 
     exit_code: int
@@ -94,6 +106,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
     time_us: int
     exception: str | None = None
+    captured: int = 0
+    captured_dropped: int = 0
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,13 +175,15 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 class ConsoleText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Text that a process printed, whole lines or the part of one that no line end has followed yet.
 
-    lost_bytes: of the stream, before this text, because more was printed than is kept.
+    lost_bytes: of the stream, before this text, because more was printed than is kept. until: up to where the file that
+    it was read from is in records now, where there is one.
     """
 
     stream: Literal["stdout", "stderr"]
     text: str
     time_us: int
     lost_bytes: int = 0
+    until: int = 0
 
 
 class FileRef(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -19,6 +19,7 @@ __all__ = [
     "Edit",
     "Incarnation",
     "Join",
+    "Lineage",
     "Offset",
     "Rank",
     "Role",
@@ -65,6 +66,17 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
     settled: bool = True
 
 
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an attempt begins: behind a step of its own run (resumed, rewound), or of another one (forked).
+
+    step: the last one that counts; None: there was none, or it was not found in time.
+    """
+
+    kind: Literal["resumed", "rewound", "forked"]
+    run_id: str
+    step: int | None = None
+
+
 class Join(msgspec.Struct, frozen=True, kw_only=True):
     """Everything needed to file one incarnation's records, now or a year from now.
 
@@ -87,6 +99,9 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     notes: str | None = None
     entity: str | None = None  # as given
+    cwd: str = ""  # the working directory
+    auto: bool = False  # resume="auto": it goes on with the last run of its directory that failed
+    lineage: Lineage | None = None  # as the primary found it
     rank: Rank
     role: Role = "rank"
     parent: Incarnation | None = None  # of a helper; of a node, a rank on it

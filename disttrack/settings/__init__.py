@@ -84,6 +84,8 @@ class Settings:
     journal_quota_bytes: how much all journals of a node may take (default 2 GiB; in memory, a tmpfs, 256 MiB).
     redact_secrets: keep out of the store what looks like a secret in a config. shared: let the group write, too, in a
     root that this process makes.
+    console: what is printed is kept, too: "wrap" (sys.stdout and sys.stderr), "fd" (also what C
+    and children print: descriptors 1 and 2 lead into a file that a process beside this one copies on), or "off".
     system_interval_s: how often each node is sampled (processors, memory, disks, network, devices); 0 for never.
     runtime_dir: where processes of this host meet (short: socket paths end at 107 bytes).
     journal_dir: where journals lie (node-local). cache_dir: where an index lies that cannot lie in its root.
@@ -121,6 +123,7 @@ class Settings:
     journal_quota_bytes: int | None = None
     redact_secrets: bool = True
     shared: bool = False
+    console: Literal["wrap", "fd", "off"] = "wrap"
     system_interval_s: float = 15.0
     runtime_dir: str | None = None
     journal_dir: str | None = None

@@ -28,6 +28,7 @@ MODES = {
 }
 _CHOICES: dict[str, dict[Any, Any]] = {
     "mode": MODES,
+    "console": {name: name for name in ("wrap", "fd", "off")},
     "anonymous": {name: name for name in ("never", "allow", "must")},
     "resume": {name: name for name in ("allow", "never", "must", "auto")} | {True: "auto", False: None},
     "reinit": {name: name for name in ("return_previous", "finish_previous", "create_new")}

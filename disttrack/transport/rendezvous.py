@@ -33,6 +33,7 @@ __all__ = [
     "read_record",
     "remove_empty_log",
     "remove_sockets",
+    "said",
     "socket_path",
     "start_writer",
 ]
@@ -244,7 +245,14 @@ def start_writer(runtime: Path, launch_key: str) -> None:
         )
     finally:
         os.close(fd)
-    process.wait(timeout=30.0)  # the parent half ends as soon as the writer has detached
+    code = process.wait(timeout=30.0)  # the parent half ends as soon as the writer has detached
+    if code != 0:
+        raise OSError(": ".join([f"{sys.executable} ended with exit code {code}", *said(runtime, launch_key)]))
+
+
+def said(runtime: Path, launch_key: str) -> list[str]:
+    """Return the last line of what the launch's processes complained of; nothing where they did not."""
+    return _tail(_log_path(runtime, launch_key)).splitlines()[-1:]
 
 
 def _environment(environ: dict[str, str]) -> dict[str, str]:

@@ -12,10 +12,12 @@ import select
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from disttrack.errors import InitStartError
 from disttrack.journal.durability import Durability
 from disttrack.journal.outbox import Outbox
 from disttrack.records.types import Join
@@ -54,6 +56,7 @@ LOOK_S = 0.02  # for a process group: a short script must not end before it was 
 PENDING_S = 5.0  # how long a process that may join a process group waits for one
 START_AFTER_S = 2.0  # how long a rank that is not its node's first leaves it to that one to start its process
 START_AGAIN_S = 2.0
+STARTS = 3  # without an answer of any: then what they said is told
 HANDSHAKE_S = 1.0
 
 _log = logging.getLogger("disttrack")
@@ -81,6 +84,8 @@ class Sender:
         self._runtime = runtime
         self._complaints: set[str] = set()
         self._hurry = False
+        self._starts = 0  # of a writer, since one answered
+        self._warned = False  # that no writer can be started
         self._end: tuple[int, int] | None = None  # where the End record begins and ends, once there is one
         self._stop = False
         self._bell, self._bell_push = socket.socketpair()
@@ -206,10 +211,31 @@ class Sender:
                     return writer
             elif time.monotonic() >= start_at:
                 start_at = time.monotonic() + START_AGAIN_S
-                rendezvous.start_writer(self._runtime, key)
+                self._start_writer(key)
             self._durability.look(time.monotonic(), self.acked)
             self._sleep(0.01 if time.monotonic() - lost < 1.0 else WAKE_S)
         return None
+
+    def _start_writer(self, key: str) -> None:
+        try:
+            rendezvous.start_writer(self._runtime, key)
+        except OSError as error:  # tried again: what is missing may come
+            self._warn_of_start(str(error))
+            return
+        self._starts += 1
+        if self._starts >= STARTS:  # each of them went away again before it could be asked
+            for cause in rendezvous.said(self._runtime, key):
+                self._warn_of_start(cause)
+
+    def _warn_of_start(self, cause: str) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        warning = InitStartError(cause, self._outbox.directory)
+        try:
+            warnings.warn(warning, stacklevel=1)
+        except InitStartError:  # where warnings are errors: not in this thread, nobody could catch it
+            _log.warning("disttrack: %s: %s", type(warning).__name__, warning)
 
     def _shake_hands(self, record: rendezvous.Record) -> _Writer | None:
         from disttrack.transport.dealer import Dealer  # with zmq: in this thread, not in init
@@ -252,6 +278,7 @@ class Sender:
     def _be_welcome(self, record: rendezvous.Record, welcome: Welcome) -> None:
         if self._first_run is not None and self._first_run[1].run_id != welcome.run_id:
             self._tell_first_run(*self._first_run, welcome)
+        self._starts = 0
         self._first_run = None if self._membership.key_known else (record, welcome)
         self._membership.belong_to(welcome.run_id)
         if self._outbox.asked_again(welcome.offset):

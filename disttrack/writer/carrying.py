@@ -68,8 +68,8 @@ class Carrier:
 
     @property
     def busy(self) -> bool:
-        """Whether something waits, or may."""
-        return self._load is not None or bool(self._to_do)
+        """Whether something waits here; looks at the disk."""
+        return self._load is not None or any(has_left(join.journal) for join in self._to_do.values())
 
     @property
     def due_s(self) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.files import make_directory, make_root, touch
+from disttrack.journal.glance import forget_latest, remember_latest
 from disttrack.journal.segment import MAX_RAW_BYTES, FrameKind, Segment
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.blobs import Blob
@@ -199,6 +200,11 @@ class RunIngest:
         if not source.admitted:
             segment.append(FrameKind.ADMISSION, source.admission)
             source.admitted = True
+            if source.admission.role == "rank" and not source.join.rank.local_rank and not source.admission.orphan:
+                try:
+                    remember_latest(self.directory.parent, source.join, self.header.run_id)
+                except OSError:
+                    pass  # a hint for resume="auto"; the run itself is stored, or its disk is full and that is said
 
     # How did it end?
 
@@ -306,6 +312,8 @@ class RunIngest:
         segment.sync()
         self.ended = True
         self.marker.unlink(missing_ok=True)
+        for source in self.sources.newest() if self.sources.ended_well() else ():
+            forget_latest(self.directory.parent, source.join, self.header.run_id)
         self._rest()
 
     def _rest(self) -> None:

@@ -13,6 +13,7 @@ from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
 from disttrack.journal.directories import is_journal, mark_home, remove
+from disttrack.journal.glance import failed_here
 from disttrack.journal.segment import FORMAT_VERSION
 from disttrack.journal.spool import has_blobs
 from disttrack.journal.stored import StoredOutbox, end_record
@@ -28,6 +29,9 @@ from disttrack.writer.roster import Source
 from disttrack.writer.watches import Process, process_of
 
 __all__ = ["Launch"]
+
+
+RESUME_LOOK_S = 1.0
 
 
 class Launch:
@@ -142,6 +146,7 @@ class Launch:
             self._claim.runs().get(key)
             or self._known_runs().get(key)
             or join.run_id
+            or _resumed(project, join)
             or run_in_root(project, join)
             or (run_that_lacks(project, join) if orphans else None)
         )
@@ -295,6 +300,16 @@ def _run_header(run_id: RunId, join: Join, name: str, group: str | None, nonce: 
         nonce=nonce,
         time_us=now_us(),
     )
+
+
+def _resumed(project: Path, join: Join) -> str | None:
+    """Return the run that resume="auto" means: as the primary found it, or as it will have when it comes."""
+    if not join.auto:
+        return None
+    if join.lineage is not None:
+        return join.lineage.run_id
+    found = failed_here(project, join.host, join.cwd, time.monotonic() + RESUME_LOOK_S)
+    return found[0] if found is not None else None
 
 
 def _only_orphans(run: RunIngest) -> bool:

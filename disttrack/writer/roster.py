@@ -83,6 +83,14 @@ class Roster(dict[Incarnation, Source]):
             )
         )
 
+    def newest(self) -> list[Source]:
+        """Return the ranks of the newest attempt."""
+        return self._team.members
+
+    def ended_well(self) -> bool:
+        """Say whether all of these did."""
+        return self._team.ended_well()
+
     def all_over(self) -> bool:
         """Say whether every source ended."""
         return all(source.over for source in self.values())

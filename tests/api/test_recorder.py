@@ -63,9 +63,17 @@ def test_rows_have_the_step_that_was_given_or_the_next_one(recorder: Recorder, o
         recorder.row({"text": "x"}, step, commit)
     given = EXPLICIT_STEP
     assert [row[:2] for row in rows(outbox)] == [
-        *((0, COMMIT), (1, 0), (1, COMMIT), (7, given), (7, given | COMMIT), (8, COMMIT)),
-        *((20, given), (3, given), (-5, given | COMMIT), (20, COMMIT)),
-    ]
+        *((0, COMMIT), (1, 0), (1, COMMIT), (7, given), (7, given | COMMIT), (8, given | COMMIT)),
+        *((20, given), (3, given), (-5, given | COMMIT), (20, given | COMMIT)),
+    ]  # what is counted from a step that was given is as final as that
+
+
+def test_rows_of_a_run_that_goes_on_are_counted_from_its_last_step(recorder: Recorder, outbox: Outbox) -> None:
+    recorder.begin_at(57)
+    recorder.row({"text": "x"}, None, None)
+    recorder.row({"text": "x"}, None, False)
+    assert [row[:2] for row in rows(outbox)] == [(57, EXPLICIT_STEP | COMMIT), (58, EXPLICIT_STEP)]
+    assert recorder.step == 58
 
 
 @pytest.mark.parametrize("step", [1.5, "x", 2**63, -(2**63) - 1, float("nan"), [1], Unshowable()], ids=str_of_type)

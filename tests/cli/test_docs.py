@@ -15,7 +15,17 @@ from disttrack.cli.program import VERBS, program
 from disttrack.doctor.findings import GROUPS, Finding
 from disttrack.query.comparing import RunsCompared
 from disttrack.query.ranks import RankComparison, RankPace
-from disttrack.query.runs import AttemptRow, Failure, RankRow, RunDetail, RunReceipt, RunRow, Spread
+from disttrack.query.runs import (
+    AlertRow,
+    AttemptRow,
+    Failure,
+    MetricRow,
+    RankRow,
+    RunDetail,
+    RunReceipt,
+    RunRow,
+    Spread,
+)
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 
@@ -74,6 +84,8 @@ def test_every_option_says_what_it_is_for(verb: str) -> None:
         ("show", AttemptRow),
         ("show", Failure),
         ("show", Spread),
+        ("show", AlertRow),
+        ("show", MetricRow),
         ("ranks", RankPace),
         ("ranks", RankComparison),
         ("compare", RunsCompared),

@@ -9,11 +9,14 @@ from rich.cells import cell_len
 
 from disttrack.cli.attempts import failure_sentence, rank_ending, state_colour
 from disttrack.cli.listing import run_table
+from disttrack.cli.rank_reports import rank_report
 from disttrack.cli.reading import sentences
 from disttrack.cli.reports import comparison_report, receipt_sentence, run_report, run_sentence
 from disttrack.cli.tables import Terminal
+from disttrack.query.alerts import AlertRow
 from disttrack.query.attempts import AttemptRow, Failure
 from disttrack.query.members import RankState
+from disttrack.query.rank_view import RankView
 from disttrack.query.ranks import RankComparison, RankPace
 from disttrack.query.runs import RankRow, RunDetail, RunReceipt, Spread
 from disttrack.writer.homecoming import Homecoming
@@ -255,3 +258,26 @@ def test_a_state_says_how_the_rank_came_to_it(
 def test_an_exception_is_told_by_its_first_line() -> None:
     told = Failure(2, "node-b", "failed", 1, None, "ValueError: no\nmore", 1_700_000_100.0, 1)
     assert failure_sentence(told) == "rank 2 on node-b failed (exit 1): ValueError: no; 1 other rank after it"
+
+
+def test_a_rank_by_itself_and_alerts_and_other_configs_are_told() -> None:
+    alert = AlertRow(3, 0, "ERROR", "loss is nan\x1b", "at step 7", 1_700_000_000.0)
+    run = dataclasses.replace(RUN, alerts=[alert], config_by_rank={rank: {"shard": rank} for rank in range(1, 12)})
+    told = "\n".join(run_report(run, ANYWHERE))
+    assert "  error     loss is nan\\x1b: at step 7 (rank 3, " in told
+    assert "  on rank 1: shard = 1" in told
+    assert "  and 3 more ranks have a config of their own" in told
+    one = RankView(
+        **vars(RUN.ranks[0]),
+        id="ab12",
+        project="p",
+        name="calm",
+        config={"lr": 0.1},
+        summary={"loss": 0.25},
+        exception="ValueError: x\nmore",
+        alerts=[alert],
+    )
+    lines = list(rank_report(one, ANYWHERE))
+    assert lines[0] == "calm  p/ab12, rank 0"
+    assert "  failed    ValueError: x" in lines
+    assert "  lr  0.1" in lines

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 
 import pytest
 
+import disttrack
 from tests.faults.jobs import Job, kill_everything, kills, no_writer, seeded, the_writer, wait_for_steps
 from tests.road.site import wait_until
 
@@ -98,3 +101,33 @@ def test_recovery_that_is_killed_at_any_write_goes_on_where_it_was(
     assert job.site.only_run()["state"] == "crashed"
     assert job.check_stored() >= 3 * 400
     job.check_read()
+
+
+@pytest.mark.real(timeout_s=120)
+def test_what_a_killed_rank_had_printed_is_stored_without_a_hole(job: Job) -> None:
+    """What was printed in the last moment may be lost, as it is written down a moment later; nothing before that."""
+    script = job.site.script(
+        """
+        import itertools, time, disttrack
+        run = disttrack.init(project="p", id="a")
+        run.log({"loss": 1.0})
+        for number in itertools.count():
+            print(f"line {number}", flush=True)
+            time.sleep(0.002)
+        """
+    )
+    with disttrack.Api(job.site.directory) as api, open(os.devnull, "w") as nowhere:
+        rank = subprocess.Popen([sys.executable, str(script)], cwd=job.site.directory, stdout=nowhere)
+        try:
+            wait_until(lambda: bool(api.runs()), "there is a run")
+            wait_until(lambda: len(api.run("a").console()) > 200, "lines are stored")
+            seen = len(api.run("a").console())
+        finally:
+            rank.kill()
+            rank.wait()
+        wait_until(no_writer, "the writer has ended the run")
+        lines = [line.text for line in api.run("a").console()]
+        captured = api.run("a").captured
+    assert len(lines) >= seen
+    assert lines == [f"line {number}" for number in range(len(lines))]
+    assert captured.logged == captured.stored

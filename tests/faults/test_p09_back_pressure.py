@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,10 @@ def receipt_in(output: str) -> list[int]:
     return receipt
 
 
+def drops_of_rows(run: dict[str, Any]) -> list[dict[str, Any]]:
+    return [drop for drop in run["drops"] if drop["record_class"] == "metrics"]
+
+
 def test_rows_are_kept_again_once_somebody_stores_them(site: Site) -> None:
     process = site.start(sys.executable, site.script(SCRIPT), 30, "wait", env=ENVIRONMENT)
     while not (site.directory / "filled").exists():
@@ -60,7 +65,7 @@ def test_rows_are_kept_again_once_somebody_stores_them(site: Site) -> None:
     assert logged == stored + dropped
     run = site.only_run()
     assert run["receipt"]["stored"] == stored
-    assert sum(drop["count"] for drop in run["drops"]) == run["receipt"]["dropped"] == dropped
+    assert sum(drop["count"] for drop in drops_of_rows(run)) == run["receipt"]["dropped"] == dropped
     assert run["ranks"][0]["last_step"] == 1_199
 
 
@@ -122,7 +127,42 @@ def test_what_had_made_room_before_the_runs_log_was_lost_is_named_and_the_rest_c
         "dropped": dropped,
         "unreachable": 0,
     }
-    assert [(drop["reason"], drop["count"]) for drop in run["drops"]] == [("removed", dropped)]
+    assert [(drop["reason"], drop["count"]) for drop in drops_of_rows(run)] == [("removed", dropped)]
     assert [place["start"] for place in run["damaged"]] == [0]
     assert run["damaged"][0]["why"].startswith("no record is left here")
     assert run["ranks"][0]["last_step"] == 2_000
+
+
+def test_what_is_printed_gives_way_to_what_is_logged_and_is_counted_apart(site: Site) -> None:
+    """P9 and P11: console text is refused from 70 % of the quota on; the script's own records are not touched by it."""
+    script = site.script(
+        """
+        import json, sys, time
+        import disttrack
+
+        run = disttrack.init(project="p", settings={"finish_timeout_s": 0.5})
+        for number in range(60):
+            print("x" * 1_000 + f" {number}", flush=True)
+            if number % 10 == 9:
+                time.sleep(0.5)  # what is printed is written down a moment later
+        for step in range(100):
+            run.log({"loss": 1.0}, step=step)
+        receipt = run.finish()
+        assert [drop.record_class for drop in receipt.captured_drops] == ["console"], receipt
+        print(json.dumps([receipt.logged, receipt.stored, receipt.pending, receipt.dropped]))
+        """
+    )
+    output = site.python(script, env=ENVIRONMENT)
+    assert receipt_in(output) == [100, 0, 100, 0]
+    assert "; not stored of what was captured: " in output
+    site.root.unlink()
+    run = site.only_run()
+    assert (run["receipt"]["logged"], run["receipt"]["stored"], run["receipt"]["dropped"]) == (100, 100, 0)
+    captured = run["captured"]
+    assert captured["logged"] == captured["stored"] + captured["pending"] + captured["dropped"]
+    assert captured["pending"] == 0
+    [drop] = run["drops"]
+    assert (drop["record_class"], drop["reason"], drop["count"]) == ("console", "quota", captured["dropped"])
+    kept = [line["text"].split()[1] for line in json.loads(site.cli("logs", run["id"], "--stream", "stdout", "--json"))]
+    assert kept == [str(number) for number in range(len(kept))]
+    assert 0 < len(kept) < 60

@@ -89,6 +89,6 @@ def test_p09_and_p11_samples_give_way_first_and_what_was_dropped_is_said(job: Jo
         told = view.captured
         assert told.dropped > 0
         assert told.logged == told.stored + told.dropped
-        assert told.stored == len(view.system()["time"])
+        assert told.stored > len(view.system()["time"]) > 0
         assert {(drop.rank, drop.record_class, drop.reason) for drop in view.drops} == {(None, "system", "quota")}
         assert sum(drop.count for drop in view.drops) == told.dropped

@@ -11,6 +11,7 @@ from disttrack.records.payloads import (
     KIND_OF,
     About,
     Alert,
+    AlertLevel,
     ConfigUpdate,
     FileRef,
     LabelUpdate,
@@ -32,7 +33,7 @@ SAID: list[Payload] = [
     MetricDefinition(name="loss", goal="minimize"),
     LabelUpdate(name="first", tags=("a",)),
     LabelUpdate(name="second"),
-    Alert(title="nan", text="loss is nan", level="ERROR", time_us=7),
+    Alert(title="nan", text="loss is nan", level=AlertLevel.ERROR, time_us=7),
     About(section="source", values={"commit": "abc"}),
     About(section="source", values={"commit": "def"}),
     About(section="host", values={"cpus": 2}),
@@ -63,7 +64,7 @@ def test_in_whatever_order_they_arrive_the_later_word_counts(said: list[tuple[in
 
 
 def test_the_newest_alerts_are_kept_and_all_are_counted() -> None:
-    alerts = [Alert(title=str(n), text="", level="INFO", time_us=n) for n in range(MAX_NAMED + 5)]
+    alerts = [Alert(title=str(n), text="", level=AlertLevel.INFO, time_us=n) for n in range(MAX_NAMED + 5)]
     facts = facts_of(list(enumerate(alerts)))
     assert facts.alert_count == MAX_NAMED + 5
     assert [alert.title for alert in facts.alerts.values()] == [str(n) for n in range(5, MAX_NAMED + 5)]

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from disttrack.errors import RunNotFound, UnsupportedFormat
+from disttrack.errors import RunNotFound, UnsupportedFormat, UsageError
 from disttrack.journal.segment import FORMAT_VERSION, FrameKind, Segment
 from disttrack.query.listing import list_runs, show_run
+from disttrack.query.rank_view import show_rank
 from disttrack.query.reader import Reader
 from disttrack.query.runs import RunDetail, RunRow, Spread, detail_of, row_of
+from disttrack.records.codec import encode
+from disttrack.records.payloads import Alert, AlertLevel, End, LabelUpdate, MetricDefinition, RecordKind
 from disttrack.records.types import RunHeader, RunId
 from disttrack.records.values import plain
 from tests.index.logs import START_US, Process, RunLog, finished_run, process_of
@@ -73,6 +76,34 @@ def test_labels_are_those_of_the_lowest_rank_that_gave_some(tmp_path: Path) -> N
     )
     assert (found.name, found.job_type, found.tags, found.notes) == ("first", None, ["b"], "mine")
     assert [row.job_type for row in found.ranks] == [None, "rank-1", "rank-2", "rank-3"]
+
+
+def test_what_the_program_calls_its_run_later_beats_init_and_the_newest_attempt_the_one_before(tmp_path: Path) -> None:
+    first = [process_of(rank, 2, name="given", tags=("a",), notes="mine") for rank in range(2)]
+    first[1].append(encode(RecordKind.LABELS, LabelUpdate(name="of rank 1", notes="")))
+    log = RunLog(tmp_path)
+    log.commit_all(*first)
+    assert (detail(tmp_path).name, detail(tmp_path).tags, detail(tmp_path).notes) == ("of rank 1", ["a"], None)
+    first[0].append(encode(RecordKind.LABELS, LabelUpdate(name="of rank 0", tags=())))
+    log.commit_all(*first)
+    assert (detail(tmp_path).name, detail(tmp_path).tags) == ("of rank 0", [])
+    second = process_of(tags=("b",))
+    second.attempt = 1
+    log.commit_all(second)
+    assert (detail(tmp_path).name, detail(tmp_path).tags, detail(tmp_path).notes) == ("of rank 0", ["b"], None)
+
+
+def test_alerts_are_told_newest_first_with_their_ranks(tmp_path: Path) -> None:
+    processes = [process_of(rank, 2) for rank in range(2)]
+    for number, rank in enumerate((0, 1, 0)):
+        alert = Alert(title=f"t{number}", text="x", level=AlertLevel.WARN, time_us=START_US + number)
+        processes[rank].append(encode(RecordKind.ALERT, alert))
+    found = written(tmp_path, *processes)
+    assert [(row.title, row.rank, row.level) for row in found.alerts] == [
+        ("t2", 0, "WARN"),
+        ("t1", 1, "WARN"),
+        ("t0", 0, "WARN"),
+    ]
 
 
 def test_a_run_brought_home_without_a_writer_is_tagged_orphan(tmp_path: Path) -> None:
@@ -261,3 +292,30 @@ def test_nothing_but_the_time_changes_what_is_told_of_an_ended_run(tmp_path: Pat
     with Reader(tmp_path, {}) as reader:
         later = detail_of(reader.snapshot("run1").record, observer(now_s=NOW_S + 1_000))
     assert (later.duration_s, later.state) == (before.duration_s, before.state)
+
+
+def test_what_ranks_were_configured_with_otherwise_is_told_by_rank(tmp_path: Path) -> None:
+    ranks = [process_of(rank, 3) for rank in range(3)]
+    ranks[0].config(lr=0.1, shard=0, flag=True)
+    ranks[1].config(lr=0.1, shard=1, flag=1)
+    ranks[2].config(lr=0.1, only_here="x")
+    found = written(tmp_path, *ranks)
+    assert found.config == {"flag": True, "lr": 0.1, "only_here": "x", "shard": 0}
+    assert found.config_by_rank == {1: {"flag": 1, "shard": 1}}
+
+
+def test_one_rank_by_itself(tmp_path: Path) -> None:
+    ranks = [process_of(rank, 3) for rank in range(2)]
+    for number, process in enumerate(ranks):
+        process.append(encode(RecordKind.METRIC, MetricDefinition(name="loss", summary=("max",))))
+        process.config(shard=number)
+        for step in range(3):
+            process.row({"loss": number + step / 2}, step)
+    ranks[1].append(encode(RecordKind.END, End(exit_code=3, logged=1, dropped=0, time_us=START_US, exception="why")))
+    written(tmp_path, *ranks)
+    one = show_rank(tmp_path, "run1", 1)
+    assert (one.config, one.summary) == ({"shard": 1}, {"loss": 2.0, "loss.max": 2.0})
+    assert (one.state, one.exit_code, one.exception, one.rows, one.last_step) == ("failed", 3, "why", 3, 2)
+    assert show_rank(tmp_path, "run1", 2).state == "absent"
+    with pytest.raises(UsageError, match="its ranks are 0 to 2"):
+        show_rank(tmp_path, "run1", 3)

@@ -11,7 +11,7 @@ from disttrack.query.members import Observer, RankState, run_state
 from disttrack.query.reader import Reader
 from disttrack.query.runs import RunDetail, RunRow, detail_of
 from disttrack.records.codec import encode
-from disttrack.records.payloads import End, RecordKind
+from disttrack.records.payloads import End, Preempting, RecordKind
 from disttrack.records.types import Rank
 from tests.index.logs import START_US, Process, RunLog, process_of
 from tests.query.observers import NOW_S, observer
@@ -284,3 +284,36 @@ def test_a_source_without_any_admission_is_filed_by_its_entries(tmp_path: Path) 
     found = detail(tmp_path)
     assert [(row.rank, row.state, row.rows) for row in found.ranks] == [(2, "silent", 1)]
     assert isinstance(found, RunRow)
+
+
+def preempted(process: Process, time_us: int) -> None:
+    process.append(encode(RecordKind.PREEMPTING, Preempting(time_us=time_us)))
+
+
+def test_ranks_that_end_badly_after_a_mark_are_preempted_and_those_before_it_are_not(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    marked, after, before, well = (process_of(rank, 4) for rank in range(4))
+    for process in (marked, after, before, well):
+        process.row({"loss": 1.0}, 0)
+    preempted(marked, START_US + 5_000_000)
+    well.time_us = START_US + 9_000_000
+    well.end()
+    log.commit_all(marked, after, before, well)
+    log.see(before, "crashed", START_US + 1_000_000)
+    log.see(after, "crashed", START_US + 6_000_000)
+    log.see(marked, "crashed", START_US + 4_000_000)  # a clock that was set back: its own journal has the order
+    found = detail(tmp_path)
+    assert [rank.state for rank in found.ranks] == ["preempted", "preempted", "crashed", "finished"]
+    assert found.first_failure is not None
+    assert (found.first_failure.rank, found.first_failure.others) == (2, 0)
+
+
+@pytest.mark.parametrize(("exit_code", "state"), [(0, "finished"), (143, "preempted")])
+def test_a_run_that_is_preempted_and_says_so_has_not_failed(exit_code: int, state: str, tmp_path: Path) -> None:
+    log, process = RunLog(tmp_path), process_of()
+    preempted(process, START_US)
+    process.end(exit_code)
+    log.commit_all(process)
+    log.end()
+    found = detail(tmp_path)
+    assert (found.state, found.first_failure) == (state, None)

@@ -199,6 +199,20 @@ def test_manual_a_readable_run_name(site: Site) -> None:
     assert run["name"].count("-") == 2
 
 
+def test_manual_the_runs_id_as_its_name(site: Site) -> None:
+    site.python(
+        site.script(
+            """
+            import disttrack as wandb
+            wandb.init()
+            wandb.run.name = wandb.run.id
+            """
+        )
+    )
+    (run,) = site.ls()
+    assert run["name"] == run["id"]
+
+
 def test_manual_offline_with_dryrun_and_a_key(site: Site) -> None:
     key = "0123456789abcdef0123456789abcdef01234567"
     site.python(
@@ -209,7 +223,7 @@ def test_manual_offline_with_dryrun_and_a_key(site: Site) -> None:
             os.environ["WANDB_API_KEY"] = "{key}"
             os.environ["WANDB_MODE"] = "dryrun"
             wandb.init(config={{"lr": 0.1}})
-            assert wandb.run.settings.mode == "offline" if hasattr(wandb.run, "settings") else True
+            assert wandb.run.settings.mode == "offline"
             wandb.log({{"loss": 1.0}})
             """
         )

@@ -11,6 +11,8 @@ import psutil
 import pytest
 
 from disttrack.environments.host import boot_id, node_id, process_start_time
+from disttrack.journal.directories import note_place, outbox_directory
+from disttrack.journal.outbox import Outbox
 from disttrack.records.types import Join, Rank, changed
 from disttrack.transport.dealer import Dealer
 from disttrack.transport.meeting import Meeting
@@ -28,13 +30,17 @@ class Node:
 
     def __init__(self, directory: Path, root: Path, rank: int) -> None:
         directory.mkdir()
+        join = joins(directory, root, rank)
+        note_place(directory, directory / "journals")
+        journal = outbox_directory(directory / "journals", join)
+        self.join = changed(join, journal=str(journal))
+        self.journal = Outbox(journal, self.join)  # the node's process stays while somebody lives who may come
         start_writer(directory, KEY)
         self.record: Record
         wait_until(lambda: read_record(directory, KEY) is not None, "the node's process listens", 20)
         record = read_record(directory, KEY)
         assert record is not None
         self.record = record
-        self.join = joins(directory, root, rank)
 
     def welcomed_after_s(self) -> float:
         """Says Hello until it is welcomed, and returns how long that took."""
@@ -67,6 +73,7 @@ def nodes(tmp_path: Path) -> Iterator[list[Node]]:
     yield made
     for node in made:
         psutil.Process(node.record.pid).kill()
+        node.journal.close()
 
 
 @pytest.mark.real(timeout_s=90)

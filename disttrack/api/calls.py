@@ -1,0 +1,36 @@
+"""Module-level calls: what a Run has, for the run that is open in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal
+
+from disttrack.api.init import opened
+from disttrack.records.payloads import MetricDefinition
+
+__all__ = ["alert", "define_metric", "mark_preempting"]
+
+
+def alert(title: str, text: str = "", level: str | None = None, wait_duration: float | timedelta | None = None) -> None:
+    """Store an alert in the current run; see Run.alert. Raises NotInitialized before init."""
+    opened("alert()").alert(title, text, level, wait_duration)
+
+
+def mark_preempting() -> None:
+    """Say that the current run's machine is being taken away; see Run.mark_preempting."""
+    opened("mark_preempting()").mark_preempting()
+
+
+def define_metric(
+    name: str,
+    step_metric: str | MetricDefinition | None = None,
+    step_sync: bool | None = None,
+    hidden: bool | None = None,
+    summary: str | Sequence[str] | None = None,
+    goal: Literal["minimize", "maximize"] | None = None,
+    overwrite: bool = False,
+) -> MetricDefinition | None:
+    """Say how a metric of the current run is to be read; see Run.define_metric. Raises NotInitialized before init."""
+    run = opened("define_metric()")
+    return run.define_metric(name, step_metric, step_sync, hidden, summary, goal, overwrite)

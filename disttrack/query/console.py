@@ -1,0 +1,97 @@
+"""What a run's ranks printed, line by line."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from disttrack.errors import UsageError
+from disttrack.index.console import StoredConsole
+from disttrack.index.printed import Printed
+from disttrack.index.snapshots import Snapshot
+from disttrack.query.members import Member, members
+from disttrack.query.reader import Reader
+
+__all__ = ["STREAMS", "ConsoleLine", "console_of", "read_console"]
+
+STREAMS = ("stdout", "stderr")
+
+
+@dataclass(frozen=True)
+class ConsoleLine:
+    """A line that a rank printed, or where lost_bytes is not 0 a place where more was printed than is kept."""
+
+    rank: int
+    attempt: int
+    stream: str
+    time: float  # unix seconds, of the moment when it was complete
+    text: str  # without its end
+    lost_bytes: int = 0
+
+
+def read_console(
+    root: Path, run_id: str, rank: int | None = None, stream: str | None = None, tail: int | None = None
+) -> list[ConsoleLine]:
+    """Return what console_of says of a run; raise RunNotFound, UnsupportedFormat where a newer disttrack wrote it."""
+    with Reader(root) as reader:
+        return reader.asked(run_id, lambda snapshot: console_of(snapshot, rank, stream, tail))
+
+
+def console_of(
+    snapshot: Snapshot, rank: int | None = None, stream: str | None = None, tail: int | None = None
+) -> list[ConsoleLine]:
+    """Return what ranks printed, in the order of time; of one rank and stream, of its calls.
+
+    rank, stream: only that of this rank, or of "stdout" or "stderr"; tail: only the last lines, so many.
+    Raises UsageError where an argument cannot be used.
+    """
+    if stream is not None and stream not in STREAMS:
+        raise UsageError(f"stream={stream!r:.80} cannot be used", "there is none", f"Use one of {', '.join(STREAMS)}.")
+    if tail is not None and tail < 0:
+        raise UsageError(f"tail={tail} cannot be used", "it is negative", "Pass zero or more.")
+    found: list[ConsoleLine] = []
+    for member in members(snapshot.record):
+        if rank is None or member.rank == rank:
+            texts = _texts(snapshot.console, member.src, stream, tail)
+            found += _lines_of(member, texts)
+    found.sort(key=lambda line: line.time)  # stable: lines of one rank keep their order
+    return found if tail is None else found[len(found) - min(tail, len(found)) :]
+
+
+def _texts(console: StoredConsole, src: int, stream: str | None, tail: int | None) -> list[Printed]:
+    """Return what a source printed; where only its last lines are wanted, from a piece on that has them."""
+    found: deque[Sequence[Printed]] = deque()
+    ends = 0
+    for piece in console.newest_first(src):
+        mine = [text for text in piece if stream is None or text.stream == stream]
+        found.appendleft(mine)
+        ends += sum(text.text.count("\n") for text in mine)
+        if tail is not None and ends > tail:
+            break
+    return sorted(text for piece in found for text in piece)
+
+
+def _lines_of(member: Member, texts: Iterable[Printed]) -> Iterator[ConsoleLine]:
+    """Yield whole lines; a text that begins with a carriage return replaces the line that was not complete."""
+    parts: dict[str, tuple[str, int]] = {}  # by stream: a line that is not complete, and when it was so
+
+    def line(stream: str, text: str, time_us: int, lost_bytes: int = 0) -> ConsoleLine:
+        return ConsoleLine(member.rank, member.attempt, stream, time_us / 1e6, text, lost_bytes)
+
+    for text in texts:
+        part, part_us = parts.pop(text.stream, ("", 0))
+        if text.lost_bytes:
+            if part:
+                yield line(text.stream, part, part_us)
+            part = ""
+            yield line(text.stream, "", text.time_us, text.lost_bytes)
+        if text.text.startswith("\r"):
+            part = ""
+        *whole, rest = (part + text.text.removeprefix("\r")).split("\n")
+        yield from (line(text.stream, each, text.time_us) for each in whole)
+        if rest:
+            parts[text.stream] = rest, text.time_us
+    for stream, (part, part_us) in parts.items():
+        yield line(stream, part, part_us)

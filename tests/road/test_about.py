@@ -1,0 +1,68 @@
+"""A run knows its program, source, packages and nodes, and none of it holds a secret."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import disttrack
+from tests.road.site import Site
+
+
+def test_a_run_knows_what_started_it(site: Site) -> None:
+    script = site.script(
+        "import disttrack\nwith disttrack.init(project='p', id='a') as run:\n    run.log({'loss': 1})\n"
+    )
+    site.python(script, "--lr", "0.1", env={"OMP_NUM_THREADS": "3"})
+    with disttrack.Api(site.directory) as api:
+        run = api.run("a")
+        about, nodes, captured = run.about, run.nodes, run.captured
+    program = about["program"]
+    assert program["argv"] == [str(script), "--lr", "0.1"]
+    assert (program["program"], program["cwd"]) == (str(script), str(site.directory))
+    assert program["python"] == ".".join(map(str, sys.version_info[:3]))
+    environment = program["environment"]
+    assert isinstance(environment, dict)
+    assert environment["OMP_NUM_THREADS"] == "3"
+    assert "numpy" in about["packages"]
+    assert "source" not in about  # it lies in no repository
+    [node] = nodes
+    assert (node.ranks, node.host) == ([0], about["host"])
+    assert node.host["cpus"] == os.cpu_count()
+    assert captured.logged == captured.stored > 0
+    assert run.receipt.logged == run.receipt.stored == 1
+
+
+@pytest.mark.real(timeout_s=120)
+def test_each_rank_tells_of_its_program_and_one_of_the_node(site: Site) -> None:
+    script = site.script("import disttrack\nrun = disttrack.init(project='p', id='a')\nrun.log({'loss': 1})\n")
+    site.torchrun(3, script)
+    with disttrack.Api(site.directory) as api:
+        record = api.run("a")._run.record  # pyright: ignore[reportPrivateUsage]
+    told = [set(source.about) for source in record.sources]
+    assert all("program" in sections for sections in told)
+    assert sum("host" in sections for sections in told) == 1
+    assert sum("packages" in sections for sections in told) == 1
+    assert not list(Path(os.environ["DISTTRACK_RUNTIME_DIR"]).glob("nodes/*"))
+
+
+def test_a_rank_that_fails_at_once_is_known_all_the_same(site: Site) -> None:
+    site.python(site.script("import disttrack\ndisttrack.init(project='p', id='a')\nraise SystemExit(3)\n"), code=3)
+    with disttrack.Api(site.directory) as api:
+        assert {"host", "packages", "program"} <= api.run("a").about.keys()
+
+
+def test_a_program_with_odd_names_is_told_of(site: Site) -> None:
+    place = site.directory / os.fsdecode(b"caf\xe9")
+    try:
+        place.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    script = place / "train.py"
+    script.write_text("import disttrack\nwith disttrack.init(project='p', id='a') as run:\n    run.log({'a': 1})\n")
+    site.python(script, os.fsdecode(b"\xff"))
+    with disttrack.Api(site.directory) as api:
+        assert "caf" in str(api.run("a").about["program"]["program"])
