@@ -41,6 +41,12 @@ class Carried(Passing):
         self.buried = False
         self.over = False  # its run has ended
 
+    @property
+    def home(self) -> bool:
+        """Whether nothing of it is missing at the writer: it said so; a node's own process has nothing else to tell."""
+        stored = self.join.role == "node" and self.final and self.acked >= self.sent
+        return self.over or self.buried or stored
+
     def passed(self, data: Data) -> None:
         """Note that a piece of its journal was passed on."""
         self.took(data.offset + len(data.data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from disttrack.journal.directories import is_home
@@ -117,8 +118,8 @@ class Choice:
         for stored in stored_outboxes(self._node.runtime):
             join = stored.join
             mine = join.launch_key == self._node.launch_key
-            if not self._node.is_local(join):
-                continue
+            if not self._node.is_local(join) or (join.role, join.pid) == ("node", os.getpid()):
+                continue  # ours: its samples say Hello themselves
             if lives(join):
                 self._expects |= mine or not join.rank.settled
             elif mine and not is_home(stored.directory):

@@ -141,7 +141,7 @@ class Relay:
         return self._node.status("agent", members=members, link=self._link.status(), pending_bytes=pending_bytes)
 
     def _all_home(self) -> bool:
-        return not self._carrier.busy and all(member.over or member.buried for member in self._members.values())
+        return not self._carrier.busy and all(member.home for member in self._members.values())
 
     def close(self) -> None:
         """Leave the writer."""
@@ -248,6 +248,8 @@ class Relay:
                 self._link.send(Died(member.join.incarnation))
             if member.died or member.hello:
                 self._say_hello(member)  # who lives and was told so says it anew
+            elif member.final and member.sent == member.acked:
+                self._speak_for(member)  # it has ended, and may live on: it says nothing any more
 
     def _say_hello(self, member: Carried) -> None:
         self._link.send(Hello(version=PROTOCOL_VERSION, nonce=self._link.nonce, join=member.join))

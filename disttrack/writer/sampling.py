@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from disttrack.environments.host import process_start_time
-from disttrack.journal.directories import outbox_directory
+from disttrack.journal.directories import mark_home, outbox_directory
 from disttrack.journal.ledger import Ledger
 from disttrack.journal.outbox import Outbox
 from disttrack.records.classes import DropReason, RecordClass, share
@@ -123,6 +123,11 @@ class _Samples:
             self._sender.finish(start, self._outbox.end)
         except OSError:
             self._sender.stop(0.0)  # the disk takes nothing: the journal says what it has, as that of one that died
+
+    @property
+    def journal(self) -> Path:
+        """Where its journal lies."""
+        return self._outbox.directory
 
     @property
     def over(self) -> bool:
@@ -234,3 +239,4 @@ class Sampling:
         for samples in [samples for samples in self._ending if samples.over]:
             self._ending.remove(samples)
             samples.close()
+            mark_home(samples.journal)
