@@ -64,7 +64,7 @@ class FactFinder:
         self._say("packages", packages())
         self._say("devices", devices())
         beside = Path(script_of(sys.modules, self._arguments)).parent  # the current directory may hold data only
-        self._say("source", source([Path(directory), beside], self._environ))
+        self._say("source", source([Path(directory), beside], self._environ, diff=self._settings.save_code))
 
     def _say(self, section: str, values: dict[str, object]) -> None:
         if values:

@@ -25,9 +25,6 @@ from disttrack.settings import Settings, load, root_of
 
 __all__ = ["config", "current", "finish", "init", "log", "opened", "summary"]
 
-NOT_DONE_YET = ("save_code",)
-"""Settings that are accepted, and that no part of disttrack carries out yet: each use of one says so."""
-
 _log = logging.getLogger("disttrack")
 _runs = OpenRuns()
 _ordinals: dict[tuple[str, str | None, str | None], int] = {}
@@ -134,11 +131,10 @@ def init(
         _runs.add(run)
         if not beside:
             _runs.current = run
-    _say_what_is_not_done(chosen)
     if given:
         run.config.update(given)
-    if chosen.mode != "disabled":
-        start_hooks(chosen, run)
+    if not run.disabled:
+        _begin_beside(run, chosen)
     return run
 
 
@@ -178,10 +174,11 @@ def _look_for_a_server(settings: Settings, mode: str | None) -> None:
         )
 
 
-def _say_what_is_not_done(settings: Settings) -> None:
-    for name in NOT_DONE_YET:
-        if getattr(settings, name):
-            _say_once(f"disttrack: {name} is accepted and kept in run.settings, but this version does not do it yet")
+def _begin_beside(run: Run, settings: Settings) -> None:
+    """Begin what else the arguments ask for."""
+    start_hooks(settings, run)
+    if settings.save_code and run.rank == 0:
+        run.keep_program()
 
 
 def _say_once(text: str) -> None:

@@ -1,7 +1,7 @@
 """Where a run begins: anew, behind its last step, or behind a step of another one. Decided by the primary, at init.
 
 It looks at what the run's directory says, for at most LOOK_S; no server is asked, so it is the same offline. The other
-ranks of a launch look at nothing: they follow the primary (Join.auto, Join.lineage).
+ranks of a launch decide nothing and refuse nothing: they look only where to count on from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 from disttrack.environments.host import hostname
 from disttrack.environments.launch import Identity
 from disttrack.errors import DisttrackError, ResumeError, RunDeleted
-from disttrack.journal.glance import Glance, failed_here, glance
+from disttrack.journal.glance import Glance, failed_here, glance, latest_run
 from disttrack.records.names import DELETED, directory_name
 from disttrack.records.types import Lineage
 from disttrack.settings import Settings, moment
@@ -35,8 +35,8 @@ _T = TypeVar("_T")
 class Start(NamedTuple):
     """How a run begins.
 
-    settings: with the id that was found. step: of the first row without one; None: 0, or behind what the primary found,
-    as readers make it. auto: the writer finds the run that the primary found.
+    settings: with the id that was found. step: of the first row without one; None: 0, as nothing else is known. auto:
+    the writer finds the run that the primary found.
     """
 
     settings: Settings
@@ -65,11 +65,11 @@ def start_of(settings: Settings, identity: Identity, project: Path) -> Start:
     if settings.id is not None:
         run_id = settings.id
         if not is_primary:
-            return Start(settings)
+            return _following(settings, identity, project)
         found = _look(lambda deadline: _known(settings, identity, project, run_id, deadline))
         return _behind(settings, run_id, found, identity) if found is not None else Start(settings)
     if settings.resume == "auto":
-        return _last_failed(settings, identity, project) if is_primary else Start(settings, auto=True)
+        return (_last_failed if is_primary else _following)(settings, identity, project)
     return Start(settings)
 
 
@@ -170,13 +170,33 @@ def _behind(settings: Settings, run_id: str, found: Glance, identity: Identity) 
                 run_id,
             )
         return Start(settings)
-    alive = found.alive()
-    mine = alive is not None and _is_ours(
-        found, identity
-    )  # a rank that was quicker: its attempt is the one that begins
-    step = found.last_step(before=found.attempts - 1 if mine else None)
-    begin = 0 if step is None else step + 1
+    step, begin = _begin(found, identity)
     return Start(settings, Lineage(kind="resumed", run_id=run_id, step=step), begin)
+
+
+def _following(settings: Settings, identity: Identity, project: Path) -> Start:
+    """Return the start of a rank that is not the primary: it counts on from where that one does."""
+    auto = settings.id is None
+    if settings.resume not in ("allow", "must", "auto"):
+        return Start(settings)
+    step = _look(lambda deadline: _step_behind(settings, identity, project, deadline))
+    return Start(settings, step=step, auto=auto)
+
+
+def _step_behind(settings: Settings, identity: Identity, project: Path, deadline: float) -> int | None:
+    """Return the step behind the last one of the run that the primary goes on with; None where it begins a new one."""
+    run_id = settings.id or latest_run(project, hostname(), working_directory())
+    found = glance(project / directory_name(run_id), deadline) if run_id is not None else None
+    if found is None or (settings.id is None and found.ended_well):
+        return None
+    return _begin(found, identity)[1]
+
+
+def _begin(found: Glance, identity: Identity) -> tuple[int | None, int]:
+    """Return the last step of a run before the attempt that begins now, and the first one of that."""
+    quicker = found.alive() is not None and _is_ours(found, identity)  # a rank whose attempt is the one that begins
+    step = found.last_step(before=found.attempts - 1 if quicker else None)
+    return step, 0 if step is None else step + 1
 
 
 def _last_failed(settings: Settings, identity: Identity, project: Path) -> Start:

@@ -61,10 +61,10 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "damaged": [place._asdict() for place in run.damaged],
         "attempts": [_attempt_shape(attempt) for attempt in run.attempts],
         "first_failure": _failure_shape(run.first_failure),
-        "about": run.about,
-        "nodes": [asdict(node) for node in run.nodes],
         "resumed_from": run.resumed_from._asdict() if run.resumed_from is not None else None,
         "forked_from": run.forked_from._asdict() if run.forked_from is not None else None,
+        "about": run.about,
+        "nodes": [asdict(node) for node in run.nodes],
     }
 
 

@@ -21,7 +21,7 @@ from disttrack.records.names import DELETED, LATEST, LIVE, directory_name
 from disttrack.records.payloads import End, RecordKind
 from disttrack.records.types import Admission, Incarnation, Join, Sighting
 
-__all__ = ["Glance", "failed_here", "forget_latest", "glance", "remember_latest"]
+__all__ = ["Glance", "failed_here", "forget_latest", "glance", "latest_run", "remember_latest"]
 
 TAIL_BYTES = 512 << 10  # of each segment, for the last rows and how it ended,
 HEAD_BYTES = 256 << 10  # and this much of a longer one, for who joined
@@ -177,22 +177,23 @@ def remember_latest(project: Path, join: Join, run_id: str) -> None:
 
 def forget_latest(project: Path, join: Join, run_id: str) -> None:
     """Remove that note where it is still of this run: it ended well."""
-    if _latest(project, join.host, join.cwd) == run_id:
+    if latest_run(project, join.host, join.cwd) == run_id:
         _note(project, join.host, join.cwd).unlink(missing_ok=True)
 
 
-def _latest(project: Path, host: str, cwd: str) -> str | None:
+def latest_run(project: Path, host: str, cwd: str) -> str | None:
+    """Return the id of the latest run of a host and working directory that did not end well, as far as is noted."""
     try:
         note = json.loads(read_plain(_note(project, host, cwd), MAX_NOTE_BYTES))
-        return note["id"] if (note["host"], note["cwd"]) == (host, cwd) else None
+        return str(note["id"]) if (note["host"], note["cwd"]) == (host, cwd) else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def failed_here(project: Path, host: str, cwd: str, deadline: float) -> tuple[str, Glance] | None:
     """Return the latest run of a host and working directory, where that has ended, and not well."""
-    run_id = _latest(project, host, cwd)
-    if not isinstance(run_id, str):
+    run_id = latest_run(project, host, cwd)
+    if run_id is None:
         return None
     found = glance(project / directory_name(run_id), deadline)
     deleted = (project / DELETED / directory_name(run_id)).exists()

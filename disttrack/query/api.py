@@ -148,16 +148,6 @@ class RunView(RunRow, WithHistory):
         return self._run.detail.drops
 
     @property
-    def about(self) -> dict[str, dict[str, object]]:
-        """What the run found out about itself: the sections program, source, packages, host and devices, if known."""
-        return self._run.detail.about
-
-    @property
-    def nodes(self) -> list[NodeRow]:
-        """The nodes of the newest attempt, and what is known of each."""
-        return self._run.detail.nodes
-
-    @property
     def resumed_from(self) -> Origin | None:
         """The id and step behind which the newest resumed attempt goes on; None where none was resumed."""
         return self._run.detail.resumed_from
@@ -166,6 +156,16 @@ class RunView(RunRow, WithHistory):
     def forked_from(self) -> Origin | None:
         """The run that this one is a fork of, and its last step that is part of this one's history."""
         return self._run.detail.forked_from
+
+    @property
+    def about(self) -> dict[str, dict[str, object]]:
+        """What the run found out about itself: the sections program, source, packages, host and devices, if known."""
+        return self._run.detail.about
+
+    @property
+    def nodes(self) -> list[NodeRow]:
+        """The nodes of the newest attempt, and what is known of each."""
+        return self._run.detail.nodes
 
     @property
     def alerts(self) -> list[AlertRow]:

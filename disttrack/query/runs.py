@@ -113,12 +113,12 @@ class RunDetail(RunRow):
     first_failure: Failure | None  # of the newest attempt
     damaged: list[Damaged] = field(default_factory=list[Damaged], kw_only=True)  # those of the places that are known
     drops: list[DropRow] = field(default_factory=list[DropRow], kw_only=True)
+    resumed_from: Origin | None = field(default=None, kw_only=True)
+    forked_from: Origin | None = field(default=None, kw_only=True)
     about: dict[str, dict[str, object]] = field(
         default_factory=dict[str, dict[str, object]], kw_only=True
     )  # by section
     nodes: list[NodeRow] = field(default_factory=list[NodeRow], kw_only=True)  # of the newest attempt
-    resumed_from: Origin | None = field(default=None, kw_only=True)
-    forked_from: Origin | None = field(default=None, kw_only=True)
     config_by_rank: dict[int, dict[str, object]] = field(
         default_factory=dict[int, dict[str, object]], kw_only=True
     )  # what ranks have otherwise than config
@@ -168,10 +168,10 @@ def detail_of_team(
         attempts=attempt_rows(record, everybody, observer, row.ended_at),
         first_failure=first_failure(record, team, observer),
         damaged=damage_of(record)[1],
-        about=about_of(by_precedence(everybody)),
-        nodes=node_rows(team),
         resumed_from=resumed_from(everybody),
         forked_from=forked_from(everybody),
+        about=about_of(by_precedence(everybody)),
+        nodes=node_rows(team),
         metrics=metric_rows(everybody),
         alerts=alert_rows(everybody),
         drops=drop_rows(everybody, nodes(record), observer, over=over),

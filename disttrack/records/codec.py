@@ -44,7 +44,7 @@ MAX_SCHEMAS = 4096  # u16 ids are never reused: an incarnation that invents keys
 MAX_SCHEMA_KEYS = 1_000_000  # in all schemas together: what the encoder remembers stays bounded
 COMMIT, EXPLICIT_STEP = 1, 2
 """Flags of a row. EXPLICIT_STEP: its step is final, given or counted from one that was. Without it the rank counted
-from 0, and readers add where its attempt began (Join.lineage of the primary)."""
+from 0, wherever its attempt began (Join.lineage of the primary)."""
 
 _REMOVED = b" removed"
 _T = TypeVar("_T")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,7 @@ def settings(_: Path) -> None:
 
 
 def kept(argument: str) -> Callable[[Path], None]:
-    """Return the check of an argument that nothing carries out yet."""
+    """Return the check of an argument that nothing carries out yet, or that tests of its own look at."""
 
     def accepted(_: Path) -> None:
         arguments: dict[str, Any] = {argument: True}
@@ -206,7 +207,13 @@ def kept(argument: str) -> Callable[[Path], None]:
     return accepted
 
 
-for argument in ("save_code", "tensorboard", "sync_tensorboard", "monitor_gym", "magic"):
+@check
+def save_code(_: Path) -> None:
+    assert [file.path for file in begun(save_code=True).files()] == [f"code/{Path(sys.argv[0]).name}"]
+    assert begun().files() == []
+
+
+for argument in ("tensorboard", "sync_tensorboard", "monitor_gym", "magic"):
     CHECKS[argument] = kept(argument)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,28 @@ def test_a_run_knows_what_started_it(site: Site) -> None:
     assert node.host["cpus"] == os.cpu_count()
     assert captured.logged == captured.stored > 0
     assert run.receipt.logged == run.receipt.stored == 1
+
+
+@pytest.mark.real(timeout_s=120)
+def test_what_is_changed_in_the_repository_is_kept_with_save_code_only(
+    site: Site, require_program: Callable[[str], str]
+) -> None:
+    git = [require_program("git"), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    site.run(*git, "init", "-q")
+    script = site.script(
+        "import disttrack, sys\nwith disttrack.init(save_code=len(sys.argv) > 1, id=str(len(sys.argv))): 0\n"
+    )
+    site.run(*git, "add", "train.py")
+    site.run(*git, "commit", "-q", "-m", "first")
+    script.write_text(script.read_text() + "changed = 1\n")
+    site.python(script)
+    site.python(script, "--save")
+    with disttrack.Api(site.directory) as api:
+        sources = [api.run(run_id).about["source"] for run_id in ("1", "2")]
+        assert [file.path for file in api.run("2").files()] == ["code/train.py"]
+    assert [source["dirty"] for source in sources] == [True, True]
+    assert "diff" not in sources[0]
+    assert "+changed = 1" in str(sources[1]["diff"])
 
 
 @pytest.mark.real(timeout_s=120)

@@ -189,20 +189,23 @@ def test_a_log_that_cannot_be_read_now_is_said_and_its_run_goes_on_when_it_can(t
 
 
 @pytest.mark.parametrize("resume", ["allow", "auto"])
-def test_all_ranks_of_a_launch_go_on_with_the_run(training: Site, resume: str) -> None:
+@pytest.mark.parametrize("own_steps", [True, False])
+def test_all_ranks_of_a_launch_go_on_with_the_run(training: Site, resume: str, own_steps: bool) -> None:
     script = training.script(
-        """
+        f"""
         import os, sys, disttrack
         resume, code = sys.argv[1], int(sys.argv[2])
         run = disttrack.init(project="p", resume=resume, id=None if resume == "auto" and not code else "a",
-                             settings={"rank": int(os.environ["R"]), "world_size": 2})
+                             settings={{"rank": int(os.environ["R"]), "world_size": 2}})
         for number in range(5):
-            run.log({"x": number}, step=number + (0 if code else 5))
+            run.log({{"x": number}}, **({{"step": number + (0 if code else 5)}} if {own_steps} else {{}}))
         run.finish(code)
+        open(os.environ["R"], "w").close()
+        while not (os.path.exists("0") and os.path.exists("1")): pass
         """,
         "ranks.py",
     )
-    shell = f'for r in 1 0; do R=$r {sys.executable} {script} "$0" "$1" & done; wait'
+    shell = f'for r in 1 0; do R=$r {sys.executable} {script} "$0" "$1" & done; wait; rm 0 1'
     for code in (3, 0):
         training.run("sh", "-c", shell, resume, code)
     shown = training.only_run()

@@ -206,6 +206,7 @@ def test_manual_the_runs_id_as_its_name(site: Site) -> None:
             import disttrack as wandb
             wandb.init()
             wandb.run.name = wandb.run.id
+            wandb.run.save()
             """
         )
     )
