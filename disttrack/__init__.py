@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from disttrack.api.summary import Summary
     from disttrack.api.tables import Histogram as Histogram
     from disttrack.api.tables import Table as Table
+    from disttrack.api.watching import unwatch as unwatch
+    from disttrack.api.watching import watch as watch
     from disttrack.query.api import Api as Api
     from disttrack.records.payloads import AlertLevel as AlertLevel
     from disttrack.records.types import Rank as Rank
@@ -59,6 +61,8 @@ __all__ = [
     "run",
     "save",
     "summary",
+    "unwatch",
+    "watch",
 ]
 __version__ = "0.1.0.dev0"
 
@@ -80,6 +84,8 @@ _HOMES = {
     "log": "disttrack.api.init",
     "mark_preempting": "disttrack.api.calls",
     "save": "disttrack.api.calls",
+    "unwatch": "disttrack.api.watching",
+    "watch": "disttrack.api.watching",
 }
 
 

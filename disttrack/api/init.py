@@ -11,7 +11,7 @@ from typing import Any, Literal
 from disttrack.api.attach import make_join, make_recorder, project_of
 from disttrack.api.config import Config
 from disttrack.api.config_forms import chosen_keys, config_dict, default_config
-from disttrack.api.hooks import start_hook
+from disttrack.api.hooks import start_hooks
 from disttrack.api.process import OpenRuns
 from disttrack.api.receipt import Receipt
 from disttrack.api.resuming import start_of
@@ -24,9 +24,6 @@ from disttrack.journal.stored import newest_join
 from disttrack.settings import Settings, load, root_of
 
 __all__ = ["config", "current", "finish", "init", "log", "opened", "summary"]
-
-NOT_DONE_YET = ("magic", "sync_tensorboard")
-"""Settings that are accepted, and that no part of disttrack carries out yet: each use of one says so."""
 
 _log = logging.getLogger("disttrack")
 _runs = OpenRuns()
@@ -134,9 +131,10 @@ def init(
         _runs.add(run)
         if not beside:
             _runs.current = run
-    _begin_beside(run, chosen)
     if given:
         run.config.update(given)
+    if not run.disabled:
+        _begin_beside(run, chosen)
     return run
 
 
@@ -177,14 +175,10 @@ def _look_for_a_server(settings: Settings, mode: str | None) -> None:
 
 
 def _begin_beside(run: Run, settings: Settings) -> None:
-    """Begin what else the arguments ask for, or say that nothing does it yet."""
-    if settings.monitor_gym and not run.disabled:
-        start_hook("monitor_gym", run)
+    """Begin what else the arguments ask for."""
+    start_hooks(settings, run)
     if settings.save_code and run.rank == 0:
         run.keep_program()
-    for name in NOT_DONE_YET:
-        if getattr(settings, name):
-            _say_once(f"disttrack: {name} is accepted and kept in run.settings, but this version does not do it yet")
 
 
 def _say_once(text: str) -> None:

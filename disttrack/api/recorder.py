@@ -24,7 +24,7 @@ from disttrack.records.payloads import KIND_OF, USER_KINDS, End, FileRef, Payloa
 from disttrack.records.values import Aside, Unloggable, text
 from disttrack.transport.sender import Sender
 
-__all__ = ["Counts", "Recorder"]
+__all__ = ["Counts", "OtherStep", "Recorder"]
 
 _log = logging.getLogger("disttrack")
 _now_ns = time.time_ns
@@ -36,6 +36,10 @@ TELL_S = 1.0  # between two writings of what was dropped
 
 _METRICS = RecordClass.METRICS
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class OtherStep(int):
+    """A step that somebody else counts, a SummaryWriter or an optimizer: rows at it leave the script's count alone."""
 
 
 class _NoRoom(Exception):
@@ -243,9 +247,10 @@ class Recorder:
             else:
                 self._refuse(f"log() could not keep a row ({type(error).__name__}: {error})")
             return None
-        self._known_step = flags & EXPLICIT_STEP
-        if row_step >= self.step:
-            self.step = min(row_step + 1, MAX_STEP) if flags & COMMIT else row_step
+        if step is None or type(step) is not OtherStep:
+            self._known_step = flags & EXPLICIT_STEP
+            if row_step >= self.step:
+                self.step = min(row_step + 1, MAX_STEP) if flags & COMMIT else row_step
         if told:  # rows of one step are merged when they are read
             self.append(told, RecordClass.MEDIA, row_step)
         if record:

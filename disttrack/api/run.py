@@ -8,17 +8,18 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from disttrack.api.alerts import Alerts
 from disttrack.api.attach import helper_recorder, make_join
 from disttrack.api.config import Config
 from disttrack.api.console import Console
 from disttrack.api.facts import FactFinder
+from disttrack.api.hooks import hook
 from disttrack.api.identity import RunIdentity
 from disttrack.api.keeping import Keeper
 from disttrack.api.metrics import checked_definition
@@ -69,6 +70,8 @@ class Run(RunIdentity, RunFiles):
         self._keeper = Keeper(self._recording)
         self._facts: FactFinder | None = None
         self._console: Console | RedirectedConsole | None = None
+        self.waiting: dict[str, Any] = {}  # values that hooks have for the row that is logged next
+        self._before_end: list[Callable[[], None]] = []
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
         self._alerts = Alerts(self._complain, redact=settings.redact_secrets)
 
@@ -120,7 +123,23 @@ class Run(RunIdentity, RunFiles):
             recorder = self._become_helper()
             if recorder is None:
                 return
+        if self.waiting:
+            data = self._joined(data)
         recorder.row(data, step, commit)
+
+    def _joined(self, data: Any) -> Any:
+        """Return a row with the values that wait for one; what is no row stays as it is."""
+        if not isinstance(data, Mapping):
+            return data
+        joined: dict[Any, Any] = {}
+        while self.waiting:
+            try:
+                key, value = self.waiting.popitem()
+            except KeyError:  # another thread's row took it
+                break
+            joined[key] = value
+        joined.update(cast("Mapping[Any, Any]", data))
+        return joined
 
     def _store_config(self, values: dict[str, Any]) -> None:
         self._say(ConfigUpdate(values=values))
@@ -195,6 +214,51 @@ class Run(RunIdentity, RunFiles):
             return self._receipt
         return _receipt_of(self._recorder, whole=False) if self._recorder is not None else Receipt(0, 0, 0, 0)
 
+    def watch(
+        self,
+        models: Any,
+        criterion: Any = None,
+        log: Literal["gradients", "parameters", "all"] | None = "gradients",
+        log_freq: int = 1000,
+        idx: int | None = None,
+        log_graph: bool = False,
+    ) -> None:
+        """Log histograms of torch models, every log_freq steps of their optimizer, with the row that is logged next.
+
+        models: one torch.nn.Module or several. log: which histograms, `gradients/<parameter>` and
+        `parameters/<parameter>`: as they are when the optimizer is about to step. idx: the number of the first model;
+        names of models but number 0 begin with `graph_<number>.`. criterion and log_graph are taken as in wandb; graphs
+        are not kept, which is said. Nothing is attached to the models. Never raises: what cannot be watched is said.
+        """
+        if log_graph:
+            _log.warning("disttrack: watch(log_graph=True): graphs are not kept; the histograms are")
+        try:
+            if self._enabled and self.is_ours():
+                hook("watch").watch(self, models, log, log_freq, idx)
+        except Exception as error:  # torch is not installed, or these are no models
+            _log.warning("disttrack: watch() has no effect: %s: %s", type(error).__name__, error)
+
+    def unwatch(self, models: Any = None) -> None:
+        """Watch these models no more; None: all of them."""
+        try:
+            if self._enabled and self.is_ours():
+                hook("watch").unwatch(self, models)
+        except Exception as error:
+            _log.warning("disttrack: unwatch() has no effect: %s: %s", type(error).__name__, error)
+
+    def at_finish(self, call: Callable[[], None]) -> None:
+        """Call when the run is finished, while rows and files are still taken; what it raises is said."""
+        self._before_end.append(call)
+
+    def _finish_hooks(self, recorder: Recorder) -> None:
+        while self._before_end:
+            try:
+                self._before_end.pop(0)()
+            except Exception as error:  # of another library
+                _log.warning("disttrack: a hook could not be finished: %s: %s", type(error).__name__, error)
+        if self.waiting:
+            recorder.row(self._joined({}), None, False)
+
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> Receipt:
         """End this rank and return what became of its records; other ranks are not waited for.
 
@@ -211,6 +275,7 @@ class Run(RunIdentity, RunFiles):
         why = self.exception
         if why is not None and self._settings.redact_secrets:
             why = redacted_text(why)
+        self._finish_hooks(recorder)
         self._keeper.finish()
         if self._console is not None:
             self._console.finish()
@@ -249,6 +314,7 @@ class Run(RunIdentity, RunFiles):
     def forked(self) -> None:
         """Let go of everything that is the parent's; called in a forked child."""
         self._joining = threading.RLock()
+        self.waiting, self._before_end = {}, []
         if self._recorder is not None:
             self._id = self._known_id()
             self._recorder.abandon()

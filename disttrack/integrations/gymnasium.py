@@ -19,7 +19,7 @@ _current: Run | None = None
 _watched = False
 
 
-def start(run: Run) -> None:
+def start(run: Run, value: object = True) -> None:
     """Log each video that is recorded from now on into this run, at the step it is at, as `videos`."""
     global _current, _watched
     _current = run
@@ -31,7 +31,7 @@ def start(run: Run) -> None:
 
 def _watching(stop: Callable[[Any], None]) -> Callable[[Any], None]:
     @functools.wraps(stop)
-    def stop_recording(self: Any) -> None:  # noqa: ANN401 - what gymnasium has untyped
+    def stop_recording(self: Any) -> None:
         path = os.path.join(self.video_folder, f"{self._video_name}.mp4")
         frames, fps = len(self.recorded_frames), self.frames_per_sec
         stop(self)

@@ -12,6 +12,7 @@ from disttrack.errors import UsageError
 __all__ = ["MAX_PROJECT", "MODES", "PROJECT_FORBIDDEN", "Moment", "check_tags", "checked", "moment"]
 
 MAX_PROJECT = 128
+MAGIC = ("step_time", "loss", "lr", "grad_norm", "throughput")  # what magic records; see integrations.magic
 MAX_MAGIC_CHARACTERS = 1 << 20
 PROJECT_FORBIDDEN = "/\\#?%:"
 ID_FORBIDDEN = ":;,#?/'"
@@ -179,4 +180,16 @@ def _check_magic(value: Any) -> dict[str, Any] | bool | None:
         return found
     if not isinstance(found, Mapping):
         raise UsageError(shown, f"it is a {type(found).__name__}", mend)
-    return {str(key): item for key, item in cast("Mapping[Any, Any]", found).items()}
+    return {str(key): _magic_item(shown, str(key), item) for key, item in cast("Mapping[Any, Any]", found).items()}
+
+
+def _magic_item(shown: str, key: str, item: Any) -> bool | int:
+    if key == "every":
+        if isinstance(item, bool) or not isinstance(item, int) or item < 1:
+            raise UsageError(shown, f"every={item!r:.40} is no whole number of 1 or more", "Pass a number of steps.")
+        return item
+    if key not in MAGIC:
+        raise UsageError(shown, f"there is no {key!r:.40}", f"Use {', '.join(MAGIC)} and every.")
+    if not isinstance(item, bool):
+        raise UsageError(shown, f"{key}={item!r:.40} is neither true nor false", "Pass one of them.")
+    return item

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import pytest
 
 import disttrack
-from disttrack.api.init import NOT_DONE_YET
 from disttrack.errors import ConfigError, NotLoggedIn, UnknownSetting, UsageError
 from tests.road.site import Site
 
@@ -181,12 +180,7 @@ def test_what_needs_a_server_is_recorded_here_and_said_or_refused(
     assert all(str(tmp_path / "disttrack-runs") in line for line in said)
 
 
-def test_what_nothing_does_yet_says_so_and_is_kept(caplog: pytest.LogCaptureFixture) -> None:
-    arguments: dict[str, Any] = dict.fromkeys(NOT_DONE_YET, True)
-    with disttrack.init(project="p", **arguments):
-        pass
-    for name in NOT_DONE_YET:
-        assert caplog.text.count(f"{name} is accepted and kept in run.settings") == 1
+def test_two_names_of_one_argument_may_not_contradict_each_other() -> None:
     with pytest.raises(UsageError, match="two names of one argument"):
         disttrack.init(tensorboard=True, sync_tensorboard=False)
 
