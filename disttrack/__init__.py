@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from disttrack.api.calls import alert as alert
     from disttrack.api.calls import define_metric as define_metric
     from disttrack.api.calls import mark_preempting as mark_preempting
+    from disttrack.api.calls import save as save
     from disttrack.api.config import Config
     from disttrack.api.images import Image as Image
     from disttrack.api.images import Video as Video
@@ -58,6 +59,7 @@ __all__ = [
     "log",
     "mark_preempting",
     "run",
+    "save",
     "summary",
     "unwatch",
     "watch",
@@ -73,14 +75,15 @@ _HOMES = {
     "Receipt": "disttrack.api.receipt",
     "Run": "disttrack.api.run",
     "Settings": "disttrack.settings",
-    "alert": "disttrack.api.calls",
-    "define_metric": "disttrack.api.calls",
     "Table": "disttrack.api.tables",
     "Video": "disttrack.api.images",
+    "alert": "disttrack.api.calls",
+    "define_metric": "disttrack.api.calls",
     "finish": "disttrack.api.init",
     "init": "disttrack.api.init",
     "log": "disttrack.api.init",
     "mark_preempting": "disttrack.api.calls",
+    "save": "disttrack.api.calls",
     "unwatch": "disttrack.api.watching",
     "watch": "disttrack.api.watching",
 }

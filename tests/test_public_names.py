@@ -7,7 +7,7 @@ import disttrack
 
 NAMES = (
     "AlertLevel Api Histogram Image Rank Receipt Run Settings Table Video "
-    "alert config define_metric errors finish init log mark_preempting run summary unwatch watch"
+    "alert config define_metric errors finish init log mark_preempting run save summary unwatch watch"
 ).split()
 HEAVY = ["torch", "ray", "zmq", "numpy", "sqlite3", "starlette", "msgspec", "PIL", "psutil", "click", "rich", "yaml"]
 

@@ -14,6 +14,7 @@ from disttrack.records.payloads import Goal
 __all__ = ["OwnAggregates"]
 
 Number = int | float
+_EXACT = 2**63  # ints beyond 64 bits are floats to their readers
 
 
 class OwnAggregates:
@@ -50,7 +51,7 @@ class _Seen:
         self._step: int | None = None  # of the newest value, which another at that step may yet replace
         self._value: Number = math.nan
         self._count = 0
-        self._total: Number = 0
+        self._total = 0.0
         self._low: Number = math.inf
         self._high: Number = -math.inf
         self._first: tuple[int, Number] | None = None  # of the lowest step
@@ -65,6 +66,10 @@ class _Seen:
         value, step = self._value, self._step
         if step is None or value != value:
             return
+        try:
+            value = value if -_EXACT <= value < _EXACT else float(value)
+        except OverflowError:  # an int beyond any float
+            value = math.inf if value > 0 else -math.inf
         self._count += 1
         self._total += value
         self._low, self._high = min(self._low, value), max(self._high, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from disttrack.api.init import opened
 from disttrack.records.payloads import MetricDefinition
 
-__all__ = ["alert", "define_metric", "mark_preempting"]
+__all__ = ["alert", "define_metric", "mark_preempting", "save"]
 
 
 def alert(title: str, text: str = "", level: str | None = None, wait_duration: float | timedelta | None = None) -> None:
@@ -20,6 +21,15 @@ def alert(title: str, text: str = "", level: str | None = None, wait_duration: f
 def mark_preempting() -> None:
     """Say that the current run's machine is being taken away; see Run.mark_preempting."""
     opened("mark_preempting()").mark_preempting()
+
+
+def save(
+    glob_str: str | os.PathLike[str] | None = None,
+    base_path: str | os.PathLike[str] | None = None,
+    policy: str = "live",
+) -> list[str]:
+    """Keep files with the current run; see Run.save. Raises NotInitialized before init."""
+    return opened("save()").save(glob_str, base_path, policy)
 
 
 def define_metric(

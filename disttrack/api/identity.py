@@ -148,7 +148,7 @@ class RunIdentity:
         """Store a label; one that is none is left out and said, for nothing raises into training."""
         try:
             update = LabelUpdate(**{label: checked(value)})
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # also of the value's own methods
             self._complain(f"run.{label} stays as it is: {error}")
             return
         if self._receipt is None:

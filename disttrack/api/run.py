@@ -25,6 +25,7 @@ from disttrack.api.keeping import Keeper
 from disttrack.api.metrics import checked_definition
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
+from disttrack.api.run_files import RunFiles
 from disttrack.api.summary import Summary
 from disttrack.capture.redirect import is_possible
 from disttrack.environments.detect import single
@@ -44,7 +45,7 @@ __all__ = ["Run", "attach", "describe", "disabled_run"]
 _log = logging.getLogger("disttrack")
 
 
-class Run(RunIdentity):
+class Run(RunIdentity, RunFiles):
     """One rank's side of a run: log rows, set config and summary, and finish.
 
     Every rank of a launch has its own; id, name and group are the run's and shared by all of them. After
@@ -65,7 +66,7 @@ class Run(RunIdentity):
             speaks=self._speaks,
         )
         self.summary = Summary(self._outbox, self._store_summary)
-        self._keeper = Keeper(lambda: self._recorder or self._become_helper())
+        self._keeper = Keeper(self._recording)
         self._facts: FactFinder | None = None
         self._console: Console | RedirectedConsole | None = None
         self.waiting: dict[str, Any] = {}  # values that hooks have for the row that is logged next
@@ -173,7 +174,13 @@ class Run(RunIdentity):
         goal: which value is the best one. hidden: not for charts. overwrite: forget what was said of that name before;
         else calls add to each other. What cannot be used is left out and said; None where that is the name.
         """
-        definition = checked_definition(self._complain, name, step_metric, step_sync, summary, goal, hidden, overwrite)
+        try:
+            definition = checked_definition(
+                self._complain, name, step_metric, step_sync, summary, goal, hidden, overwrite
+            )
+        except Exception as error:  # of an argument's own methods; or strict
+            self._complain(f"define_metric() could not be kept ({type(error).__name__}: {error})")
+            return None
         if definition is not None:
             self._say(definition)
         return definition
@@ -204,39 +211,6 @@ class Run(RunIdentity):
         if self._receipt is not None:
             return self._receipt
         return _receipt_of(self._recorder, whole=False) if self._recorder is not None else Receipt(0, 0, 0, 0)
-
-    def save(
-        self,
-        glob_str: str | os.PathLike[str] | None = None,
-        base_path: str | os.PathLike[str] | None = None,
-        policy: str = "live",
-    ) -> list[str]:
-        """Keep files with the run, below its directory `files`; return their paths there.
-
-        glob_str: a path or a glob pattern. Below base_path a file keeps its path; the default is the current
-        directory, and for an absolute pattern the directory above the file's. policy: "now", "end" (as they are at
-        finish()) or "live" (now, and again when they change). Nothing without a glob_str, or for what lies at gs:// or s3://.
-        Raises UsageError (a ValueError) for another policy, and for files that are not below base_path.
-        """
-        return [] if glob_str is None else self._keeper.save(glob_str, base_path, policy)
-
-    def log_code(
-        self,
-        root: str | os.PathLike[str] | None = ".",
-        name: str | None = None,
-        include_fn: Callable[..., bool] | None = None,
-        exclude_fn: Callable[..., bool] | None = None,
-    ) -> list[str] | None:
-        """Keep the code below a directory with the run, in `files/code`; return the paths, None where there is none.
-
-        include_fn, exclude_fn: say of a path (and if they like the root) whether it is kept; the default is *.py.
-        Hidden directories, environments and runs are passed over. name: changes nothing.
-        """
-        return self._keeper.save_code("." if root is None else root, include_fn, exclude_fn) or None
-
-    def keep_program(self) -> str | None:
-        """Keep the script that runs, or the notebook, in `files/code`, as init(save_code=True); return its path."""
-        return self._keeper.save_program()
 
     def watch(
         self,
@@ -391,13 +365,13 @@ def _receipt_of(recorder: Recorder, *, whole: bool) -> Receipt:
         return Receipt(
             counts.logged, 0, 0, counts.dropped, drops=recorder.drops, captured_drops=recorder.captured_drops
         )
+    pending_media = outbox.spool.waiting
     if whole:
         stored = counts.logged - counts.dropped
     else:
         stored = max(0, outbox.counted(acked) - outbox.lost) if acked is not None else 0
         stored = min(stored, counts.logged - counts.dropped)  # another thread may log between two looks
     pending = counts.logged - counts.dropped - stored
-    pending_media = outbox.spool.waiting
     return Receipt(
         counts.logged,
         stored,

@@ -117,7 +117,8 @@ def _held(held: Held) -> str:
 
 def _pending_line(pending: Pending) -> str:
     run = f"{printable(pending.project)}/{printable(pending.run or 'a run yet to be made')}"
-    what = f"{count(pending.bytes, 'byte')} of rank {pending.rank} of {run} are in {printable(pending.journal)}"
+    blobs = f" and {pending.blobs:,} media and files" if pending.blobs else ""
+    what = f"{count(pending.bytes, 'byte')}{blobs} of rank {pending.rank} of {run} are in {printable(pending.journal)}"
     return f"Pending: {what}; " + ("it is still logging" if pending.alive else "`disttrack recover` brings them home")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from disttrack.cli.output import iso
@@ -61,11 +62,20 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "damaged": [place._asdict() for place in run.damaged],
         "attempts": [_attempt_shape(attempt) for attempt in run.attempts],
         "first_failure": _failure_shape(run.first_failure),
+        "git": _git_shape(run.about.get("source")),
+        "program": run.about.get("program", {}).get("program"),
+        "argv": run.about.get("program", {}).get("argv"),
         "resumed_from": run.resumed_from._asdict() if run.resumed_from is not None else None,
         "forked_from": run.forked_from._asdict() if run.forked_from is not None else None,
         "about": run.about,
         "nodes": [asdict(node) for node in run.nodes],
     }
+
+
+def _git_shape(source: Mapping[str, object] | None) -> dict[str, object] | None:
+    if source is None:
+        return None
+    return {name: source.get(name) for name in ("commit", "branch", "remote", "dirty", "root")}
 
 
 def rank_shape(rank: RankView) -> dict[str, object]:

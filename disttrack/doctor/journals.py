@@ -11,6 +11,7 @@ from typing import NamedTuple
 from disttrack.doctor.findings import Finding, Surroundings, failed, good, warning
 from disttrack.errors import UnsupportedFormat
 from disttrack.journal.directories import is_home, journal_directories
+from disttrack.journal.spool import spooled
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import records
 from disttrack.records.names import DELETED, directory_name
@@ -34,6 +35,7 @@ class _Waiting(NamedTuple):
     size_bytes: int
     records: int | None
     age_s: float
+    blobs: int  # media and files that are not stored
 
 
 def check_journals(around: Surroundings) -> Iterator[Finding]:
@@ -59,7 +61,8 @@ def check_journals(around: Surroundings) -> Iterator[Finding]:
             home += 1
         else:
             age_s = time.time() - stored.join.time_us / 1e6
-            found = _Waiting(stored.join, directory, size_bytes, _count(stored, deadline), age_s)
+            blobs = len(spooled(directory))
+            found = _Waiting(stored.join, directory, size_bytes, _count(stored, deadline), age_s, blobs)
             waiting.setdefault((stored.join.root, stored.join.launch_key), []).append(found)
     yield good(
         "journals.here",
@@ -99,11 +102,13 @@ def _waiting(runtime: Path, root: Path, key: str, journals: list[_Waiting]) -> F
         "ranks": ranks,
         "records": count,
         "bytes": size_bytes,
+        "blobs": sum(journal.blobs for journal in journals),
         "oldest_s": oldest.age_s,
         "journals": [str(journal.directory) for journal in journals],
     }
     who = f"rank{'' if len(ranks) == 1 else 's'} {', '.join(map(str, ranks[:8]))}{' ...' if len(ranks) > 8 else ''}"
     what = f"{size_bytes:,} bytes" if count is None else f"{count:,} records ({size_bytes:,} bytes)"
+    what += f" and {facts['blobs']:,} media and files" if facts["blobs"] else ""
     text = (
         f"{what} that dead {who} of {oldest.join.project}/{', '.join(runs)} left are not known to be stored; "
         f"the oldest began {_ago(oldest.age_s)}"

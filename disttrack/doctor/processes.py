@@ -142,6 +142,7 @@ def _told(status: Status) -> dict[str, object]:
                 "stored_bytes": member.stored,
             }
             for member in status.members
+            if member.role != "node"
         ],
         "nodes": [{"host": node.host, "heard_s": node.heard_s} for node in status.nodes],
         "linked": None if status.link is None else status.link.linked,

@@ -15,6 +15,7 @@ from disttrack.errors import RunNotFound, UnsupportedFormat
 from disttrack.index.survey import project_directories, runs
 from disttrack.journal.directories import is_held, journal_directories
 from disttrack.journal.segment import segment_paths
+from disttrack.journal.spool import spooled
 from disttrack.journal.stored import StoredOutbox, stored_outboxes
 from disttrack.records.codec import records
 from disttrack.records.names import LIVE
@@ -50,7 +51,7 @@ class CheckedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Pending:
-    """A journal on this host with records that no log of this root has; alive: its process still logs."""
+    """A journal on this host with records that no log of this root has, or blobs; alive: its process still logs."""
 
     journal: str
     project: str
@@ -58,6 +59,7 @@ class Pending:
     rank: int
     bytes: int
     alive: bool
+    blobs: int = 0  # images, tables and files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,6 +212,7 @@ def _pending(stored: StoredOutbox, ends: Mapping[Incarnation, int], wanted: set[
         waiting = _held_beyond(stored, begin)
     except FileNotFoundError:  # removed meanwhile: its run has ended
         return None
-    if not waiting:
+    blobs = len(spooled(stored.directory))
+    if not waiting and not blobs:
         return None
-    return Pending(str(stored.directory), join.project, join.run_id, join.rank.rank, waiting, lives(join))
+    return Pending(str(stored.directory), join.project, join.run_id, join.rank.rank, waiting, lives(join), blobs)

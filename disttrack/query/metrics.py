@@ -130,9 +130,9 @@ def _reduced(column: Array, reducers: Iterable[str], goal: Goal | None) -> Mappi
     if not len(values):
         return {}
     found: dict[str, object] = {}
-    for name in reducers:
-        how = name if name != "best" else {None: "", "minimize": "min", "maximize": "max"}[goal]
-        with np.errstate(invalid="ignore"):  # both infinities
+    with np.errstate(invalid="ignore"):  # both infinities
+        for name in reducers:
+            how = name if name != "best" else {None: "", "minimize": "min", "maximize": "max"}[goal]
             if how == "min":
                 found[name] = values.min().item()
             elif how == "max":

@@ -112,6 +112,8 @@ def _leaves(
     except Exception as error:
         problems.append((prefix.removesuffix(".")[:80], _failure(error)))
         return
+    if not items and prefix:
+        yield prefix.removesuffix("."), {}  # else it would vanish unsaid
     above = (*above, id(data))
     for key, value in items:
         if not isinstance(key, str):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,9 +207,14 @@ def kept(argument: str) -> Callable[[Path], None]:
 
 
 @check
-def save_code(_: Path) -> None:
-    assert [file.path for file in begun(save_code=True).files()] == [f"code/{Path(sys.argv[0]).name}"]
-    assert begun().files() == []
+def save_code(directory: Path) -> None:
+    site = Site(directory)
+    code = "import disttrack, sys\ndisttrack.init(project='p', id=sys.argv[1], save_code=sys.argv[1] == 'with')\n"
+    for run_id in ("with", "without"):
+        site.python(site.script(code), run_id)
+    with disttrack.Api() as api:
+        assert [file.path for file in api.run("with").files()] == ["code/train.py"]
+        assert api.run("without").files() == []
 
 
 for argument in ("tensorboard", "sync_tensorboard", "monitor_gym", "magic"):

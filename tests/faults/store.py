@@ -44,7 +44,7 @@ def run_directories(root: Path, project: str = "p") -> list[Path]:
 
 
 def stored(run: Path, *, damaged: bool = False) -> dict[Incarnation, Stored]:
-    """Return what each incarnation has in a run's log.
+    """Return what each incarnation of a rank has in a run's log; what its node sampled is left out.
 
     Fails where the log is damaged (unless that is expected), where the same bytes of an incarnation differ between two
     frames, or where bytes are missing below the highest.
@@ -72,4 +72,4 @@ def stored(run: Path, *, damaged: bool = False) -> dict[Incarnation, Stored]:
             both = len(source.data) - start
             assert source.data[start : start + len(data)] == data[:both], "one offset, two contents"
             source.data += data[both:]
-    return sources
+    return {incarnation: source for incarnation, source in sources.items() if source.role != "node"}

@@ -32,7 +32,9 @@ def traced(job: Job, steps: int, *options: str) -> tuple[Trainer, Disk, Path]:
     """Return a trainer that was killed with its writer, what they had written, and the journal."""
     trace = job.site.directory / "trace"
     trace.mkdir()
-    rank = job.start(around=(*TRACE, *options, "-o", str(trace / "of")), rate_hz=200)
+    rank = job.start(
+        around=(*TRACE, *options, "-o", str(trace / "of")), rate_hz=200, settings={"system_interval_s": 0.0}
+    )
     wait_for_steps([rank], steps)
     [journal] = (job.site.directory / "journals").glob("*/journals/*")
     # All that strace follows at once: the rank and its writer.

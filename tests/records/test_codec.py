@@ -101,7 +101,7 @@ def exact(value: object) -> object:
 def flat(row: Mapping[str, Any]) -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for key, value in row.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             leaves |= {f"{key}.{inner}": leaf for inner, leaf in cast("dict[str, Any]", value).items()}
         else:
             leaves[key] = value

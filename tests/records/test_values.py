@@ -264,7 +264,7 @@ def test_a_value_without_a_plain_form_costs_only_its_own_key(value: object, reas
 def test_nested_dicts_become_dotted_keys() -> None:
     problems: list[tuple[str, str]] = []
     nested = {"train": {"loss": 1.5, "acc": {"top1": 0.5}}, "lr": 0.1, "empty": {}, "map": ReadOnlyMapping({"a": 1})}
-    assert flatten(nested, problems) == {"train.loss": 1.5, "train.acc.top1": 0.5, "lr": 0.1, "map.a": 1}
+    assert flatten(nested, problems) == {"train.loss": 1.5, "train.acc.top1": 0.5, "lr": 0.1, "empty": {}, "map.a": 1}
     assert problems == []
 
 

@@ -97,6 +97,29 @@ def test_a_torch_tensor_and_a_pil_image_are_images(site: Site) -> None:
             assert (stored.size, stored.getpixel((0, 0))) == ((5, 4), colour)
 
 
+def test_a_figure_is_an_image_as_it_was_when_it_was_logged(site: Site) -> None:
+    pytest.importorskip("matplotlib")
+    script = site.script(
+        """
+        import matplotlib
+        matplotlib.use("pdf")  # one without pixels of its own
+        import matplotlib.pyplot as plt
+        import disttrack
+
+        figure, axes = plt.subplots(figsize=(2, 1), dpi=50)
+        run = disttrack.init(project="p", id="a")
+        run.log({"figure": figure, "pyplot": disttrack.Image(plt)})
+        assert type(figure.canvas).__name__ == "FigureCanvasPdf"
+        figure.set_facecolor("red")
+        run.log({"figure": figure})
+        """
+    )
+    site.python(script)
+    first, second = media(site, "figure")
+    assert (first.value["width"], first.value["height"]) == (100, 50)
+    assert first.path == media(site, "pyplot")[0].path != second.path
+
+
 def test_a_table_comes_back_as_the_frame_it_was(site: Site) -> None:
     script = site.script(
         """
