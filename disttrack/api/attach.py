@@ -189,12 +189,15 @@ def _sender(outbox: Outbox, membership: Membership, runtime: Path) -> Sender | N
         return None
 
 
-def helper_recorder(parent_journal: Path, settings: Settings) -> tuple[Recorder, Join] | None:
+def helper_recorder(
+    parent_journal: Path, settings: Settings, known: Join | None = None
+) -> tuple[Recorder, Join] | None:
     """Return a recorder for this process as a helper of the rank whose journal this is, and its Join.
 
+    known: the rank's Join, for who has something to say of it also when its run is over.
     None where that run is over and its journal gone; it is said once that this process logs nothing.
     """
-    parent = newest_join(parent_journal)
+    parent = newest_join(parent_journal) or known
     if parent is None:
         _log.warning("disttrack: the run that this process's parent had open is over; what is logged here is not kept")
         return None

@@ -15,6 +15,7 @@ from pathlib import Path
 from disttrack.api.tailer import JOURNALED, OVER, Plan
 from disttrack.capture.redirect import Redirection
 from disttrack.environments.host import is_alive, private_directory, process_start_time
+from disttrack.journal.heads import write_join
 from disttrack.records.types import Join
 from disttrack.settings import Settings
 
@@ -38,6 +39,7 @@ class RedirectedConsole:
         self._settings, self._join = settings, join
         place = Path(join.journal).parent.parent / "consoles"
         self._directory = private_directory(private_directory(place) / f"{join.incarnation:x}")
+        write_join(self._directory, join)  # a rank may be dead, and its journal gone, before the tailer is up
         self._redirection = Redirection(self._directory)
         self._before = os.environ.get(VARIABLE)
         os.environ[VARIABLE] = "fd"  # children print into the same files: theirs must not be kept twice

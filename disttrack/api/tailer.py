@@ -78,12 +78,13 @@ class _Journaling:
     def __init__(self, plan: Plan) -> None:
         from disttrack.api.attach import helper_recorder
         from disttrack.api.console import Budget, ConsoleWriter
+        from disttrack.journal.heads import read_join
         from disttrack.settings import load
 
         self._plan = plan
         settings = load(plan.settings)
         done = self._done_before()
-        helper = helper_recorder(Path(plan.journal), settings)
+        helper = helper_recorder(Path(plan.journal), settings, read_join(Path(plan.directory)))
         self._recorder = helper[0] if helper is not None else None
         if helper is not None:
             _note(Path(plan.directory) / f"journal-{os.getpid()}", helper[1].journal)

@@ -20,7 +20,7 @@ from disttrack.journal.files import FILE_NAME, damage_end
 from disttrack.records.codec import MAX_RECORD_BYTES, decode, pack
 from disttrack.records.types import Join, changed
 
-__all__ = ["JOIN_NAME", "find_head", "head_of", "read_head", "write_join"]
+__all__ = ["JOIN_NAME", "find_head", "head_of", "read_head", "read_join", "write_join"]
 
 VERSION = 1
 JOIN_NAME = "join"  # beside it, the newer Join of a rank that learnt its launch, or its run, later
@@ -70,7 +70,7 @@ def find_head(directory: Path) -> tuple[Join, int]:
 
     Raises OSError, ValueError (no journal, torn head, or one damaged beyond repair) or UnsupportedFormat.
     """
-    beside = _join_beside(directory)
+    beside = read_join(directory)
     path = directory / FILE_NAME
     try:
         body, size = read_head(path)
@@ -83,8 +83,8 @@ def find_head(directory: Path) -> tuple[Join, int]:
     return beside or join, size
 
 
-def _join_beside(directory: Path) -> Join | None:
-    """Return the newer Join; None where there is none, or it is torn: a power cut may leave it empty."""
+def read_join(directory: Path) -> Join | None:
+    """Return what write_join left; None where there is nothing, or it is torn: a power cut may leave it empty."""
     path = directory / JOIN_NAME
     try:
         data = read_plain(path, MAX_RECORD_BYTES)

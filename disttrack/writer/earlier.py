@@ -12,7 +12,7 @@ from disttrack.records.names import LIVE
 from disttrack.records.types import Join, RunHeader
 from disttrack.writer.history import read_history
 
-__all__ = ["count_runs", "run_in_root", "run_that_lacks"]
+__all__ = ["count_runs", "run_in_root", "run_of_parent", "run_that_lacks"]
 
 MEETING_US = 10 * 60 * 1_000_000  # between the clocks of two nodes, and the starts of their ranks
 
@@ -32,6 +32,17 @@ def run_in_root(project: Path, join: Join) -> str | None:
         header = _header(project / marker.name / "log")
         if header is not None and (header.launch_key, header.ordinal) == (join.launch_key, join.ordinal):
             return header.run_id
+    return None
+
+
+def run_of_parent(project: Path, join: Join) -> str | None:
+    """Return the run of a rank whose helper comes late: it has ended, and no writer of its launch is left."""
+    for directory in sorted(project.iterdir()) if join.parent is not None and project.is_dir() else []:
+        header = _header(directory / "log")
+        if header is not None and (header.launch_key, header.ordinal) == (join.launch_key, join.ordinal):
+            admissions = read_history(directory / "log").admissions
+            if any(admission.join.incarnation == join.parent for admission in admissions):
+                return header.run_id
     return None
 
 

@@ -22,7 +22,7 @@ from disttrack.records.payloads import End
 from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.attempts import same_process
-from disttrack.writer.earlier import count_runs, run_in_root, run_that_lacks
+from disttrack.writer.earlier import count_runs, run_in_root, run_of_parent, run_that_lacks
 from disttrack.writer.ingest import RunIngest, now_us
 from disttrack.writer.liveness import dead_journals, how_ended, lives
 from disttrack.writer.roster import Source
@@ -148,6 +148,7 @@ class Launch:
             or join.run_id
             or _resumed(project, join)
             or run_in_root(project, join)
+            or run_of_parent(project, join)
             or (run_that_lacks(project, join) if orphans else None)
         )
 

@@ -4,13 +4,15 @@ import multiprocessing
 import os
 from pathlib import Path
 
+import pytest
+
 from disttrack.environments.host import boot_id, process_start_time
 from disttrack.environments.launch import own_key
 from disttrack.journal.directories import is_home, note_place
 from disttrack.journal.outbox import Outbox
 from disttrack.records.codec import RowEncoder, encode
 from disttrack.records.payloads import End, RecordKind
-from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
+from disttrack.records.types import Join, Rank, Role, RunId, changed, new_incarnation
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.launch import Launch
 from tests.journal.joins import make_join
@@ -72,6 +74,26 @@ def test_the_next_writer_of_a_launch_gives_the_same_run(tmp_path: Path) -> None:
     assert (source.admission.role, source.admission.attempt) == ("rank", 1)  # by this process, which was it already
     other, _ = second.admit(join(tmp_path, ordinal=1))
     assert other.header.run_id != run.header.run_id
+    second.close()
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+@pytest.mark.parametrize("role", ["helper", "node"])
+def test_who_speaks_for_a_rank_whose_run_has_ended_belongs_to_that_run(
+    tmp_path: Path, exit_code: int, role: Role
+) -> None:
+    rank = join(tmp_path, dead_pid())
+    journal(tmp_path, rank, rows=3, exit_code=exit_code).close()
+    first = launch(tmp_path)
+    ((run, _, _),) = first.adopt()
+    first.end_run(run)
+    first.close()
+    (tmp_path / "runtime" / "claims").rename(tmp_path / "forgotten")  # as where the launcher is gone
+    second = launch(tmp_path)
+    late = join(tmp_path, role=role, parent=rank.incarnation, own_id=rank.own_id)
+    again, source = second.admit(late)
+    assert again.header.run_id == run.header.run_id
+    assert (source.admission.role, source.admission.attempt) == (role, 0)
     second.close()
 
 
