@@ -121,7 +121,7 @@ def _load_yaml(file: IO[str], what: str) -> Any:
     if len(content) > MAX_YAML_BYTES:
         raise UsageError(what, f"it is longer than {MAX_YAML_BYTES:,} characters", "Keep data in another file.")
     try:
-        return yaml.load(content, loader)
+        return loader(content).get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(what, f"it is no YAML ({error})", "Mend the file.") from error
 

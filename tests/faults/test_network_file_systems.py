@@ -31,7 +31,7 @@ from tests.index.logs import RunLog, process_of
 from tests.road.site import wait_until
 
 #: What a root on a network file system holds: run logs, and marks that a run is live. No index, journal, socket, lock.
-SHARED_FILE = re.compile(r"disttrack-runs/(p/[^/.]+/log/\d{6}\.dtl|p/\.live/[^/]+|\.launches[^/]*/[^/]+)")
+SHARED_FILE = re.compile(r"disttrack-runs/(p/[^/.]+/log/\d{6}\.dtl|p/\.(live|latest)/[^/]+|\.launches[^/]*/[^/]+)")
 
 
 @pytest.fixture
