@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from disttrack.api.calls import define_metric as define_metric
     from disttrack.api.calls import mark_preempting as mark_preempting
     from disttrack.api.calls import save as save
+    from disttrack.api.calls import unwatch as unwatch
+    from disttrack.api.calls import watch as watch
     from disttrack.api.config import Config
     from disttrack.api.images import Image as Image
     from disttrack.api.images import Video as Video
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from disttrack.api.summary import Summary
     from disttrack.api.tables import Histogram as Histogram
     from disttrack.api.tables import Table as Table
-    from disttrack.api.watching import unwatch as unwatch
-    from disttrack.api.watching import watch as watch
     from disttrack.query.api import Api as Api
     from disttrack.records.payloads import AlertLevel as AlertLevel
     from disttrack.records.types import Rank as Rank
@@ -84,8 +84,8 @@ _HOMES = {
     "log": "disttrack.api.init",
     "mark_preempting": "disttrack.api.calls",
     "save": "disttrack.api.calls",
-    "unwatch": "disttrack.api.watching",
-    "watch": "disttrack.api.watching",
+    "unwatch": "disttrack.api.calls",
+    "watch": "disttrack.api.calls",
 }
 
 

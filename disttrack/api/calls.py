@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from disttrack.api.init import opened
 from disttrack.records.payloads import MetricDefinition
 
-__all__ = ["alert", "define_metric", "mark_preempting", "save"]
+__all__ = ["alert", "define_metric", "mark_preempting", "save", "unwatch", "watch"]
 
 
 def alert(title: str, text: str = "", level: str | None = None, wait_duration: float | timedelta | None = None) -> None:
@@ -44,3 +44,20 @@ def define_metric(
     """Say how a metric of the current run is to be read; see Run.define_metric. Raises NotInitialized before init."""
     run = opened("define_metric()")
     return run.define_metric(name, step_metric, step_sync, hidden, summary, goal, overwrite)
+
+
+def watch(
+    models: Any,
+    criterion: Any = None,
+    log: Literal["gradients", "parameters", "all"] | None = "gradients",
+    log_freq: int = 1000,
+    idx: int | None = None,
+    log_graph: bool = False,
+) -> None:
+    """Log histograms of a model's gradients or parameters; see Run.watch. Raises NotInitialized before init."""
+    opened("watch()").watch(models, criterion, log, log_freq, idx, log_graph)
+
+
+def unwatch(models: Any = None) -> None:
+    """Watch these models, or all, no more; see Run.unwatch. Raises NotInitialized before init."""
+    opened("unwatch()").unwatch(models)

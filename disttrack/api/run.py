@@ -8,25 +8,24 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from disttrack.api.alerts import Alerts
 from disttrack.api.attach import helper_recorder, make_join
 from disttrack.api.config import Config
 from disttrack.api.console import Console
 from disttrack.api.facts import FactFinder
-from disttrack.api.hooks import hook
-from disttrack.api.identity import RunIdentity
 from disttrack.api.keeping import Keeper
 from disttrack.api.metrics import checked_definition
 from disttrack.api.notebook import card, cells_of
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.run_files import RunFiles
+from disttrack.api.run_hooks import RunHooks
 from disttrack.api.summary import Summary
 from disttrack.capture.redirect import is_possible
 from disttrack.environments.detect import single
@@ -46,7 +45,7 @@ __all__ = ["Run", "attach", "describe", "disabled_run"]
 _log = logging.getLogger("disttrack")
 
 
-class Run(RunIdentity, RunFiles):
+class Run(RunHooks, RunFiles):
     """One rank's side of a run: log rows, set config and summary, and finish.
 
     Every rank of a launch has its own; id, name and group are the run's and shared by all of them. After
@@ -70,8 +69,6 @@ class Run(RunIdentity, RunFiles):
         self._keeper = Keeper(self._recording)
         self._facts: FactFinder | None = None
         self._console: Console | RedirectedConsole | None = None
-        self.waiting: dict[str, Any] = {}  # values that hooks have for the row that is logged next
-        self._before_end: list[Callable[[], None]] = []
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
         self._alerts = Alerts(self._complain, redact=settings.redact_secrets)
 
@@ -126,20 +123,6 @@ class Run(RunIdentity, RunFiles):
         if self.waiting:
             data = self._joined(data)
         recorder.row(data, step, commit)
-
-    def _joined(self, data: Any) -> Any:
-        """Return a row with the values that wait for one; what is no row stays as it is."""
-        if not isinstance(data, Mapping):
-            return data
-        joined: dict[Any, Any] = {}
-        while self.waiting:
-            try:
-                key, value = self.waiting.popitem()
-            except KeyError:  # another thread's row took it
-                break
-            joined[key] = value
-        joined.update(cast("Mapping[Any, Any]", data))
-        return joined
 
     def _store_config(self, values: dict[str, Any]) -> None:
         self._say(ConfigUpdate(values=values))
@@ -213,51 +196,6 @@ class Run(RunIdentity, RunFiles):
         if self._receipt is not None:
             return self._receipt
         return _receipt_of(self._recorder, whole=False) if self._recorder is not None else Receipt(0, 0, 0, 0)
-
-    def watch(
-        self,
-        models: Any,
-        criterion: Any = None,
-        log: Literal["gradients", "parameters", "all"] | None = "gradients",
-        log_freq: int = 1000,
-        idx: int | None = None,
-        log_graph: bool = False,
-    ) -> None:
-        """Log histograms of torch models, every log_freq steps of their optimizer, with the row that is logged next.
-
-        models: one torch.nn.Module or several. log: which histograms, `gradients/<parameter>` and
-        `parameters/<parameter>`: as they are when the optimizer is about to step. idx: the number of the first model;
-        names of models but number 0 begin with `graph_<number>.`. criterion and log_graph are taken as in wandb; graphs
-        are not kept, which is said. Nothing is attached to the models. Never raises: what cannot be watched is said.
-        """
-        if log_graph:
-            _log.warning("disttrack: watch(log_graph=True): graphs are not kept; the histograms are")
-        try:
-            if self._enabled and self.is_ours():
-                hook("watch").watch(self, models, log, log_freq, idx)
-        except Exception as error:  # torch is not installed, or these are no models
-            _log.warning("disttrack: watch() has no effect: %s: %s", type(error).__name__, error)
-
-    def unwatch(self, models: Any = None) -> None:
-        """Watch these models no more; None: all of them."""
-        try:
-            if self._enabled and self.is_ours():
-                hook("watch").unwatch(self, models)
-        except Exception as error:
-            _log.warning("disttrack: unwatch() has no effect: %s: %s", type(error).__name__, error)
-
-    def at_finish(self, call: Callable[[], None]) -> None:
-        """Call when the run is finished, while rows and files are still taken; what it raises is said."""
-        self._before_end.append(call)
-
-    def _finish_hooks(self, recorder: Recorder) -> None:
-        while self._before_end:
-            try:
-                self._before_end.pop(0)()
-            except Exception as error:  # of another library
-                _log.warning("disttrack: a hook could not be finished: %s: %s", type(error).__name__, error)
-        if self.waiting:
-            recorder.row(self._joined({}), None, False)
 
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> Receipt:
         """End this rank and return what became of its records; other ranks are not waited for.
