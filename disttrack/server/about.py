@@ -46,7 +46,7 @@ def proof_of(key: bytes, challenge: str) -> str:
 
 
 def hello(request: Request) -> Response:
-    """GET /api/hello: proves that this is the server whose file the asker has read; needs no token, and tells nothing."""
+    """GET /api/hello: proves to who has read its file that this is the server; needs no token, tells nothing."""
     challenge = required(request, "challenge")
     if not _CHALLENGE.fullmatch(challenge):
         raise Refused(400, "A challenge is 32 to 128 hexadecimal digits.", "UsageError")

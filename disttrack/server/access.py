@@ -131,9 +131,9 @@ class AccessControl:
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         # One slash: "//evil.example" would be another server's address.
         target = "/" + quote(str(scope["path"]).lstrip("/\\"), safe="/~") + (f"?{rest}" if rest else "")
+        goes_on = f'<meta http-equiv="refresh" content="0; url={html.escape(target)}">'
         answer = HTMLResponse(
-            f'<!doctype html><title>disttrack</title><meta http-equiv="refresh" content="0; url={html.escape(target)}">',
-            headers={"Cache-Control": "no-store"},
+            f"<!doctype html><title>disttrack</title>{goes_on}", headers={"Cache-Control": "no-store"}
         )
         host = Headers(scope=scope)["host"]
         answer.set_cookie(cookie_name(host), self._access.session, path="/", httponly=True, samesite="strict")

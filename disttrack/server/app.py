@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from disttrack.errors import DisttrackError
-from disttrack.server import about, tables
+from disttrack.server import about, charts, tables
 from disttrack.server.access import Access, AccessControl
 from disttrack.server.answers import Refused, error_answer, json_answer
 from disttrack.server.page_files import page, static
@@ -32,6 +32,7 @@ ROUTES = [
     Route("/api/keys", tables.keys),
     Route("/api/groups", tables.groups),
     Route("/api/best", tables.best),
+    Route("/api/series", charts.series),
 ]
 PAGE = [
     Route("/static/{path:path}", static),

@@ -9,11 +9,10 @@ from rich.cells import cell_len
 
 from disttrack.cli.attempts import failure_sentence, rank_ending, state_colour
 from disttrack.cli.listing import run_table
+from disttrack.cli.output import iso
 from disttrack.cli.rank_reports import rank_report
 from disttrack.cli.reading import sentences
-from disttrack.cli.output import iso
 from disttrack.cli.reports import comparison_report, receipt_sentence, run_report, run_sentence
-from disttrack.query.shapes import detail_shape
 from disttrack.cli.tables import Terminal
 from disttrack.query.alerts import AlertRow
 from disttrack.query.attempts import AttemptRow, Failure
@@ -21,6 +20,7 @@ from disttrack.query.members import RankState
 from disttrack.query.rank_view import RankView
 from disttrack.query.ranks import RankComparison, RankPace
 from disttrack.query.runs import RankRow, RunDetail, RunReceipt, Spread
+from disttrack.query.shapes import detail_shape
 from disttrack.writer.homecoming import Homecoming
 
 ANYWHERE = Terminal()
