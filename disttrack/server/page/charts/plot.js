@@ -95,7 +95,6 @@ export function Plot({ x, lines, xKind, log = false, clip = null, marks = [], ho
     made.batch(() => {
       made.setData(dataOf(x, lines, log), false);
       made.setScale("x", windowOf(x));
-      made.redraw(true, true);
     });
   }, [x, lines, clip, marks, holes]);
 
