@@ -1,0 +1,6 @@
+// Config: not built yet.
+
+import { html } from "../vendor/html.js";
+
+/** @param {{data: import("./run.js").RunOf}} props */
+export const Config = ({ data }) => html`<p>${data.name}</p>`;

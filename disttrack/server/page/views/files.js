@@ -1,0 +1,6 @@
+// Files: not built yet.
+
+import { html } from "../vendor/html.js";
+
+/** @param {{data: import("./run.js").RunOf}} props */
+export const Files = ({ data }) => html`<p>${data.name}</p>`;

@@ -1,0 +1,6 @@
+// Logs: not built yet.
+
+import { html } from "../vendor/html.js";
+
+/** @param {{data: import("./run.js").RunOf}} props */
+export const Logs = ({ data }) => html`<p>${data.name}</p>`;

@@ -1,0 +1,6 @@
+// System: not built yet.
+
+import { html } from "../vendor/html.js";
+
+/** @param {{data: import("./run.js").RunOf}} props */
+export const System = ({ data }) => html`<p>${data.name}</p>`;
