@@ -20,7 +20,7 @@ from disttrack.index.decoders import Decoders
 from disttrack.index.facets import Columns, Facet, Scope, Values, columns, names_of
 from disttrack.index.fetch import Fetched, fetch_log
 from disttrack.index.plan import make_plan
-from disttrack.index.queries import RunRecord, Vanished, answering, not_filed, numbered, records
+from disttrack.index.queries import RunRecord, Vanished, answering, not_filed, numbered, records, versions
 from disttrack.index.snapshots import Snapshot, Snapshots
 from disttrack.index.sqlite import MEMORY, Busy, is_damaged, open_index, reading, remove
 from disttrack.index.store import Describe, Store, is_same, look_at_all
@@ -133,6 +133,11 @@ class Index:
         return ask()
 
     # Answering
+
+    def versions(self) -> dict[int, int]:
+        """Return by the number of each run what changes whenever something is applied of its log."""
+        with self._lock:
+            return self._mended(lambda: versions(self._store.connection))
 
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return every run, or those of one project."""

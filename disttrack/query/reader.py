@@ -51,6 +51,11 @@ class Reader:
         """Bring the index up with the run logs, for several snapshots of runs that were found already."""
         self._index.catch_up()
 
+    def versions(self) -> dict[int, int]:
+        """Catch up, and return by the number of each run what changes whenever something came of it."""
+        self._index.catch_up()
+        return self._index.versions()
+
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return the runs that lists show, in no order: neither aliases of others nor those nothing is known of."""
         self._index.catch_up()

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from disttrack.errors import DisttrackError
-from disttrack.server import about, charts, tables
+from disttrack.server import about, changes, charts, details, live, logs, media, pictures, tables
 from disttrack.server.access import Access, AccessControl
 from disttrack.server.answers import Refused, error_answer, json_answer
 from disttrack.server.page_files import page, static
@@ -33,6 +33,23 @@ ROUTES = [
     Route("/api/groups", tables.groups),
     Route("/api/best", tables.best),
     Route("/api/series", charts.series),
+    Route("/api/run", details.run),
+    Route("/api/rank", details.rank),
+    Route("/api/ranks", details.ranks),
+    Route("/api/compare", details.compare),
+    Route("/api/heatmap", pictures.heatmap),
+    Route("/api/system", pictures.system),
+    Route("/api/system/heatmap", pictures.system_heatmap),
+    Route("/api/logs", logs.logs),
+    Route("/api/events", live.events),
+    Route("/api/media", media.media),
+    Route("/api/table", media.table),
+    Route("/api/files", media.files),
+    Route("/blob", media.blob),
+    Route("/file", media.file),
+    Route("/api/edit", changes.edit, methods=["POST"]),
+    Route("/api/delete", changes.delete, methods=["POST"]),
+    Route("/api/restore", changes.restore, methods=["POST"]),
 ]
 PAGE = [
     Route("/static/{path:path}", static),
@@ -47,7 +64,8 @@ def application(served: Served, access: Access, challenge_key: bytes) -> ASGIApp
     """
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.live = live.Live(served)
         yield
         served.reader.close()
 
