@@ -9,6 +9,7 @@ import { feed, listed } from "./live.js";
 import { CHOICES, follow, go, href, place, unknown } from "./location.js";
 import { many } from "./format.js";
 import { dark, nextTheme } from "./theme.js";
+import { Icon } from "./parts/icons.js";
 import { Menu } from "./parts/menu.js";
 import { Empty, Failed, Loading } from "./parts/states.js";
 import { useResource } from "./resource.js";
@@ -56,7 +57,7 @@ function App() {
         aria-label="Copy link"
         onClick=${() => copy(window.location.href, "Link")}
       >
-        ⧉
+        <${Icon} name="link" />
       </button>
       <button
         type="button"
@@ -65,7 +66,7 @@ function App() {
         aria-label=${dark.value ? "Light colours" : "Dark colours"}
         onClick=${nextTheme}
       >
-        ${dark.value ? "☀" : "☾"}
+        <${Icon} name=${dark.value ? "sun" : "moon"} />
       </button>
       <button type="button" class="bare" title="Keys (?)" aria-label="Keys" onClick=${() => setHelp(!help)}>?</button>
     </header>

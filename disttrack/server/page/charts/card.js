@@ -5,6 +5,7 @@ import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { choose, place } from "../location.js";
 import { exact, many, short } from "../format.js";
 import { plain } from "../api.js";
+import { Icon } from "../parts/icons.js";
 import { Key, Swatch } from "../parts/labels.js";
 import { Failed, Loading } from "../parts/states.js";
 import { span } from "./shared.js";
@@ -118,7 +119,7 @@ export function SeriesCard({
           aria-label=${`View ${name} as table`}
           onClick=${() => setTable(!table)}
         >
-          ▤
+          <${Icon} name="table" />
         </button>
         <button
           type="button"
@@ -128,7 +129,7 @@ export function SeriesCard({
           aria-label=${`Enlarge ${name}`}
           onClick=${() => choose({ card: large ? "" : name }, { push: true })}
         >
-          ⤢
+          <${Icon} name="large" />
         </button>
       </span>
     </figcaption>

@@ -4,7 +4,7 @@ import { html } from "../vendor/html.js";
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
 import { useSignal } from "../vendor/signals.js";
 import { diverging, gradient, sequential, token } from "../colours.js";
-import { exact, short } from "../format.js";
+import { exact, short, size } from "../format.js";
 import { dark } from "../theme.js";
 import { columnsOf, hatch, imageOf, ticks } from "./paint.js";
 import { LEFT, RIGHT, keyed, xTicks } from "./plot.js";
@@ -17,6 +17,7 @@ import { cursor, grid as sharedGrid, nearest, show, span } from "./shared.js";
  * @property {string} group its node: rows of one node lie together, with a line between nodes
  * @property {number | null} goneAfter x after which it is gone; null: it is not
  * @property {string} state
+ * @property {string} [detail] said where the cursor is
  */
 
 /**
@@ -157,9 +158,9 @@ function Reading({ pointed, heat, xKind }) {
   const hole = heat.holes.find((each) => each.row === at.row && each.from <= x && x <= each.to);
   const gone = row.goneAfter !== null && x > row.goneAfter;
   return html`<div class="readings" ref=${(/** @type {HTMLElement | null} */ element) => beside(element, at.left)}>
-    <p><b>${row.label}</b>${row.group !== "" && ` · ${row.group}`} · ${named(x, xKind)}</p>
+    <p><b>${row.label}</b>${said(row)} · ${named(x, xKind)}</p>
     <p>
-      ${Number.isNaN(value) || value === undefined ? (gone ? `nothing: ${row.state}` : hole !== undefined ? `nothing: ${hole.why}` : "nothing") : html`<b title=${exact(value)}>${short(value, 5)}</b> ${heat.unit ?? ""}${!Number.isNaN(share) && html` <span class="quiet">${share >= 0 ? "+" : "−"}${short(Math.abs(share) * 100, 3)} % of the median</span>`}`}
+      ${Number.isNaN(value) || value === undefined ? (gone ? `nothing: ${row.state}` : hole !== undefined ? `nothing: ${hole.why}` : "nothing") : html`<b title=${exact(value)}>${withUnit(value, heat.unit, 5)}</b>${!Number.isNaN(share) && html` <span class="quiet">${share >= 0 ? "+" : "−"}${short(Math.abs(share) * 100, 3)} % of the median</span>`}`}
     </p>
   </div>`;
 }
@@ -213,29 +214,34 @@ function frame(pen, { heat, xKind, from, to, ratio, left, inner, tall, rows, cho
   pen.strokeStyle = token("--bg");
   pen.textAlign = "right";
   pen.textBaseline = "middle";
-  const apart = tall / Math.max(rows, 1);
-  const every = Math.ceil((13 * ratio) / apart);
   let free = -Infinity;
-  heat.rows.forEach((row, at) => {
-    const starts = at === 0 || heat.rows[at - 1].group !== row.group;
-    if (starts && at > 0) {
+  const apart = tall / Math.max(rows, 1);
+  const roomy = apart >= 13 * ratio;
+  for (const { first, last, group } of groupsOf(heat.rows)) {
+    if (first > 0) {
       pen.lineWidth = Math.max(1, Math.min(ratio * 1.5, apart / 3));
       pen.beginPath();
-      pen.moveTo(left, Math.round(at * apart));
-      pen.lineTo(left + inner, Math.round(at * apart));
+      pen.moveTo(left, Math.round(first * apart));
+      pen.lineTo(left + inner, Math.round(first * apart));
       pen.stroke();
     }
-    const middle = (at + 0.5) * apart;
-    const wanted = every === 1 || (every <= 8 ? at % every === 0 : starts);
-    if (wanted && middle >= free && middle < tall) {
-      pen.fillText(
-        fitted(pen, every <= 8 ? row.label : row.group, left - 6 * ratio),
-        left - 5 * ratio,
-        Math.max(middle, 6 * ratio),
-      );
-      free = middle + 13 * ratio;
+    const names = roomy
+      ? heat.rows.slice(first, last + 1).map((row, at) => ({ text: row.label, row: first + at }))
+      : [{ text: first === 0 && last === rows - 1 ? `${rows} rows` : group, row: (first + last) / 2 }];
+    for (const { text, row } of names) {
+      const middle = (row + 0.5) * apart;
+      if (middle < free) continue;
+      pen.fillText(fitted(pen, text, left - 8 * ratio), left - 6 * ratio, Math.max(middle, 6 * ratio));
+      free = middle + 12 * ratio;
     }
+  }
+  pen.fillStyle = token("--bad");
+  heat.rows.forEach((row, at) => {
+    if (row.goneAfter === null || row.goneAfter < from || row.goneAfter > to) return;
+    const x = left + ((row.goneAfter - from) / (to - from)) * inner;
+    pen.fillRect(x - ratio, (at + 0.5) * apart - Math.max(apart / 2, 4 * ratio), 2 * ratio, Math.max(apart, 8 * ratio));
   });
+  pen.fillStyle = token("--muted");
   pen.strokeStyle = token("--text");
   pen.lineWidth = 1.5 * ratio;
   for (const row of chosen) pen.strokeRect(left, row * apart, inner, Math.max(apart, 2 * ratio));
@@ -250,6 +256,18 @@ function frame(pen, { heat, xKind, from, to, ratio, left, inner, tall, rows, cho
   });
 }
 
+/** Rows of one node that lie together. @param {HeatRow[]} rows */
+function groupsOf(rows) {
+  /** @type {{first: number, last: number, group: string}[]} */
+  const found = [];
+  rows.forEach(({ group }, at) => {
+    const last = found.at(-1);
+    if (last !== undefined && last.group === group) last.last = at;
+    else found.push({ first: at, last: at, group });
+  });
+  return found;
+}
+
 /** @param {CanvasRenderingContext2D} pen @param {string} text @param {number} room */
 function fitted(pen, text, room) {
   if (pen.measureText(text).width <= room) return text;
@@ -258,11 +276,24 @@ function fitted(pen, text, room) {
   return `…${text.slice(-kept)}`; // the end of a node's name tells it from the others
 }
 
+/** @param {HeatRow} row */
+const said = (row) => {
+  const more = row.detail ?? row.group;
+  return more === "" || row.label.startsWith(more) ? "" : ` · ${more}`;
+};
+
+/** A value with its unit. @param {number} value @param {string | null} unit @param {number} digits */
+const withUnit = (value, unit, digits) =>
+  unit === "B" ? size(value) : `${short(value, digits)}${unit === null ? "" : ` ${unit}`}`;
+
 /** What the colours mean. @param {{heat: Heat, kind: "value" | "skew"}} props */
-export const HeatScale = ({ heat, kind }) =>
-  html`<span class="scale">
-    ${kind === "skew" ? `−${short(heat.skewMax * 100, 2)} %` : short(heat.range[0], 3)}<i
-      style=${{ backgroundImage: gradient(kind === "skew" ? "diverging" : "sequential") }}
-    ></i
-    >${kind === "skew" ? `+${short(heat.skewMax * 100, 2)} % of the median` : `${short(heat.range[1], 3)} ${heat.unit ?? ""}`}
-  </span>`;
+export function HeatScale({ heat, kind }) {
+  const [low, high] = heat.range;
+  const share = short(heat.skewMax * 100, 2);
+  const [from, to] =
+    kind === "skew"
+      ? [`−${share} %`, `+${share} % of the median`]
+      : [withUnit(low, heat.unit === "B" ? "B" : null, 3), withUnit(high, heat.unit, 3)];
+  const bar = html`<i style=${{ backgroundImage: gradient(kind === "skew" ? "diverging" : "sequential") }}></i>`;
+  return html`<span class="scale">${from}${bar}${to}</span>`;
+}

@@ -48,21 +48,15 @@ export function Wall({ keys, card, first = [] }) {
     </div>`;
   }
   const parts = sections(ordered);
+  const cards = (/** @type {string[]} */ members) =>
+    html`<div class="cards">${members.map((key) => html`<${SeriesCard} key=${key} name=${key} ...${card(key)} />`)}</div>`;
+  if (parts.length === 1) return html`<div class="wall section">${cards(parts[0][1])}</div>`;
   return html`<div class="wall">
     ${parts.map(
-      ([section, members]) =>
-        html`<details key=${section} open class="section">
-          ${
-            parts.length > 1 &&
-            html`<summary>
-              <h2>${section || "metrics"}</h2>
-              <span class="quiet">${members.length}</span>
-            </summary>`
-          }
-          <div class="cards">
-            ${members.map((key) => html`<${SeriesCard} key=${key} name=${key} ...${card(key)} />`)}
-          </div>
-        </details>`,
+      ([section, members]) => html`<details key=${section} open class="section">
+        <summary><h2>${section || "metrics"}</h2> <span class="quiet">${members.length}</span></summary>
+        ${cards(members)}
+      </details>`,
     )}
   </div>`;
 }

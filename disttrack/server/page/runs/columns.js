@@ -23,7 +23,7 @@ import { Ranks, Tags } from "../parts/labels.js";
 
 /** What every run has: label, field to sort by, width, whether it is a number. @type {Record<string, [string, string | null, number, boolean]>} */
 const FIXED = {
-  ranks: ["ranks", "ranks_joined", 64, true],
+  ranks: ["ranks", "ranks_joined", 80, true],
   step: ["step", null, 72, true],
   started: ["started", "created", 96, true],
   lasted: ["duration", "duration_s", 80, true],

@@ -1,6 +1,7 @@
 // Text that becomes a field: a double click or "e", Enter keeps it, Esc leaves it as it was.
 
 import { html } from "../vendor/html.js";
+import { Icon } from "../parts/icons.js";
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
 
 /**
@@ -34,7 +35,7 @@ export function Editable({ value, label, editable, editing = false, area = false
       onEdit?.();
     };
     return html`<span class="editable" onDblClick=${editable ? begin : undefined}
-      >${children ?? value}${editable && html`<button type="button" class="pen" aria-label=${`Edit ${label}`} title=${`Edit ${label}`} onClick=${begin}>✎</button>`}</span
+      >${children ?? value}${editable && html`<button type="button" class="pen" aria-label=${`Edit ${label}`} title=${`Edit ${label}`} onClick=${begin}><${Icon} name="pen" /></button>`}</span
     >`;
   }
   const keyed = (/** @type {KeyboardEvent} */ event) => {

@@ -44,7 +44,7 @@ export function Project({ project }) {
   const keys = useResource((signal) => get("api/keys", { project }, signal), project, listed.value);
   const columns = useMemo(() => {
     const names = c !== "" ? c.split(",") : keys.data === null ? [] : defaults(keys.data);
-    const all = names.map(column);
+    const all = distinct(names.map(column));
     return [...all.filter((each) => each.pinned), ...all.filter((each) => !each.pinned)];
   }, [c, keys.data]);
   const by = listOf(g);
@@ -145,6 +145,17 @@ export function Project({ project }) {
       ${keys.data !== null && drawn.runs.length === 0 && runs.data !== null && runs.data.total > 0 && html`<${Empty} text="No run's lines are shown. The circle before a name shows them." />`}
     </section>
   </div>`;
+}
+
+/** Columns whose last names are alike show their paths. @param {import("../runs/columns.js").Column[]} columns */
+function distinct(columns) {
+  const labels = columns.map((each) => each.label);
+  return columns.map((each) => {
+    const alike = labels.filter((label) => label === each.label).length > 1 && each.path !== "";
+    return alike
+      ? { ...each, label: each.path + each.label, width: Math.min(170, each.width + each.path.length * 7) }
+      : each;
+  });
 }
 
 /** The members of the groups that are unfolded or drawn, by the group's key. @param {string[]} by @param {string[]} unfolded @param {import("../runs/types.js").Group[]} groups @param {import("../runs/list.js").RunsQuery} query */

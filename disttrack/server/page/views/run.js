@@ -134,8 +134,7 @@ function Titles({ data }) {
     <ul class="facts">
       <li><${State} state=${data.state} /></li>
       <li title=${`${data.ranks_joined} of ${world} called init`}>
-        ${many(world, "rank")}${data.ranks_joined < world && `, ${data.ranks_joined} joined`} on
-        ${many(data.nodes.length, "node")}
+        ${many(world, "rank")}${data.ranks_joined < world && `, ${data.ranks_joined} joined`} on ${many(data.nodes.length, "node")}
       </li>
       ${step !== null && step !== undefined && html`<li>step ${short(step)}</li>`}
       <li title=${moment(data.created_at)}>${duration(lasted)}</li>
