@@ -61,6 +61,7 @@ class Pulse:
 
     def beat(self) -> Beat:
         """Return what changed since the last call; the first one finds nothing changed. Raises OSError."""
+        self._reader.catch_up()
         found = self._reader.versions()
         is_first = self._versions is None
         before = self._versions or {}
