@@ -143,8 +143,12 @@ export const href = (to) => write({ ...place.value, choices: {}, ...to }, home);
 /** The address of something that the server has, relative to where the page lies. @param {string} path */
 export const address = (path) => home + path;
 
-/** A list in one choice: a,b,c. @param {string} value */
-export const listed = (value) => (value === "" ? [] : value.split(","));
+/** A list in one choice: a,b,c; a comma within one is written %2C. @param {string} value */
+export const listed = (value) =>
+  value === "" ? [] : value.split(",").map((each) => each.replaceAll("%2C", ",").replaceAll("%25", "%"));
+
+/** @param {string[]} list */
+export const joined = (list) => list.map((each) => each.replaceAll("%", "%25").replaceAll(",", "%2C")).join(",");
 
 /** The part of the x-axis that all charts show. */
 export const zoom = computed(() => {

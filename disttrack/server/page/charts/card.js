@@ -182,7 +182,7 @@ function Nothing({ why, name, x }) {
 function Note({ drawing, clip, whole, onWhole }) {
   const { header } = drawing;
   const clipped = clip !== null;
-  const { above, below } = header.domain;
+  const { above = 0, below = 0 } = header.domain ?? {};
   const points = header.lines.reduce((sum, line) => sum + line.points, 0);
   const bucketed = header.exact
     ? ""

@@ -19,7 +19,7 @@ import { HeatMap, HeatScale, heightOf } from "./heatmap.js";
  * @property {string | null} key @property {string} x @property {string | null} unit @property {string | null} empty
  * @property {number} rows @property {number} columns @property {Reference} grid @property {Reference} cells
  * @property {Reference} median @property {Reference} argmax
- * @property {{from: number, to: number, v_min: number, v_max: number, v_p01: number, v_p99: number, skew_max: number}} domain
+ * @property {{from: number, to: number, v_min: number, v_max: number, v_p01: number, v_p99: number, skew_max: number | null} | null} domain
  * @property {{rank: number, to_rank: number, node: string | null, state: string, last_x: number | null}[]} ranks
  * @property {{rank: number, from: number, to: number, why: string}[]} holes
  */
@@ -54,10 +54,12 @@ export function useRankMap(run, key, width, ranks = "") {
   return { ...state, heat, header: /** @type {HeatHeader | null} */ (state.data?.header ?? null), x };
 }
 
+const NOTHING = { v_min: 0, v_max: 1, v_p01: 0, v_p99: 1, skew_max: 0, from: 0, to: 1 };
+
 /** @param {{header: HeatHeader, numbers: (at: Reference) => ArrayLike<number>}} of @returns {import("./heatmap.js").Heat & {argmax: ArrayLike<number>}} */
 function heatOf({ header, numbers }) {
   const several = header.ranks.some((rank) => rank.to_rank !== rank.rank);
-  const { v_min, v_max, v_p01, v_p99, skew_max, from, to } = header.domain;
+  const { v_min, v_max, v_p01, v_p99, skew_max, from, to } = header.domain ?? NOTHING;
   const clipped = v_max - v_min > 4 * (v_p99 - v_p01) && v_p99 > v_p01;
   return {
     grid: numbers(header.grid),
@@ -75,7 +77,7 @@ function heatOf({ header, numbers }) {
       ...hole,
     })),
     range: clipped ? [v_p01, v_p99] : [v_min, v_max],
-    skewMax: Math.max(skew_max, 0.02),
+    skewMax: Math.max(skew_max ?? 0, 0.02),
     unit: header.unit,
     domain: [from, to],
   };
@@ -140,7 +142,7 @@ export function RankMapCard({ run, name, first = "value", strip = false }) {
 /** @param {import("./heatmap.js").Heat} heat @param {HeatHeader | null} header @param {string} title */
 function said(heat, header, title) {
   const gone = heat.rows.filter((row) => row.goneAfter !== null).map((row) => row.label);
-  return `${title} of ${heat.rows.length} ranks by ${header?.x}: ${short(header?.domain.v_min)} to ${short(header?.domain.v_max)}, furthest from the median ${short((header?.domain.skew_max ?? 0) * 100, 3)} %.${gone.length > 0 ? ` Gone: ${gone.join(", ")}.` : ""}`;
+  return `${title} of ${heat.rows.length} ranks by ${header?.x}: ${short(header?.domain?.v_min)} to ${short(header?.domain?.v_max)}, furthest from the median ${short((header?.domain?.skew_max ?? 0) * 100, 3)} %.${gone.length > 0 ? ` Gone: ${gone.join(", ")}.` : ""}`;
 }
 
 /** Which rank has the greatest value at each step: a line is one culprit, dust is none. @param {{heat: import("./heatmap.js").Heat & {argmax: ArrayLike<number>}, header: HeatHeader | null, xKind: string}} props */

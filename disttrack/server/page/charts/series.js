@@ -41,7 +41,7 @@ import { short } from "../format.js";
  * @typedef {object} SeriesHeader
  * @property {string} key @property {string} x @property {"lines" | "mean" | "band"} mode @property {string | null} unit
  * @property {boolean} exact @property {string | null} empty
- * @property {{from: number, to: number, y_min: number, y_max: number, y_p01: number, y_p99: number, above: number, below: number}} domain
+ * @property {{from: number, to: number, y_min: number, y_max: number, y_p01: number, y_p99: number, above: number, below: number} | null} domain null: there is nothing
  * @property {Reference} grid @property {SeriesLine[]} lines @property {SeriesBand[]} bands @property {SeriesHole[]} holes
  * @property {number} of_ranks @property {number} shown_ranks
  */
@@ -137,6 +137,7 @@ export const byPlace = (_line, place) => stroke(place);
 
 /** The part of y to show where few points would flatten all others; null where all are shown. @param {SeriesHeader} header @returns {[number, number] | null} */
 export function clipOf({ domain }) {
+  if (domain === null) return null;
   const [whole, most] = [domain.y_max - domain.y_min, domain.y_p99 - domain.y_p01];
   if (!(domain.above + domain.below > 0) || !(most > 0) || whole < 4 * most) return null;
   return [
@@ -147,7 +148,7 @@ export function clipOf({ domain }) {
 
 /** What a chart shows, as a sentence. @param {Drawing} drawing @param {string} key */
 export function summary({ header, lines }, key) {
-  if (lines.length === 0) return `${key}: nothing to show.`;
+  if (lines.length === 0 || header.domain === null) return `${key}: nothing to show.`;
   const ranks = header.of_ranks > 1 ? ` of ${header.of_ranks} ranks` : "";
   const { y_min: least, y_max: greatest } = header.domain;
   const strays = header.lines.filter((line) => line.role === "outlier").map((line) => `rank ${line.rank}`);

@@ -3,7 +3,7 @@
 import { html } from "../vendor/html.js";
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
 import { plain } from "../api.js";
-import { choose, href, listed as listOf, place } from "../location.js";
+import { choose, href, joined, listed as listOf, place } from "../location.js";
 import { exact, many, ranges, short, skew as skewed } from "../format.js";
 import { useKeys } from "../keys.js";
 import { State, Swatch, shape, tone } from "../parts/labels.js";
@@ -144,7 +144,7 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
 /** @param {"open" | "off" | "on" | "sel"} name @param {string} key */
 export function toggle(name, key) {
   const now = listOf(place.value.choices[name] ?? "");
-  choose({ [name]: (now.includes(key) ? now.filter((each) => each !== key) : [...now, key]).join(",") });
+  choose({ [name]: joined(now.includes(key) ? now.filter((each) => each !== key) : [...now, key]) });
 }
 
 /** @param {Item} item @param {number} index */

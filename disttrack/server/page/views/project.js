@@ -97,7 +97,7 @@ export function Project({ project }) {
         columns=${columns}
         total=${runs.data?.total ?? null}
         of=${runs.data?.of ?? null}
-        groups=${by.length > 0 ? (groups.data?.total ?? null) : null}
+        groups=${by.length > 0 ? (groups.data?.groups.length ?? null) : null}
         error=${runs.error}
       />
       ${runs.error !== null && runs.data === null && html`<${Failed} error=${runs.error} retry=${runs.retry} what="The table" />`}

@@ -121,7 +121,7 @@ function QuantityCard({ run, quantity, from, to }) {
 
 /** @param {{header: any, numbers: (at: any) => ArrayLike<number>}} of @param {Quantity} quantity @param {[number, number]} domain @returns {import("../charts/heatmap.js").Heat} */
 function heatOf({ header, numbers }, quantity, domain) {
-  const { v_min, v_max } = header.domain;
+  const { v_min = 0, v_max = 1 } = header.domain ?? {};
   const percent = quantity.unit === "%";
   return {
     grid: numbers(header.grid),
