@@ -162,6 +162,8 @@ def test_a_form_of_another_site_is_no_request(ui: Ui) -> None:
         '{"runs": [1]}',
         '{"runs": ["a"], "name": 1}',
         '{"runs": ["a"], "add_tags": "x"}',
+        '{"runs": ["a"], "name": "\\ud800"}',
+        "[" * 100_000,
     ):
         answer = ui.client.post("/api/edit", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code == 400, body

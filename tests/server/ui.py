@@ -24,6 +24,7 @@ _TYPES = {"f4": "<f4", "f8": "<f8", "i4": "<i4", "u1": "u1"}
 class Ui:
     """A server that runs."""
 
+    directory: Path
     url: str  # as it was printed
     base: str
     token: str
@@ -98,7 +99,7 @@ def serving(directory: Path, *arguments: object, before: Sequence[str] = ()) -> 
         base, _, token = url.partition("/?token=")
         headers = {"Authorization": f"Bearer {token}"}
         with httpx.Client(base_url=base, headers=headers, timeout=60, trust_env=False) as client:
-            yield Ui(url, base, token, client, process)
+            yield Ui(directory, url, base, token, client, process)
     finally:
         process.send_signal(signal.SIGINT)
         try:
