@@ -122,6 +122,7 @@ class Visit:
     def __init__(self, context: BrowserContext, server: Server) -> None:
         self.context, self.server = context, server
         self.wrong: list[str] = []
+        self.expected = ""  # of what the browser notes: an answer that the test is about
         self.asked: list[str] = []  # every URL that was requested
         context.set_default_timeout(WAIT_MS)
         context.on("request", lambda request: self._asked(request.url))
@@ -135,6 +136,8 @@ class Visit:
             self.wrong.append(f"request to {url}")
 
     def _said(self, kind: str, text: str) -> None:
+        if self.expected and self.expected in text:
+            return
         if kind == "error" or "Content Security Policy" in text or "Content-Security-Policy" in text:
             self.wrong.append(f"console {text}")
 

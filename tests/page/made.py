@@ -14,8 +14,9 @@ from disttrack.records.payloads import ConsoleText, RecordKind
 from disttrack.records.types import Rank
 from tests.index.logs import Process, RunLog, join_of
 
-__all__ = ["eight_ranks", "many_runs", "process", "sweep", "wide"]
+__all__ = ["START_US", "eight_ranks", "many_runs", "printed", "process", "sweep", "wide"]
 
+START_US = 1_790_000_000_000_000  # Unix time in µs
 HOUR_US = 3_600_000_000
 
 

@@ -36,7 +36,8 @@ function pressed(event) {
   const typing =
     event.target instanceof Element &&
     event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
-  if (typing && event.key !== "Escape" && !event.ctrlKey) return;
+  if (typing && event.key === "Escape" && event.target instanceof HTMLElement) event.target.blur();
+  if (typing && !event.ctrlKey) return;
   for (const view of bindings.value) {
     const found = view.find(({ keys }) => keys === name);
     if (found !== undefined) {

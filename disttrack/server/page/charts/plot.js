@@ -100,7 +100,7 @@ export function Plot({ x, lines, xKind, log = false, clip = null, marks = [], ho
 
   return html`<div
     class="plot"
-    role="img"
+    role="group"
     aria-label=${label}
     tabindex="0"
     onKeyDown=${(/** @type {KeyboardEvent} */ event) => keyed(event, x)}

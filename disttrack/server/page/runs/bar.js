@@ -5,9 +5,9 @@ import { useEffect, useRef, useState } from "../vendor/hooks.js";
 import { Refused } from "../api.js";
 import { count } from "../format.js";
 import { useKeys } from "../keys.js";
-import { choose, listed as listOf, place } from "../location.js";
+import { choose, joined, listed as listOf, place } from "../location.js";
 import { Menu, Ticks } from "../parts/menu.js";
-import { FIXED_NAMES } from "./columns.js";
+import { FIXED_NAMES, quoted } from "./columns.js";
 
 /** A filter as the server takes it. @param {string} written */
 export const filterOf = (written) => written.trim().replace(/\s+/g, " ");
@@ -48,11 +48,15 @@ export function FilterBar({ keys, columns, total, of, groups, error }) {
   ]);
   const wrong = error instanceof Refused && error.kind === "FilterError" ? error : null;
   const names =
-    keys === null ? [] : ["group", "state", "job_type", "node", ...keys.config.map((key) => `config.${key}`)];
+    keys === null ? [] : ["group", "state", "job_type", "node", ...keys.config.map((key) => `config.${quoted(key)}`)];
   const all =
     keys === null
       ? []
-      : [...FIXED_NAMES, ...keys.summary.map((key) => `summary.${key}`), ...keys.config.map((key) => `config.${key}`)];
+      : [
+          ...FIXED_NAMES,
+          ...keys.summary.map((key) => `summary.${quoted(key)}`),
+          ...keys.config.map((key) => `config.${quoted(key)}`),
+        ];
   const shown = columns.map((column) => column.name);
   return html`<div class="filter-bar" role="search">
     <div class="filter">
@@ -81,7 +85,7 @@ export function FilterBar({ keys, columns, total, of, groups, error }) {
         label="Group by"
         names=${names}
         ticked=${listOf(g)}
-        onChange=${(/** @type {string[]} */ ticked) => choose({ g: ticked.join(","), off: "", on: "", open: "" }, { push: true })}
+        onChange=${(/** @type {string[]} */ ticked) => choose({ g: joined(ticked), off: "", on: "", open: "" }, { push: true })}
       />
     <//>
     <${Menu} label="Columns" right=${true}>
@@ -91,11 +95,12 @@ export function FilterBar({ keys, columns, total, of, groups, error }) {
         ticked=${shown}
         onChange=${(/** @type {string[]} */ ticked) =>
           choose({
-            c: columns
-              .filter((column) => ticked.includes(column.name))
-              .map((column) => (column.pinned ? "!" : "") + column.name)
-              .concat(ticked.filter((name) => !shown.includes(name)))
-              .join(","),
+            c: joined([
+              ...columns
+                .filter((column) => ticked.includes(column.name))
+                .map((column) => (column.pinned ? "!" : "") + column.name),
+              ...ticked.filter((name) => !shown.includes(name)),
+            ]),
           })}
       />
       <button type="button" onClick=${() => choose({ c: "" })}>As at first</button>
@@ -148,4 +153,4 @@ export const terms = (filter) => filter.match(/(?:"(?:\\.|[^"\\])*"|[^\s"])+/g) 
 const marked = (filter, at) => (at === null ? "" : `${filter.slice(0, at)}▸${filter.slice(at)} `);
 
 /** @param {import("./types.js").Keys | null} keys */
-const firstConfig = (keys) => (keys !== null && keys.config.length > 0 ? `config.${keys.config[0]}` : "group");
+const firstConfig = (keys) => (keys !== null && keys.config.length > 0 ? `config.${quoted(keys.config[0])}` : "group");

@@ -37,6 +37,13 @@ const FIXED = {
 export const FIXED_NAMES = Object.keys(FIXED);
 export const REDUCERS = ["last", "min", "max", "mean"];
 
+/** A key as filters write it: in quotes where it would be read as something else. @param {string} key */
+export const quoted = (key) =>
+  /^[^\s:=!<>"\\()-][^\s:=!<>"\\()]*$/.test(key) ? key : `"${key.replace(/["\\]/g, "\\$&")}"`;
+
+/** @param {string} key as quoted() wrote it */
+const unquoted = (key) => (key.startsWith('"') ? key.slice(1, -1).replace(/\\(["\\])/g, "$1") : key);
+
 /** @param {string} written a name, with ! before it where it is pinned @returns {Column} */
 export function column(written) {
   const pinned = written.startsWith("!");
@@ -46,7 +53,7 @@ export function column(written) {
     return { name, path: "", label, sort, asked: false, pinned, width, number };
   }
   const reduced = /^(last|min|max|mean)\((.*)\)$/.exec(name);
-  const key = reduced !== null ? reduced[2] : name.replace(/^(config|summary)\./, "");
+  const key = unquoted(reduced !== null ? reduced[2] : name.replace(/^(config|summary)\./, ""));
   const [path, last] = leaf(key);
   const reducer = reduced !== null ? reduced[1] : name.startsWith("summary.") ? "last" : undefined;
   return {
@@ -78,8 +85,8 @@ export function defaults(keys) {
   return [
     "ranks",
     "step",
-    ...telling.slice(0, 2).map((key) => `summary.${key}`),
-    ...config.map((key) => `config.${key}`),
+    ...telling.slice(0, 2).map((key) => `summary.${quoted(key)}`),
+    ...config.map((key) => `config.${quoted(key)}`),
     "started",
     "tags",
   ];

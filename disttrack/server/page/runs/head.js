@@ -1,7 +1,7 @@
 // The head of the runs table: click sorts; its menu pins, hides, moves, and chooses which value of a metric is shown.
 
 import { html } from "../vendor/html.js";
-import { choose, place } from "../location.js";
+import { choose, joined, place } from "../location.js";
 import { Menu, OneOf } from "../parts/menu.js";
 import { REDUCERS, reducedBy } from "./columns.js";
 
@@ -52,7 +52,7 @@ export function Head({ columns }) {
 /** @param {{column: Column, at: number, written: string[], close: () => void, sort: string}} props */
 function ColumnMenu({ column, at, written, close, sort }) {
   const put = (/** @type {string[]} */ next) => {
-    choose({ c: next.join(",") });
+    choose({ c: joined(next) });
     close();
   };
   const moved = (/** @type {number} */ by) => {

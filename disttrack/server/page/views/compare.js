@@ -26,7 +26,7 @@ import { useResource } from "../resource.js";
 /** @param {{project: string}} props */
 export function Compare({ project }) {
   const { runs: chosen = "", base = "", all = "" } = place.value.choices;
-  const ids = listed(chosen);
+  const ids = [...new Set(listed(chosen))];
   const runs = ids.map((id) => (id.includes("/") ? id : `${project}/${id}`));
   const baseline = ids.includes(base) ? `${project}/${base}` : runs[0];
   useEffect(() => listen(project, runs), [project, chosen]);

@@ -43,7 +43,7 @@ export function Project({ project }) {
   } = place.value.choices;
   const keys = useResource((signal) => get("api/keys", { project }, signal), project, listed.value);
   const columns = useMemo(() => {
-    const names = c !== "" ? c.split(",") : keys.data === null ? [] : defaults(keys.data);
+    const names = c !== "" ? listOf(c) : keys.data === null ? [] : defaults(keys.data);
     const all = distinct(names.map(column));
     return [...all.filter((each) => each.pinned), ...all.filter((each) => !each.pinned)];
   }, [c, keys.data]);
