@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from disttrack.errors import DisttrackError
-from disttrack.server import about, changes, charts, details, live, logs, media, pictures, tables
+from disttrack.server import about, changes, charts, details, live, logs, media, openapi, pictures, tables
 from disttrack.server.access import Access, AccessControl
 from disttrack.server.answers import Refused, error_answer, json_answer
 from disttrack.server.page_files import page, static
@@ -51,6 +51,7 @@ API = [
 ]
 ROUTES = [
     Mount("/api", routes=API),
+    Route("/openapi.json", openapi.openapi),
     Route("/blob", media.blob),
     Route("/file", media.file),
     Route("/static/{path:path}", static),

@@ -14,12 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from disttrack.server.app import API
 from disttrack.server.instances import Instance, new_instance, note, running
+from disttrack.server.openapi import PATHS
 from disttrack.settings import ROOT_NAME
 from tests.index.logs import finished_run
 from tests.server.ui import Ui, serving
 
-PATHS = [
+ASKED = [
     "/",
     "/p/demo",
     "/static/app.js",
@@ -73,11 +75,11 @@ def raw(ui: Ui, request: str) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", ASKED)
 def test_nothing_answers_without_the_token(stranger: httpx.Client, path: str) -> None:
     assert stranger.get(path).status_code == 401
     for wrong in ("x", "é"):
-        assert stranger.get(path, headers=[("Authorization", f"Bearer {wrong}".encode())]).status_code == 401
+        assert stranger.get(path, headers=[(b"Authorization", f"Bearer {wrong}".encode())]).status_code == 401
     assert stranger.get(path, headers={"Cookie": f"disttrack-{stranger.base_url.port}=x"}).status_code == 401
     assert stranger.post(path, json={}).status_code in (401, 403)
 
@@ -102,7 +104,7 @@ def test_the_line_leads_to_no_other_server(ui: Ui) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
-@pytest.mark.parametrize("path", [*PATHS, "/api/edit", "/api/delete", "/api/hello?challenge=" + "0" * 32])
+@pytest.mark.parametrize("path", [*ASKED, "/api/edit", "/api/delete", "/api/hello?challenge=" + "0" * 32])
 def test_no_other_host_is_answered_by_any_method(ui: Ui, method: str, path: str) -> None:
     hosts = [
         "evil.example",
@@ -171,7 +173,7 @@ def test_a_form_of_another_site_is_no_request(ui: Ui) -> None:
         assert ui.client.request(method, "/api/delete").status_code == 405
 
 
-@pytest.mark.parametrize("path", [*PATHS, "/api/nothing", "/api/run", "/api/edit"])
+@pytest.mark.parametrize("path", [*ASKED, "/api/nothing", "/api/run", "/api/edit"])
 def test_every_answer_forbids_what_a_browser_could_misuse(ui: Ui, stranger: httpx.Client, path: str) -> None:
     answers = [stranger.get(path), stranger.get(path, headers={"Host": "evil.example"})]
     if path != "/api/events":  # it never ends
@@ -249,6 +251,13 @@ def test_the_challenge_tells_nothing_but_the_proof(ui: Ui, stranger: httpx.Clien
     assert set(answer.json()) == {"proof"}
     assert ui.token not in answer.text
     assert stranger.get("/api/hello", params={"challenge": "x"}).status_code == 400
+
+
+def test_openapi_names_every_path_and_each_of_them_is_in_the_docs() -> None:
+    routes = {f"/api{route.path}" for route in API} | {"/blob", "/file"}
+    assert set(PATHS) == routes - {"/api/csp-report"}
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    assert [path for path in PATHS if path not in text and path != "/api/hello"] == []
 
 
 def test_it_listens_on_loopback_unless_told_otherwise(ui: Ui) -> None:

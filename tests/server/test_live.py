@@ -71,6 +71,7 @@ def until(stream: Iterator[tuple[str, str, Any]], wanted: Callable[[Any], bool])
     """Reads changes until one is as wanted; returns its id, and all of them."""
     seen: list[Any] = []
     for event, cursor, data in stream:
+        assert event in ("hello", "changed"), data
         if event == "changed":
             seen.append(data)
             if wanted(data):
