@@ -119,5 +119,7 @@ if __name__ == "__main__":
     try:
         lay()
     except Unreachable as error:
-        sys.exit(f"The page's modules could not be fetched: {error}\nNothing was changed. Try again with npm reachable.")
+        sys.exit(
+            f"The page's modules could not be fetched: {error}\nNothing was changed. Try again with npm reachable."
+        )
     print(f"The page is complete: {PAGE / 'vendor'}")

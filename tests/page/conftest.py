@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from disttrack.server.modules import PAGE, lay, npm
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -167,20 +170,32 @@ def visit(chromium: Browser) -> Generator[Callable[..., Visit]]:
     assert wrong == []
 
 
-def built(directory: Path, environment: dict[str, str] | None = None) -> Path:
-    """Build the wheel of this checkout into a directory, unless it lies there, and return it."""
+@pytest.fixture(scope="session")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the page's sources with the modules they import and the tools that check them, as pinned."""
+    directory = shared_directory(tmp_path_factory) / "page"
+    with alone(directory.with_suffix(".lock")):
+        if not directory.exists():
+            shutil.copytree(PAGE, directory, ignore=shutil.ignore_patterns("node_modules", "vendor"))
+            run(*npm(), "--prefix", str(directory), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+            lay(directory)
+    return directory
+
+
+def built(directory: Path, environment: dict[str, str] | None = None, checkout: Path = REPOSITORY) -> Path:
+    """Build the wheel of a checkout into a directory, unless it lies there, and return it."""
     with alone(directory.with_suffix(".lock")):
         if not list(directory.glob("*.whl")):
             run(
                 sys.executable,
-                *("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory), str(REPOSITORY)),
+                *("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory), str(checkout)),
                 env={**os.environ, **(environment or {})},
             )
     return next(directory.glob("*.whl"))
 
 
-def run(*command: str, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+def run(*command: str, env: dict[str, str] | None = None, directory: Path | None = None) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=directory, check=False)
     assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -1,4 +1,4 @@
-"""Makes directories of runs that the page is looked at with: sweeps, a run with a late rank and a dead one, 256 ranks."""
+"""Makes directories of runs to look at the page with: sweeps, a run with a late rank and a dead one, 256 ranks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def printed(rank: Process, text: str, stream: str = "stdout") -> None:
     rank.append(encode(RecordKind.CONSOLE, line), 0)
 
 
-def sweep(root: Path, project: str = "demo", runs: int = 12, steps: int = 300, began_us: int | None = None) -> list[str]:
+def sweep(
+    root: Path, project: str = "demo", runs: int = 12, steps: int = 300, began_us: int | None = None
+) -> list[str]:
     """Write runs of two ranks with configs that differ, and return their ids."""
     began = began_us if began_us is not None else int(time.time() * 1e6) - 30 * HOUR_US
     ids: list[str] = []
@@ -65,7 +67,12 @@ def sweep(root: Path, project: str = "demo", runs: int = 12, steps: int = 300, b
             loss = 2.4 * math.exp(-step * lr * 20 / (1 + lr * 300)) + 0.3 + 60 / width / 10
             for rank in ranks:
                 noisy = loss + chance.gauss(0, 0.05)
-                row = {"loss": noisy, "accuracy": 1 - noisy / 4, "perf/step_time": 0.1 + chance.random() * 0.01, "lr": lr}
+                row = {
+                    "loss": noisy,
+                    "accuracy": 1 - noisy / 4,
+                    "perf/step_time": 0.1 + chance.random() * 0.01,
+                    "lr": lr,
+                }
                 if step % 20 == 0:
                     row["eval/loss"] = loss + 0.1
                 rank.row(row, step, 100_000)
@@ -164,7 +171,9 @@ def wide(root: Path, project: str = "scale", run_id: str = "wide", ranks: int = 
             late = 0.12 if number == 77 else 0.05 if number // 8 == 20 and 200 < step < 300 else 0
             compute = 0.4 + drift[number] + chance.gauss(0, 0.01) + late
             loss = 3 * math.exp(-step / 150) + 1.5 + chance.gauss(0, 0.05)
-            rank.row({"loss": loss, "time/compute": compute, "time/communication": max(0.6 - compute, 0)}, step, 500_000)
+            rank.row(
+                {"loss": loss, "time/compute": compute, "time/communication": max(0.6 - compute, 0)}, step, 500_000
+            )
         if number != 200:
             rank.end()
     log.commit_all(*everybody)

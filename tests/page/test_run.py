@@ -96,7 +96,9 @@ def test_256_ranks_are_a_band_with_named_outliers(
     wide(tmp_path / "disttrack-runs", steps=100)
     page = visit(serve(tmp_path)).open("/r/scale/wide?q=compute")
     card = page.locator('.wall [data-key="time/compute"]')
-    expect(card.get_by_role("group", name=re.compile("of 256 ranks.*Furthest from the median: .*rank 77"))).to_be_visible()
+    expect(
+        card.get_by_role("group", name=re.compile("of 256 ranks.*Furthest from the median: .*rank 77"))
+    ).to_be_visible()
     page.keyboard.press("2")
     expect(page.locator(".tile")).to_have_count(256)
     expect(page.locator(".tile.bad")).to_have_text(re.compile("200"))

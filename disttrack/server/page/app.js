@@ -5,7 +5,7 @@ import { useEffect, useState } from "./vendor/hooks.js";
 import { get, locked } from "./api.js";
 import { copy, dismiss, notices, spoken, tell } from "./notices.js";
 import { bindings, listenToKeys, useKeys } from "./keys.js";
-import { feed, listed } from "./live.js";
+import { feed, listed, listen } from "./live.js";
 import { CHOICES, follow, go, href, place, unknown } from "./location.js";
 import { many } from "./format.js";
 import { dark, nextTheme } from "./theme.js";
@@ -26,7 +26,9 @@ function App() {
   const { view, project, run } = place.value;
   const rows = /** @type {ProjectRow[]} */ (projects.data?.projects ?? []);
   useEffect(() => {
-    if (place.value.project === null && rows.length > 0) go({ project: rows[0].project }, { replace: true });
+    if (project !== null) return;
+    if (rows.length > 0) go({ project: rows[0].project }, { replace: true });
+    else listen(null, []); // the first run of all shows itself
   }, [projects.data, project]);
   useEffect(() => {
     document.title = [run, project, "disttrack"].filter(Boolean).join(" · ");

@@ -1,7 +1,7 @@
 // The values under the cursor: the nearest few, by value; a click keeps them as a table to copy.
 
 import { html } from "../vendor/html.js";
-import { exact, short, moment, duration } from "../format.js";
+import { count, duration, exact, moment, short } from "../format.js";
 import { copy } from "../notices.js";
 import { Swatch } from "../parts/labels.js";
 
@@ -11,7 +11,8 @@ const SHOWN = 8;
 export function named(x, kind) {
   if (kind === "wall") return moment(x);
   if (kind === "relative") return `${duration(x)} after the start`;
-  return `${kind} ${Number.isInteger(x) ? x : short(x, 6)}`;
+  if (kind === "step") return `step ${count(Math.round(x))}`; // of a bucket, its middle
+  return `${kind} ${short(x, 6)}`;
 }
 
 /**

@@ -43,7 +43,7 @@ export function Wall({ keys, card, first = [] }) {
     >`;
   }
   if (large !== "" && keys.includes(large)) {
-    return html`<div class="wall">
+    return html`<div class="wall section">
       <div class="cards"><${SeriesCard} key=${large} name=${large} ...${card(large)} legend=${true} /></div>
     </div>`;
   }

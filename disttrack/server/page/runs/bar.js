@@ -6,7 +6,7 @@ import { Refused } from "../api.js";
 import { count } from "../format.js";
 import { useKeys } from "../keys.js";
 import { choose, joined, listed as listOf, place } from "../location.js";
-import { Menu, Ticks } from "../parts/menu.js";
+import { Menu, OneOf, Ticks } from "../parts/menu.js";
 import { FIXED_NAMES, quoted } from "./columns.js";
 
 /** A filter as the server takes it. @param {string} written */
@@ -25,6 +25,16 @@ const EXAMPLES = [
   "rank:5",
   "node:n1",
 ];
+
+const SIDES = [
+  ["runs", "runs"],
+  ["", "both"],
+  ["charts", "charts"],
+];
+
+/** Runs, charts or both. */
+export const Sides = () =>
+  html`<${OneOf} label="Show" value=${place.value.choices.side ?? ""} options=${SIDES} onChange=${(/** @type {string} */ side) => choose({ side })} />`;
 
 /** @param {Props} props */
 export function FilterBar({ keys, columns, total, of, groups, error }) {
@@ -119,6 +129,7 @@ export function FilterBar({ keys, columns, total, of, groups, error }) {
         ${EXAMPLES.map((example) => html`<li key=${example}><button type="button" class="chip" onClick=${() => choose({ f: `${f} ${example}`.trim() })}>${example}</button></li>`)}
       </ul>
     <//>
+    <${Sides} />
     ${wrong !== null && html`<p class="wrong" role="alert"><code>${marked(f, wrong.at)}</code>${wrong.message.split("\n")[0]}</p>`}
     ${
       wrong === null &&

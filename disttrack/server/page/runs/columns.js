@@ -77,11 +77,13 @@ export const reducedBy = (of, reducer) => {
 
 /** Columns where the URL names none: how far, the metrics that say how well, and a few config keys. @param {import("./types.js").Keys} keys */
 export function defaults(keys) {
+  const narrow = globalThis.innerWidth <= 640; // a telephone: name, state and how well
   const telling = [...keys.summary].filter((key) => !key.startsWith("_"));
   const weight = (/** @type {string} */ key) =>
     (/(^|[/_.])(val|test|eval)/.test(key) ? 2 : 0) + (/loss|acc|score|reward|perplexity/.test(key) ? 1 : 0);
   telling.sort((a, b) => weight(b) - weight(a));
   const config = keys.config.filter((key) => !key.startsWith("_")).slice(0, 3);
+  if (narrow) return [...telling.slice(0, 1).map((key) => `summary.${quoted(key)}`), "ranks", "step"];
   return [
     "ranks",
     "step",

@@ -17,6 +17,7 @@ import { annotate, rename, retag } from "./edits.js";
 /** @typedef {import("./types.js").Row} Row */
 
 export const ROW_PX = 28;
+const NAME_PX = globalThis.innerWidth <= 640 ? 210 : 250;
 
 /**
  * @param {object} props
@@ -79,11 +80,11 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
     { keys: "e", does: "edit the row's name", run: () => setEdited(idAt(current)) },
     { keys: "Enter", does: "open the row's run", run: (event) => follow(event, items[current]) },
   ]);
-  const width = 250 + columns.reduce((sum, column) => sum + column.width, 0);
-  return html`<div class="scroller" ref=${box} tabindex="0" role="region" aria-label="Runs">
+  const width = NAME_PX + columns.reduce((sum, column) => sum + column.width, 0);
+  return html`<div class="scroller" ref=${box} tabindex="0" role="region" aria-label="Table of runs">
     <table class="runs" aria-rowcount=${items.length + 1} style=${{ minWidth: `${width}px` }}>
       <colgroup>
-        <col style=${{ width: "250px" }} />
+        <col style=${{ width: `${NAME_PX}px` }} />
         ${columns.map((column) => html`<col key=${column.name} style=${{ width: `${column.width}px` }} />`)}
       </colgroup>
       <${Head} columns=${columns} />
@@ -349,7 +350,7 @@ function RankLine({ item, index, current, columns, onPoint }) {
     </th>
     <td colspan=${columns.length}>
       <span class="rank-facts"
-        >${rank.state}${rank.last_step !== null && ` · step ${short(rank.last_step)}`}${rank.steps_behind > 0 && ` · ${many(rank.steps_behind, "step")} behind`}${rank.median !== null && ` · ${short(rank.median)} a step (${skewed(rank.skew)})`}${rank.signal !== null && ` · ${rank.signal}`}${rank.exit_code !== null && rank.exit_code !== 0 && ` · exit ${rank.exit_code}`}</span
+        >${rank.state}${rank.last_step !== null && ` · step ${short(rank.last_step)}`}${rank.steps_behind > 0 && ` · ${many(rank.steps_behind, "step")} behind`}${rank.median !== null && ` · ${short(rank.median * 1000)} ms a row (${skewed(rank.skew)})`}${rank.signal !== null && ` · ${rank.signal}`}${rank.exit_code !== null && rank.exit_code !== 0 && ` · exit ${rank.exit_code}`}</span
       >
     </td>
   </tr>`;

@@ -106,7 +106,7 @@ export function RunCharts({ data }) {
       !place.value.choices.card &&
       !maps &&
       html`<div class="pair">
-        ${main !== null && html`<${SeriesCard} key=${main} name=${main} ...${card(main)} height=${200} legend=${true} />`}
+        ${main !== null && html`<${SeriesCard} key=${main} name=${main} ...${card(main)} mode=${mode ?? "band"} height=${200} legend=${true} />`}
         <${RankMapCard} run=${data.run} name=${paced(data)} first="skew" />
       </div>`
     }

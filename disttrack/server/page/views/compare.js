@@ -46,7 +46,7 @@ export function Compare({ project }) {
     >`;
   const strokeOf = (/** @type {{run: string}} */ line) =>
     strokes.get(line.run.slice(line.run.lastIndexOf("/") + 1)) ?? stroke(7);
-  return html`<article class="compare">
+  return html`<article class="compare" aria-label="Comparison"><h1 class="sr">Runs compared</h1>
     <${Shown} of=${state} what="The comparison" rows=${8}>
       ${(/** @type {Comparison} */ of) =>
         html` <section class="table-box pad" aria-label="Differences">

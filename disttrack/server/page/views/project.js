@@ -10,10 +10,9 @@ import { short } from "../format.js";
 import { useKeys } from "../keys.js";
 import { choose, go, href, listed as listOf, place } from "../location.js";
 import { listen, listed } from "../live.js";
-import { OneOf } from "../parts/menu.js";
 import { Empty, Failed, Loading } from "../parts/states.js";
 import { useResource } from "../resource.js";
-import { FilterBar, filterOf } from "../runs/bar.js";
+import { FilterBar, Sides, filterOf } from "../runs/bar.js";
 import { column, defaults } from "../runs/columns.js";
 import { about } from "../runs/edits.js";
 import { banded } from "../runs/grouped.js";
@@ -90,6 +89,7 @@ export function Project({ project }) {
     mode: drawn.runs.length > 1 ? "mean" : undefined,
   });
   return html`<div class="project ${side}">
+    <h1 class="sr">${project}</h1>
     <section class="runs-side" aria-label="Runs">
       <${FilterBar}
         project=${project}
@@ -128,18 +128,7 @@ export function Project({ project }) {
       />
     </section>
     <section class="charts-side" aria-label="Charts">
-      <${ChartTools} keys=${keys.data?.metrics ?? []}>
-        <${OneOf}
-          label="Show"
-          value=${side}
-          options=${[
-            ["runs", "runs"],
-            ["", "both"],
-            ["charts", "charts"],
-          ]}
-          onChange=${(/** @type {string} */ each) => choose({ side: each })}
-        />
-      <//>
+      <${ChartTools} keys=${keys.data?.metrics ?? []}>${side === "charts" && html`<${Sides} />`}<//>
       <p class="drawn"><${Best} project=${project} /> <span class="quiet">${drawn.said}</span></p>
       ${keys.data !== null && drawn.runs.length > 0 && html`<${Wall} keys=${keys.data.metrics} card=${card} />`}
       ${keys.data !== null && drawn.runs.length === 0 && runs.data !== null && runs.data.total > 0 && html`<${Empty} text="No run's lines are shown. The circle before a name shows them." />`}
@@ -149,7 +138,7 @@ export function Project({ project }) {
 
 /** Columns whose last names are alike show their paths. @param {import("../runs/columns.js").Column[]} columns */
 function distinct(columns) {
-  const labels = columns.map((each) => each.label);
+  const labels = ["name", ...columns.map((each) => each.label)];
   return columns.map((each) => {
     const alike = labels.filter((label) => label === each.label).length > 1 && each.path !== "";
     return alike
