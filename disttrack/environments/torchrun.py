@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from disttrack.environments.files import read_plain
 from disttrack.environments.launch import Identity, launcher_key
@@ -55,9 +56,9 @@ def error_file(environ: Mapping[str, str]) -> str:
 def error_in(path: str) -> str | None:
     """Return the exception that a rank left in its error file; None where there is none that can be read."""
     try:
-        told = json.loads(read_plain(path, MAX_ERROR_BYTES))
-        message = told["message"]
-        text = message["message"] if isinstance(message, dict) else message
+        told: dict[str, Any] = json.loads(read_plain(path, MAX_ERROR_BYTES))
+        message: dict[str, Any] | str = told["message"]
+        text = message if isinstance(message, str) else str(message["message"])
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return None
-    return text[:MAX_EXCEPTION] or None if isinstance(text, str) else None
+    return text[:MAX_EXCEPTION] or None
