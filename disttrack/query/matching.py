@@ -82,7 +82,7 @@ class _Term:
             else:
                 passing = list(map(self._test, as_list(values)))
             found[runs] |= np.array(passing, np.bool_)
-        return found != self._negated
+        return ~found if self._negated else found
 
 
 def _word_test(word: str) -> _Test:
