@@ -135,7 +135,7 @@ def samples(log: RunLog, project: str, start: int, nodes: int, count: int, gpus:
     """Write what the nodes' processes sampled: a second apart."""
     for node in range(nodes):
         chance = random.Random(node)
-        who = process(node * 4, nodes * 4, project, start)
+        who = process(node * gpus, nodes * gpus, project, start, gpus)
         who.role = "node"
         for second in range(count):
             row = {
@@ -155,14 +155,21 @@ def samples(log: RunLog, project: str, start: int, nodes: int, count: int, gpus:
         log.commit_all(who)
 
 
-def wide(root: Path, project: str = "scale", run_id: str = "wide", ranks: int = 256, steps: int = 500) -> str:
+def wide(
+    root: Path,
+    project: str = "scale",
+    run_id: str = "wide",
+    ranks: int = 256,
+    steps: int = 500,
+    lr: float = 1e-3,
+) -> str:
     """Write a run of many ranks: rank 77 is late all the time, rank 200 is killed half way."""
     start = int(time.time() * 1e6) - steps * 500_000 - 3_600_000_000
     chance = random.Random(ranks)
     log = RunLog(root, project, run_id, f"wide-{ranks}", "scale")
     log.open(start)
     everybody = [process(rank, ranks, project, start, ranks_per_node=8) for rank in range(ranks)]
-    everybody[0].config(lr=1e-3, nodes=ranks // 8)
+    everybody[0].config(lr=lr, nodes=ranks // 8)
     drift = [chance.gauss(0, 0.004) for _ in everybody]
     for number, rank in enumerate(everybody):
         for step in range(steps):
@@ -170,7 +177,11 @@ def wide(root: Path, project: str = "scale", run_id: str = "wide", ranks: int = 
                 break
             late = 0.12 if number == 77 else 0.05 if number // 8 == 20 and 200 < step < 300 else 0
             compute = 0.4 + drift[number] + chance.gauss(0, 0.01) + late
-            loss = 3 * math.exp(-step / 150) + 1.5 + chance.gauss(0, 0.05)
+            if step % 100 == 0:
+                printed(rank, f"step {step}: saved checkpoint")
+            if number == 0 and step % 10 == 0:
+                printed(rank, f"step {step}: {1 / 0.6:.2f} steps/s")
+            loss = 3 * math.exp(-step * lr / 0.15) + 1.5 + chance.gauss(0, 0.05)
             rank.row(
                 {"loss": loss, "time/compute": compute, "time/communication": max(0.6 - compute, 0)}, step, 500_000
             )
@@ -178,6 +189,7 @@ def wide(root: Path, project: str = "scale", run_id: str = "wide", ranks: int = 
             rank.end()
     log.commit_all(*everybody)
     log.see(everybody[200], "ended", everybody[200].time_us, signal=9)
+    samples(log, project, start, nodes=ranks // 8, count=60, gpus=8)
     log.end(everybody[0].time_us)
     log.close()
     return run_id
