@@ -64,7 +64,8 @@ def test_a_job_is_seen_from_its_first_step_to_its_end(
         expect(page.locator(".log-box .line").last).not_to_have_text(printed)
         (tmp_path / "stop").touch()
         expect(page.locator(".facts")).to_contain_text("finished")
-        assert job.wait(60) == 0
+        job.communicate(timeout=60)
+        assert job.returncode == 0
     finally:
         (tmp_path / "stop").touch()
         site.end()
