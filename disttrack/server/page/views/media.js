@@ -158,8 +158,8 @@ function Table({ item, run }) {
 
 /** Bars, with their edges. @param {{value: any, name: string}} props */
 function Histogram({ value, name }) {
-  const counts = /** @type {number[]} */ (value?.counts ?? value?.values ?? value?.histogram ?? []);
-  const edges = /** @type {number[]} */ (value?.edges ?? value?.bins ?? []);
+  const counts = /** @type {number[]} */ (value?.values ?? []);
+  const edges = /** @type {number[]} */ (value?.bins ?? []);
   if (counts.length === 0) return html`<p class="quiet">An empty histogram.</p>`;
   const most = Math.max(...counts, 1);
   const width = 280 / counts.length;
