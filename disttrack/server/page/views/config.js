@@ -1,4 +1,5 @@
 // Config: what the run was set to, what it ended with, where ranks differ, and what ran where.
+// Not there yet: values that ranks share folded; a diff against another run (Compare has it).
 
 import { html } from "../vendor/html.js";
 import { useState } from "../vendor/hooks.js";

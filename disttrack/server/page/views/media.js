@@ -1,4 +1,5 @@
 // Media: images, tables, histograms and others by step.
+// Not there yet: a metric beside the step slider; images of two steps side by side.
 
 import { html } from "../vendor/html.js";
 import { useState } from "../vendor/hooks.js";
