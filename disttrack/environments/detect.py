@@ -1,7 +1,7 @@
 """Who am I: the ladder from an environment to an Identity (DESIGN §4). Pure over the mappings it is given.
 
 The innermost launcher wins, and all fields come from one row. Rows of launchers that are not here yet
-(Slurm, MPI, Ray, ...) fall through to the rows below.
+(MPI, Ray, ...) fall through to the rows below. Beside the ladder stands the scheduler's job around all of them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from disttrack.environments import process_group, torchrun
+from disttrack.environments import process_group, slurm, torchrun
 from disttrack.environments.launch import Identity, own_key, parent_key
+from disttrack.environments.processes import has_multiprocessing_parent
 from disttrack.errors import UsageError
 from disttrack.records.types import Rank
 from disttrack.settings import Settings
@@ -20,12 +21,22 @@ __all__ = ["detect", "single"]
 
 def detect(environ: Mapping[str, str], modules: Mapping[str, Any], settings: Settings) -> Identity:
     """Return who this process is; raise UsageError only for ranks that were set by hand and make no sense."""
-    return (
+    identity = (
         _explicit(environ, modules, settings)
         or _in_group(environ, modules)
-        or torchrun.identity(environ)
+        or _launched(environ, modules)
         or single(settled=not process_group.may_appear(modules))
     )
+    return identity._replace(job=slurm.job(environ, modules))
+
+
+def _launched(environ: Mapping[str, str], modules: Mapping[str, Any]) -> Identity | None:
+    """Return what the innermost launcher says; torchrun in a step is one task a node of it, and starts the ranks.
+
+    What multiprocessing started is no task itself, but may become a rank by a process group.
+    """
+    found = torchrun.identity(environ)
+    return found or (None if has_multiprocessing_parent(modules) else slurm.identity(environ))
 
 
 def single(*, settled: bool) -> Identity:
@@ -35,7 +46,7 @@ def single(*, settled: bool) -> Identity:
 
 def _in_group(environ: Mapping[str, str], modules: Mapping[str, Any]) -> Identity | None:
     """Return the place in a live process group, but the launch of the launcher: that one survives restarts."""
-    group, launcher = process_group.identity(modules), torchrun.identity(environ)
+    group, launcher = process_group.identity(modules), _launched(environ, modules)
     if group is None or launcher is None:
         return group
     same = (group.rank.rank, group.rank.world_size) == (launcher.rank.rank, launcher.rank.world_size)
@@ -58,5 +69,5 @@ def _explicit(environ: Mapping[str, str], modules: Mapping[str, Any], settings: 
             "Ranks run from 0 to world_size - 1.",
         )
     place = Rank(rank=settings.rank, world_size=settings.world_size, local_rank=settings.local_rank, source="settings")
-    around = _in_group(environ, modules) or torchrun.identity(environ)
+    around = _in_group(environ, modules) or _launched(environ, modules)
     return around._replace(rank=place) if around else Identity(place, parent_key())

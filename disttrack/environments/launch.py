@@ -7,12 +7,20 @@ in every other. It is never the group, which people choose and reuse.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from disttrack.environments.host import boot_id, is_alive, process_start_time
+from disttrack.environments.host import boot_id, is_alive, parent_of, process_environ, process_start_time
 from disttrack.records.types import Rank
 
-__all__ = ["Identity", "launcher_lives", "own_key", "owner_is_gone", "parent_key"]
+__all__ = ["Identity", "Job", "launcher_lives", "launcher_pid", "own_key", "owner_is_gone", "parent_key"]
+
+
+class Job(NamedTuple):
+    """What a scheduler calls a launch, also when it starts it again on other nodes, and how often it has done so."""
+
+    name: str
+    requeues: int
 
 
 class Identity(NamedTuple):
@@ -21,6 +29,7 @@ class Identity(NamedTuple):
     launch_key is None where only the process group's store can tell (environments.process_group). It is the same in
     all ranks of a node; how nodes find each other is meeting: "tcp://host:port/name", a TCPStore and the launch's
     name in it, or "file:name", a file in the runs' root; "" where there is one node only. nodes: None if unknown.
+    job: of the scheduler that started it, if one did.
     """
 
     rank: Rank
@@ -28,6 +37,7 @@ class Identity(NamedTuple):
     hints: tuple[tuple[str, str], ...] = ()
     meeting: str = ""
     nodes: int | None = None
+    job: Job | None = None
 
 
 def own_key() -> str:
@@ -54,3 +64,17 @@ def parent_key(pid: int | None = None) -> str:
     """Return the key of a launch whose ranks one process of this host started (default: this process's parent)."""
     pid = os.getppid() if pid is None else pid
     return f"parent:{boot_id()}:{pid}:{process_start_time(pid)}"
+
+
+def launcher_pid(started_as: Mapping[str, str]) -> int:
+    """Return the pid of what started this rank: the nearest ancestor that did not itself start with these variables.
+
+    The rank may stand below a wrapper (bash, numactl) that inherited them. 0 where its pid means nothing here.
+    """
+    pid = os.getppid()
+    while pid > 1:
+        environ = process_environ(pid)
+        if environ is None or any(environ.get(name) != value for name, value in started_as.items()):
+            break
+        pid = parent_of(pid)
+    return pid

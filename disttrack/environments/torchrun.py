@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
-from disttrack.environments.host import parent_of, process_environ
-from disttrack.environments.launch import Identity, parent_key
+from disttrack.environments.launch import Identity, launcher_pid, parent_key
 from disttrack.records.types import Rank
 
 __all__ = ["agent_store", "identity"]
@@ -27,7 +25,7 @@ def identity(environ: Mapping[str, str]) -> Identity | None:
     place = Rank(rank=rank, world_size=world_size, local_rank=local_rank, source=SOURCE)
     # The count is a hint, not an attempt's number: it stays 0 on an elastic scale-up (facts/launchers.md §0.1).
     hints = (("TORCHELASTIC_RESTART_COUNT", environ.get("TORCHELASTIC_RESTART_COUNT", "0")),)
-    key = parent_key(_agent(run_id, environ["RANK"]))
+    key = parent_key(launcher_pid({"TORCHELASTIC_RUN_ID": run_id, "RANK": environ["RANK"]}))
     return Identity(place, key, hints, _meeting(environ, run_id), _nodes(environ))
 
 
@@ -44,22 +42,6 @@ def _meeting(environ: Mapping[str, str], run_id: str) -> str:
         return f"tcp://{host}:{port}/{run_id}"
     master = f"{environ.get('MASTER_ADDR', '')}:{environ.get('MASTER_PORT', '')}"
     return f"file:{run_id}@{master}" if (_nodes(environ) or 1) > 1 and master != ":" else ""
-
-
-def _agent(run_id: str, rank: str) -> int:
-    """Return the pid of the agent: the nearest ancestor that was not itself started as this rank.
-
-    The rank may stand below a wrapper (bash, numactl) that inherited the same variables.
-    """
-    pid = os.getppid()
-    while pid > 1:
-        started_with = process_environ(pid)
-        if started_with is None:
-            break
-        if (started_with.get("TORCHELASTIC_RUN_ID"), started_with.get("RANK")) != (run_id, rank):
-            break
-        pid = parent_of(pid)
-    return pid
 
 
 def agent_store(environ: Mapping[str, str]) -> tuple[str, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from disttrack.environments import host
+from disttrack.environments.endings import signal_name
 from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import RunRecord
+from disttrack.query.teardown import torn_down
 from disttrack.records.names import LIVE
 from disttrack.records.types import Incarnation
 
@@ -21,10 +24,12 @@ __all__ = [
     "RankState",
     "RunState",
     "Team",
+    "ending_of",
     "is_final",
     "members",
     "newest_team",
     "nodes",
+    "place_of",
     "rank_states",
     "run_state",
     "team_of",
@@ -39,6 +44,7 @@ FRESH_S = 120.0  # a writer touches its runs' markers about every 15 s
 MAX_RANKS = 65_536  # entries a frame can hold; a larger world size is a mistake, and no reason to list a billion ranks
 _WORST_FIRST: tuple[RunState, ...] = ("crashed", "failed", "lost", "preempted", "stopped")
 _ENDED_BADLY = ("failed", "crashed", "lost")
+_GONE = (*_ENDED_BADLY, "silent")
 _FINAL = ("ended", "crashed", "lost")
 _ROLES = {"rank": 0, "helper": 1, "claimant": 2, "node": 3}
 
@@ -161,7 +167,8 @@ def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, 
     """Return the state of each rank that joined an attempt.
 
     Where a rank said that its machine is being taken away (Run.mark_preempting), it is preempted if it ended otherwise
-    than well; so are other ranks of the attempt whose end came no earlier than that word, by their clocks.
+    than well; so are other ranks of the attempt whose end came no earlier than that word, by their clocks. So are all
+    that ended otherwise than well where a scheduler took the attempt down.
     """
     states: dict[int, RankState] = {rank: _rank_state(source, record, observer) for rank, source in team.joined.items()}
     said_us = [
@@ -171,6 +178,8 @@ def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, 
         if source.preempting_us is not None
     ]
     if not said_us:
+        if _taken_down(team, states, record, observer):
+            states = {rank: "preempted" if state in _GONE else state for rank, state in states.items()}
         return states
     for rank, state in states.items():
         if state in _ENDED_BADLY:
@@ -179,6 +188,33 @@ def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, 
             if itself or ended_us is None or ended_us >= min(said_us):
                 states[rank] = "preempted"
     return states
+
+
+def _taken_down(team: Team, states: dict[int, RankState], record: RunRecord, observer: Observer) -> bool:
+    """Say whether a scheduler took an attempt down; silent ranks are gone where their job's writer is."""
+    gone = [rank for rank, state in states.items() if state in _GONE]
+    if not gone or ("silent" in states.values() and observer.sees_marker(record)):
+        return False
+    sources = {rank: team.joined[rank] for rank in sorted(gone, key=lambda rank: place_of(team.joined[rank]))}
+    return torn_down(sources, {rank: ending_of(source) for rank, source in sources.items()})
+
+
+def place_of(source: SourceFacts) -> tuple[float, int]:
+    """Return where in the run's log it stands that a rank did not end well: behind all, where only observers say so."""
+    return source.fell.place if source.fell is not None else (math.inf, 0)
+
+
+def ending_of(source: SourceFacts) -> tuple[int | None, str | None]:
+    """Return the exit code of a rank, and the name of the signal its process died of; None where unknown.
+
+    A rank that finished has the code it finished with, unless its process had another than 0 afterwards.
+    """
+    seen = [sighted for sighted in (source.sighted, source.fell) if sighted is not None]
+    signal = next((sighted.signal for sighted in seen if sighted.signal is not None), None)
+    codes = [sighted.exit_code for sighted in seen] + [source.ended.exit_code if source.ended is not None else None]
+    known = [code for code in codes if code is not None]
+    exit_code = next(filter(None, known), known[0] if known else None)
+    return exit_code, None if signal is None else signal_name(signal)
 
 
 def _ended_us(source: SourceFacts) -> int | None:

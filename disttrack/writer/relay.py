@@ -41,7 +41,8 @@ from disttrack.transport.receiver import Peer
 from disttrack.transport.status import Status
 from disttrack.writer.carried import Carried
 from disttrack.writer.carrying import Carrier
-from disttrack.writer.launch import Launch
+from disttrack.writer.earlier import run_of_job
+from disttrack.writer.launch import Launch, run_key
 from disttrack.writer.link import SILENT_S, Link
 from disttrack.writer.liveness import how_ended
 from disttrack.writer.node import Node, Part
@@ -54,6 +55,8 @@ ADOPT_S = 5.0
 LINGER_S = 5.0
 SUCCEED_S = 60.0  # without the writer: the lowest node that has the run's directory takes over
 SUCCEED_STEP_S = 2.0  # ... the next one so much later
+REFUSED_S = 4.0  # ... where its host says that its process is gone; a rank there has another one within 2 s
+REFUSED_STEP_S = 0.25
 GIVE_UP_S = 30 * 60.0  # with nobody alive here and no writer: the journals stay, for `ls` or the next process
 
 
@@ -95,6 +98,7 @@ class Relay:
         now = time.monotonic()
         for message in self._link.answers(now):
             self._node.guard(self._take_answer, message)
+        self._link.look(now)
         self._keep_link(now)
         if self._link.linked:
             self._node.guard(self._carrier.work, now)
@@ -114,7 +118,7 @@ class Relay:
             self._node.guard(self._adopt)
         for member in self._members.values():
             self._node.guard(self._bring_home, member)
-        if not self._link.linked and self._link.gone_s(now) > self._patience_s():
+        if not self._link.linked and self._writer_is_gone(now):
             self._node.guard(self._succeed)
 
     def may_go(self, now: float) -> bool:
@@ -331,16 +335,31 @@ class Relay:
 
     # Succession
 
-    def _patience_s(self) -> float:
+    def _writer_is_gone(self, now: float) -> bool:
+        """Say whether the writer will not come back; the agents of a launch find so one after the other."""
         lowest = min((member.join.rank.rank for member in self._members.values()), default=0)
-        return SUCCEED_S + SUCCEED_STEP_S * min(lowest, 30)
+        refused_s = self._link.refused_s(now)
+        if refused_s is not None and refused_s > REFUSED_S + REFUSED_STEP_S * min(lowest, 40):
+            return True
+        return self._link.gone_s(now) > SUCCEED_S + SUCCEED_STEP_S * min(lowest, 30)
 
     def _succeed(self) -> None:
         """Become the writer, where the directories of the runs can be reached: their log says what is stored."""
-        runs = self._runs.values()
-        if runs and all(any((directory / "log").glob("*.dtl")) for directory in runs):
-            self._node.complain("the writer's node has been gone for a minute; this node's process takes over")
+        directories = self._runs.values() or self._unseen_runs()
+        if directories and all(any((directory / "log").glob("*.dtl")) for directory in directories):
+            self._node.complain("the writer is gone; this node's process takes over")
             self._take_over(succeed=True)
+
+    def _unseen_runs(self) -> list[Path]:
+        """Return where the runs of our ranks lie that the writer had opened before it could welcome one of them."""
+        found: list[Path] = []
+        for member in self._members.values():
+            project = Path(member.join.root) / directory_name(member.join.project)
+            run_id = self._link.runs.get(run_key(member.join)) or run_of_job(project, member.join)
+            if run_id is None:
+                return []
+            found.append(project / directory_name(run_id))
+        return found
 
     def _take_over(self, *, succeed: bool = False) -> None:
         self._leave_for(self._become_writer(succeed))

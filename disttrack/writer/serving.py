@@ -297,7 +297,7 @@ class Writer:
         self._progressed = time.monotonic()
 
     def _adopt(self) -> None:
-        for run, source, _ in self._launch.adopt():
+        for run, source, _ in self._launch.adopt(also=self._node.is_of_earlier_start):
             self._stowing.look(run, source)
 
     # Now and then
@@ -305,6 +305,7 @@ class Writer:
     def _look_after(self, run: RunIngest, now: float, mark: bool) -> None:
         if run.is_lost():
             self._refill(run)
+        self._launch.end_earlier_starts(run)
         self._hearing.notice_silence(run, now)
         if self._is_over(run, now):
             self._adopt()
