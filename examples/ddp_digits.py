@@ -1,9 +1,10 @@
 """Data-parallel training of a small network on scikit-learn's handwritten digits, on CPU: every rank logs.
 
     torchrun --nproc-per-node 2 examples/ddp_digits.py
+    sbatch launchers/slurm.sbatch examples/ddp_digits.py
     python examples/ddp_digits.py --spawn 2
 
-Both train the same model, under a launcher or with processes that the script starts itself. Each rank prints its
+All train the same model, under a launcher or with processes that the script starts itself. Each rank prints its
 receipt; `disttrack ls` then shows one run of two ranks, `disttrack show ID` its test accuracy, and `disttrack ranks ID`
 which rank is slower.
 """
@@ -29,6 +30,11 @@ def main() -> None:
     args = arguments()
     if "LOCAL_RANK" in os.environ:  # torchrun started this process, and its environment says who we are
         dist.init_process_group("gloo")
+        train(args)
+        return
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:  # srun did
+        rank, world_size = int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_STEP_NUM_TASKS"])
+        dist.init_process_group("gloo", rank=rank, world_size=world_size)
         train(args)
         return
     with tempfile.TemporaryDirectory() as directory:

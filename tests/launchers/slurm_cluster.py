@@ -116,11 +116,13 @@ class SlurmCluster:
         path.write_text(text)
         return path
 
-    def sbatch(self, script: str, *options: object, env: Mapping[str, str] | None = None) -> int:
-        """Submit a batch script, and return the job's number."""
+    def sbatch(
+        self, script: str, *options: object, arguments: Sequence[object] = (), env: Mapping[str, str] | None = None
+    ) -> int:
+        """Submit a batch script with its arguments, and return the job's number."""
         path = self.write("job.sbatch", script)
         where = ("--chdir", self.here, "--output", self.here / "job-%j.out", "--open-mode=append")
-        said = self.run(["sbatch", "--parsable", *where, *options, path], env)
+        said = self.run(["sbatch", "--parsable", *where, *options, path, *arguments], env)
         return int(said.strip().partition(";")[0])
 
     def job(self, number: int) -> dict[str, str]:
@@ -186,8 +188,8 @@ class SlurmCluster:
             for node in self.nodes
         )
         names = ",".join(node.name for node in self.nodes)
-        text += f"PartitionName=low Nodes={names} Default=YES MaxTime=60 PriorityTier=1 State=UP\n"
-        text += f"PartitionName=high Nodes={names} MaxTime=60 PriorityTier=2 PreemptMode=OFF State=UP\n"
+        text += f"PartitionName=low Nodes={names} Default=YES MaxTime=INFINITE PriorityTier=1 State=UP\n"
+        text += f"PartitionName=high Nodes={names} MaxTime=INFINITE PriorityTier=2 PreemptMode=OFF State=UP\n"
         (self._conf / "slurm.conf").write_text(text)
         (self._conf / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupMountpoint=/sys/fs/cgroup\n")
 
