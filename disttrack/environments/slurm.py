@@ -1,7 +1,6 @@
-"""Slurm: ranks from a step's variables (srun's alone: a batch script has a rank's, too, and is none), and its job.
+"""Slurm: ranks from the variables of srun's step, and the job around whatever else starts ranks in it.
 
-Each node of a step has one slurmstepd, which started all of its tasks there: that is the launch on this node. Nodes
-meet in a file of the runs' root, as Slurm gives them no store.
+A batch script has SLURM_PROCID and SLURM_NTASKS, too, but no step.
 """
 
 from __future__ import annotations
@@ -10,36 +9,26 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from disttrack.environments.launch import Identity, Job, launcher_pid, own_key, parent_key
-from disttrack.records.types import Rank
+from disttrack.environments.launch import Identity, Job, launcher_key
+from disttrack.environments.variables import Names, node_count, place
 
-__all__ = ["identity", "job"]
+__all__ = ["NAMES", "identity", "job"]
 
-SOURCE = "Slurm step"
+NAMES = Names("Slurm step", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", besides=("SLURM_STEP_ID",))
 
 
 def identity(environ: Mapping[str, str]) -> Identity | None:
-    """Return who this process is in its step; None where the variables are not of a step or make no sense.
-
-    A step of one task is a process by itself: `srun --pty bash` starts one after the other.
-    """
-    number, step = environ.get("SLURM_JOB_ID"), environ.get("SLURM_STEP_ID")
-    rank, world_size = _number(environ, "SLURM_PROCID"), _number(environ, "SLURM_STEP_NUM_TASKS")
-    if not number or not step or rank is None or world_size is None or not rank < world_size:
+    """Return who this process is as a task of a step; None where it is none, or the variables make no sense."""
+    rank = place(environ, NAMES)
+    if rank is None:
         return None
-    local_rank = _number(environ, "SLURM_LOCALID")
-    if local_rank is not None and local_rank >= world_size:
-        return None
-    place = Rank(rank=rank, world_size=world_size, local_rank=local_rank, source=SOURCE)
-    if world_size == 1:
-        return Identity(place, own_key())
-    nodes = _number(environ, "SLURM_STEP_NUM_NODES") or None
-    name = f"slurm-{environ.get('SLURM_CLUSTER_NAME', '')}-{number}.{step}.{_restarts(environ)}"
-    variables = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_PROCID")
-    daemon = launcher_pid({name: environ[name] for name in variables})
-    # Not to be seen from a container with process ids of its own: then the step has one name on all nodes.
-    key = parent_key(daemon) if daemon > 1 else f"slurm:{name}"
-    return Identity(place, key, meeting=f"file:{name}" if nodes != 1 else "", nodes=nodes)
+    nodes = node_count(environ, rank.world_size, nodes="SLURM_STEP_NUM_NODES")
+    restarts = environ.get("SLURM_RESTART_COUNT", "0")  # absent until the first requeue
+    cluster, job = environ.get("SLURM_CLUSTER_NAME", ""), environ.get("SLURM_JOB_ID", "")
+    meeting = f"file:slurm-{cluster}-{job}.{environ['SLURM_STEP_ID']}.{restarts}" if job and nodes != 1 else ""
+    # On each node the tasks' parent is the slurmstepd of their step.
+    key = launcher_key(environ, (NAMES.rank, *NAMES.besides))
+    return Identity(rank, key, (("SLURM_RESTART_COUNT", restarts),), meeting, nodes)
 
 
 def job(environ: Mapping[str, str], modules: Mapping[str, Any]) -> Job | None:
@@ -53,7 +42,8 @@ def job(environ: Mapping[str, str], modules: Mapping[str, Any]) -> Job | None:
         return None
     step = environ.get("SLURM_STEP_ID") or "batch"
     name = f"slurm:{environ.get('SLURM_CLUSTER_NAME', '')}:{number}.{step}:{_program(modules)}"
-    return Job(name, _restarts(environ))
+    restarts = environ.get("SLURM_RESTART_COUNT", "")
+    return Job(name, int(restarts) if restarts.isdecimal() else 0)
 
 
 def _program(modules: Mapping[str, Any]) -> str:
@@ -61,12 +51,3 @@ def _program(modules: Mapping[str, Any]) -> str:
     main = modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     return PurePath(getattr(main, "__file__", None) or "").name if spec is None else str(spec.name)
-
-
-def _restarts(environ: Mapping[str, str]) -> int:
-    return _number(environ, "SLURM_RESTART_COUNT") or 0
-
-
-def _number(environ: Mapping[str, str], name: str) -> int | None:
-    text = environ.get(name, "")
-    return int(text) if text.isdecimal() else None

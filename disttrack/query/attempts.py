@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from disttrack.environments.endings import signal_name
+from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import RunRecord
-from disttrack.query.members import (
-    Member,
-    Observer,
-    RankState,
-    RunState,
-    Team,
-    ending_of,
-    place_of,
-    rank_states,
-    run_state,
-    team_of,
-)
+from disttrack.query.members import Member, Observer, RankState, RunState, Team, rank_states, run_state, team_of
 from disttrack.query.superseded import cuts
 
-__all__ = ["AttemptRow", "Failure", "attempt_rows", "first_failure", "last_s", "may_go_on"]
+__all__ = ["AttemptRow", "Failure", "attempt_rows", "ending_of", "exception_of", "first_failure", "last_s", "may_go_on"]
 
 _FAILED = ("failed", "crashed", "lost")
 _OPEN = ("running", "pending", "silent")
@@ -37,6 +29,7 @@ class Failure:
     exception: str | None
     at: float  # unix seconds
     others: int  # ranks that failed after it
+    terminated: int = 0  # ranks that their launcher ended since it failed
 
 
 @dataclass(frozen=True)
@@ -109,7 +102,7 @@ def first_failure(record: RunRecord, team: Team, observer: Observer) -> Failure 
     failed = [rank for rank, state in states.items() if state in _FAILED]
     if not failed:
         return None
-    rank = min(failed, key=lambda rank: place_of(team.joined[rank]))
+    rank = min(failed, key=lambda rank: _place(team.joined[rank]))
     source = team.joined[rank]
     exit_code, signal = ending_of(source)
     at_us = source.fell.time_us if source.fell is not None else source.last_time_us
@@ -119,7 +112,32 @@ def first_failure(record: RunRecord, team: Team, observer: Observer) -> Failure 
         state=states[rank],
         exit_code=exit_code,
         signal=signal,
-        exception=source.ended.exception if source.ended is not None else None,
+        exception=exception_of(source),
         at=(at_us or 0) / 1e6,
         others=len(failed) - 1,
+        terminated=sum(state == "terminated" for state in states.values()),
     )
+
+
+def _place(source: SourceFacts) -> tuple[float, int]:
+    return source.fell.place if source.fell is not None else (math.inf, 0)
+
+
+def exception_of(source: SourceFacts) -> str | None:
+    """Return the exception that a rank failed with: as it said, else as it left it for its launcher."""
+    said = source.ended.exception if source.ended is not None else None
+    left = (seen.exception for seen in (source.fell, source.sighted) if seen is not None)
+    return said or next(filter(None, left), None)
+
+
+def ending_of(source: SourceFacts) -> tuple[int | None, str | None]:
+    """Return the exit code of a rank, and the name of the signal its process died of; None where unknown.
+
+    A rank that finished has the code it finished with, unless its process had another than 0 afterwards.
+    """
+    seen = [sighted for sighted in (source.sighted, source.fell) if sighted is not None]
+    signal = next((sighted.signal for sighted in seen if sighted.signal is not None), None)
+    codes = [sighted.exit_code for sighted in seen] + [source.ended.exit_code if source.ended is not None else None]
+    known = [code for code in codes if code is not None]
+    exit_code = next(filter(None, known), known[0] if known else None)
+    return exit_code, None if signal is None else signal_name(signal)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from disttrack.environments import host
-from disttrack.environments.endings import signal_name
 from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import RunRecord
-from disttrack.query.teardown import torn_down
+from disttrack.query.preemption import taken_down
+from disttrack.query.teardown import Following, following, torn_down
 from disttrack.records.names import LIVE
 from disttrack.records.types import Incarnation
 
@@ -24,19 +24,27 @@ __all__ = [
     "RankState",
     "RunState",
     "Team",
-    "ending_of",
     "is_final",
     "members",
     "newest_team",
     "nodes",
-    "place_of",
     "rank_states",
     "run_state",
     "team_of",
 ]
 
 RankState = Literal[
-    "absent", "pending", "running", "silent", "finished", "stopped", "failed", "crashed", "preempted", "lost"
+    "absent",
+    "pending",
+    "running",
+    "silent",
+    "finished",
+    "stopped",
+    "failed",
+    "crashed",
+    "preempted",
+    "terminated",
+    "lost",
 ]
 RunState = Literal["running", "finished", "failed", "crashed", "preempted", "stopped", "lost", "unknown"]
 
@@ -132,6 +140,7 @@ class Team:
     world_size: int
     joined: dict[int, SourceFacts]  # by rank, ascending
     voices: dict[int, list[SourceFacts]]  # by rank: its sources, helpers and claimants of this attempt
+    followed: Following | None = None  # why another attempt came after it, where its launcher tells
 
     def local_rank(self, rank: int) -> int | None:
         """Return a joined rank's local rank: as it says, else its place among the ranks of its node."""
@@ -160,17 +169,30 @@ def team_of(everybody: list[Member], attempt: int) -> Team:
     places = [source.join.rank for source in joined.values() if source.join is not None]
     settled = [place for place in places if place.settled] or places
     world_size = max((place.world_size for place in settled), default=0)
-    return Team(attempt, min(world_size, MAX_RANKS), joined, voices)
+    later = [member for member in everybody if member.source.role == "rank" and member.attempt > attempt]
+    nearest = min((member.attempt for member in later), default=0)
+    after = [member.source for member in later if member.attempt == nearest]
+    return Team(attempt, min(world_size, MAX_RANKS), joined, voices, following(list(joined.values()), after))
 
 
 def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, RankState]:
     """Return the state of each rank that joined an attempt.
 
+    A rank that its launcher ended since a peer had failed is terminated; where no peer had, the launcher was told to
+    end, and all are preempted, unless it goes on with another number of ranks. So are they where a scheduler took the
+    attempt down.
     Where a rank said that its machine is being taken away (Run.mark_preempting), it is preempted if it ended otherwise
-    than well; so are other ranks of the attempt whose end came no earlier than that word, by their clocks. So are all
-    that ended otherwise than well where a scheduler took the attempt down.
+    than well; so are other ranks of the attempt whose end came no earlier than that word, by their clocks.
     """
     states: dict[int, RankState] = {rank: _rank_state(source, record, observer) for rank, source in team.joined.items()}
+    if team.followed is None and _taken_down(team, states, record, observer):
+        return {rank: "preempted" if state in _GONE else state for rank, state in states.items()}
+    badly = sorted(
+        (rank for rank, state in states.items() if state in _ENDED_BADLY), key=lambda rank: _fell(team, rank)
+    )
+    told = torn_down({rank: team.joined[rank] for rank in badly}, team.followed)
+    for rank in told:
+        states[rank] = "terminated" if team.followed == "resize" or len(told) < len(badly) else "preempted"
     said_us = [
         source.preempting_us
         for sources in team.voices.values()
@@ -178,11 +200,9 @@ def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, 
         if source.preempting_us is not None
     ]
     if not said_us:
-        if _taken_down(team, states, record, observer):
-            states = {rank: "preempted" if state in _GONE else state for rank, state in states.items()}
         return states
     for rank, state in states.items():
-        if state in _ENDED_BADLY:
+        if state in (*_ENDED_BADLY, "terminated"):
             itself = any(source.preempting_us is not None for source in team.voices.get(rank, ()))
             ended_us = _ended_us(team.joined[rank])
             if itself or ended_us is None or ended_us >= min(said_us):
@@ -192,29 +212,16 @@ def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, 
 
 def _taken_down(team: Team, states: dict[int, RankState], record: RunRecord, observer: Observer) -> bool:
     """Say whether a scheduler took an attempt down; silent ranks are gone where their job's writer is."""
-    gone = [rank for rank, state in states.items() if state in _GONE]
+    gone = sorted((rank for rank, state in states.items() if state in _GONE), key=lambda rank: _fell(team, rank))
     if not gone or ("silent" in states.values() and observer.sees_marker(record)):
         return False
-    sources = {rank: team.joined[rank] for rank in sorted(gone, key=lambda rank: place_of(team.joined[rank]))}
-    return torn_down(sources, {rank: ending_of(source) for rank, source in sources.items()})
+    return taken_down([team.joined[rank] for rank in gone])
 
 
-def place_of(source: SourceFacts) -> tuple[float, int]:
-    """Return where in the run's log it stands that a rank did not end well: behind all, where only observers say so."""
-    return source.fell.place if source.fell is not None else (math.inf, 0)
-
-
-def ending_of(source: SourceFacts) -> tuple[int | None, str | None]:
-    """Return the exit code of a rank, and the name of the signal its process died of; None where unknown.
-
-    A rank that finished has the code it finished with, unless its process had another than 0 afterwards.
-    """
-    seen = [sighted for sighted in (source.sighted, source.fell) if sighted is not None]
-    signal = next((sighted.signal for sighted in seen if sighted.signal is not None), None)
-    codes = [sighted.exit_code for sighted in seen] + [source.ended.exit_code if source.ended is not None else None]
-    known = [code for code in codes if code is not None]
-    exit_code = next(filter(None, known), known[0] if known else None)
-    return exit_code, None if signal is None else signal_name(signal)
+def _fell(team: Team, rank: int) -> tuple[float, int]:
+    """Return where in the log a rank is first said not to have ended well; what only the observer sees comes last."""
+    seen = team.joined[rank].fell
+    return seen.place if seen is not None else (math.inf, 0)
 
 
 def _ended_us(source: SourceFacts) -> int | None:
@@ -233,7 +240,7 @@ def _rank_state(source: SourceFacts, record: RunRecord, observer: Observer) -> R
             case "ended":  # and its End was lost to damage
                 return "failed" if source.sighted.fell else "finished"
             case "crashed" | "lost" | "silent" as seen:
-                return seen
+                return "crashed" if source.sighted.fell and seen == "silent" else seen  # its journal was to follow
             case _:
                 pass
     join = source.join
@@ -263,6 +270,8 @@ def run_state(states: list[RankState], record: RunRecord, observer: Observer) ->
         return "running"
     if "silent" in states:
         return "unknown"
+    if "terminated" in states:
+        return "stopped"
     if states or record.facts.over_us is not None:
         return "finished"
     return "running" if observer.sees_marker(record) else "unknown"

@@ -1,56 +1,78 @@
-"""Whether an attempt failed by itself, or its scheduler took it down: it was preempted, cancelled, or out of time.
-
-Slurm tells no rank but by SIGTERM, and kills what a step leaves behind, its writer too, as soon as its tasks are gone:
-often nobody is left to see how a rank ended, or that it did. A failure of a rank's own is seen, as a rule: its process
-dies of another signal, or says what it ended with, while others live. Where one did, the attempt failed.
-"""
+"""Ranks that did not fail themselves: their launcher ended them, since a peer had failed or it was told to end."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from typing import Literal
 
-from disttrack.environments.endings import signal_name
 from disttrack.index.facts import SourceFacts
 
-__all__ = ["torn_down"]
+__all__ = ["Following", "following", "torn_down", "was_told"]
 
-TERMINATED = signal_name(signal.SIGTERM)
-TERMINATED_CODE = 128 + signal.SIGTERM  # of a shell whose child died of it, and of handlers that follow suit
-# After the first SIGTERM: what another rank dies of meanwhile may be why it came. Slurm's own SIGKILL comes later
-# (KillWait is 30 s by default).
-MEANWHILE_US = 5_000_000
+Following = Literal["retry", "resize"]
+
+TOLD = 128 + signal.SIGTERM  # the exit code of who handles SIGTERM, by custom
+KILLED_AFTER_US = 20_000_000  # torchelastic and Slurm kill whoever still lives 30 s after SIGTERM
 
 
-def torn_down(ended_badly: Mapping[int, SourceFacts], endings: Mapping[int, tuple[int | None, str | None]]) -> bool:
-    """Say whether a scheduler took an attempt down.
+def torn_down(badly: dict[int, SourceFacts], followed: Following | None) -> set[int]:
+    """Return which of the ranks that ended badly were ended by their launcher.
 
-    ended_badly: those of its ranks, in the order in which their ends stand in the log; endings: exit code and signal of
-    each, None where nobody knows.
+    badly: by rank, in the order of the log, which has those first that may be why others ended. The first one is its
+    own cause, unless torchrun, which ends all ranks of a node together, ended all there were, and counted no failure.
     """
-    if not ended_badly or not all(source.join is not None and source.join.job for source in ended_badly.values()):
-        return False
-    first = next(iter(ended_badly))
-    if _asked_to_go(endings[first]):
-        began_us = _at_us(ended_badly[first])
-        return not any(
-            _fatal(endings[rank]) and began_us <= _at_us(source) <= began_us + MEANWHILE_US
-            for rank, source in ended_badly.items()
-        )
-    return all(
-        source.ended is None and (endings[rank] == (None, None) or _asked_to_go(endings[rank]))
-        for rank, source in ended_badly.items()
+    if not badly:
+        return set()
+    first = next(iter(badly))
+    told = {rank for rank, source in badly.items() if _was_told(source, badly[first])}
+    rest = {rank for rank, source in badly.items() if _is_unknown(source)}
+    if len(told) == len(badly) and followed != "retry" and all(_has_agent(source) for source in badly.values()):
+        return told
+    return (told | rest) - {first}
+
+
+def was_told(source: SourceFacts) -> bool:
+    """Say whether a rank ended as one that SIGTERM told to."""
+    if source.ended is not None:
+        return source.ended.exit_code == TOLD and source.ended.exception is None
+    seen = source.fell
+    return seen is not None and (seen.signal == signal.SIGTERM or seen.exit_code == TOLD)
+
+
+def _was_told(source: SourceFacts, first: SourceFacts) -> bool:
+    """Say whether a rank ended as one that is told to, and killed where it would not; first: who fell first."""
+    seen = source.fell
+    if source.ended is None and seen is not None and seen.signal == signal.SIGKILL and first.fell is not None:
+        return seen.time_us - first.fell.time_us >= KILLED_AFTER_US
+    return was_told(source)
+
+
+def _is_unknown(source: SourceFacts) -> bool:
+    """Say whether a rank of torchrun's went without a word: kernels before 6.15 do not tell how, once it was reaped."""
+    seen = source.fell
+    silent = (
+        seen is not None and seen.seen == "crashed" and (seen.exit_code, seen.signal, seen.exception) == (None,) * 3
     )
+    return silent and source.ended is None and _has_agent(source)
 
 
-def _asked_to_go(ending: tuple[int | None, str | None]) -> bool:
-    exit_code, signal = ending
-    return signal == TERMINATED or (signal is None and exit_code == TERMINATED_CODE)
+def _has_agent(source: SourceFacts) -> bool:
+    return source.join is not None and source.join.rank.source == "torchrun"
 
 
-def _fatal(ending: tuple[int | None, str | None]) -> bool:
-    return ending[1] not in (None, TERMINATED)
+def following(attempt: list[SourceFacts], later: list[SourceFacts]) -> Following | None:
+    """Return why torchrun ended an attempt's ranks and began a later attempt; None where it cannot be told.
+
+    Each of its agents counts the failures of its own ranks: where none counts one more, the number of ranks changed.
+    """
+    counts, after = _counts(attempt), _counts(later)
+    common = counts.keys() & after.keys()
+    if not common:
+        return None
+    return "resize" if all(counts[agent] == after[agent] for agent in common) else "retry"
 
 
-def _at_us(source: SourceFacts) -> int:
-    return source.fell.time_us if source.fell is not None else 0
+def _counts(sources: list[SourceFacts]) -> dict[tuple[str, str], tuple[tuple[str, str], ...]]:
+    """Return what each agent counts, by its node and what tells it from another one there."""
+    joins = [source.join for source in sources if source.join is not None and _has_agent(source)]
+    return {(join.node or join.host, join.launch_key): join.hints for join in joins}

@@ -107,13 +107,26 @@ class NodeWelcome(msgspec.Struct, frozen=True, kw_only=True):
 class Gone(msgspec.Struct, frozen=True, kw_only=True):
     """An agent to the writer: this process is gone, and you have its whole journal.
 
-    said: its last record, if that is an End. exit_code, signal: how the process ended, where the node could tell.
+    said: its last record, if that is an End. exit_code, signal, exception: how the process ended, where the node could
+    tell.
     """
 
     incarnation: Incarnation
     said: End | None
     exit_code: int | None
     signal: int | None
+    exception: str | None = None
+
+
+class Died(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent to the writer, at once: this process is gone; what its journal holds follows.
+
+    exit_code, signal: as of Gone, which may come too late, where a scheduler kills the writer for what happened here.
+    """
+
+    incarnation: Incarnation
+    exit_code: int | None = None
+    signal: int | None = None
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,12 +206,6 @@ class Wait(NamedTuple):
     incarnation: Incarnation
 
 
-class Died(NamedTuple):
-    """An agent to the writer, at once: this process is gone; what its journal holds follows."""
-
-    incarnation: Incarnation
-
-
 class Buried(NamedTuple):
     """The writer to an agent: how this process ended is stored."""
 
@@ -211,8 +218,8 @@ class Over(NamedTuple):
     incarnation: Incarnation
 
 
-_Struct = Hello | Welcome | Refusal | Moved | NodeHello | NodeWelcome | Gone | Waiting | Offer | Ask | Status
-_Word = Ping | Unknown | Wait | Died | Buried | Over
+_Struct = Hello | Welcome | Refusal | Moved | NodeHello | NodeWelcome | Died | Gone | Waiting | Offer | Ask | Status
+_Word = Ping | Unknown | Wait | Buried | Over
 _Blob = Wanted | Piece | Kept
 Message = _Struct | _Word | _Blob | Data | Ack
 
@@ -223,6 +230,7 @@ _STRUCTS: dict[int, type[_Struct]] = {
     ord("M"): Moved,
     ord("N"): NodeHello,
     ord("n"): NodeWelcome,
+    ord("d"): Died,
     ord("G"): Gone,
     ord("B"): Waiting,
     ord("O"): Offer,
@@ -233,7 +241,6 @@ _WORDS: dict[int, type[_Word]] = {
     ord("P"): Ping,
     ord("U"): Unknown,
     ord("w"): Wait,
-    ord("d"): Died,
     ord("b"): Buried,
     ord("o"): Over,
 }

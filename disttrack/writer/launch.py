@@ -198,6 +198,11 @@ class Launch:
             helper = source.admission.role in ("helper", "node")
             self._see(run, source, "ended" if helper else "crashed", now_us(), ending)
 
+    def died(self, run: RunIngest, source: Source, ending: Ending) -> None:
+        """Note how a rank's process on another node ended whose journal is still to come: others may end for it."""
+        if ending.failed and not source.over and source.admission.role == "rank":
+            self._see(run, source, "silent", now_us(), ending)
+
     def ended(self, run: RunIngest, source: Source, data: bytes) -> None:
         """Note that a rank said its last record, which data ends with."""
         self._see_end(run, source, end_record(data))
@@ -221,7 +226,7 @@ class Launch:
         self._see(run, source, "ended", time_us, Ending(exit_code))
 
     def _see(
-        self, run: RunIngest, source: Source, seen: Literal["ended", "crashed"], time_us: int, ending: Ending
+        self, run: RunIngest, source: Source, seen: Literal["ended", "crashed", "silent"], time_us: int, ending: Ending
     ) -> None:
         incarnation = source.join.incarnation
         run.see(source, Sighting(incarnation=incarnation, seen=seen, time_us=time_us, **ending._asdict()))
@@ -242,7 +247,8 @@ class Launch:
             return mine and join.incarnation not in self._given_up and left
 
         adopted: list[tuple[RunIngest, Source, int]] = []
-        for stored in dead_journals(self._runtime, wanted):
+        left = [(stored, how_ended(stored.join)) for stored in dead_journals(self._runtime, wanted)]
+        for stored, ending in sorted(left, key=lambda death: death[1].led):
             join = stored.join
             try:
                 run, source = self.place(join, orphans=orphans)
@@ -257,7 +263,7 @@ class Launch:
             if source.over and rest:  # and stored: but the log was damaged since
                 self.bury_again(run, source)
             elif not source.over:
-                self.bury(run, source, how_ended(join))
+                self.bury(run, source, ending)
             adopted.append((run, source, offset))
         return adopted
 

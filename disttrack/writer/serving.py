@@ -219,11 +219,13 @@ class Writer:
 
     def _take_known(self, peer: Peer, message: _Spoken, run: RunIngest, source: Source) -> None:
         if isinstance(message, Died):
-            source.died = True
+            if not source.died:
+                source.died = True
+                self._launch.died(run, source, Ending(message.exit_code, message.signal))
         elif isinstance(message, Waiting | Offer | Piece):
             self._stowing.take(peer, message, run, source)
         elif isinstance(message, Gone):
-            self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal))
+            self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal, message.exception))
             self._buried.append((peer, run, source))
         elif isinstance(message, Moved):
             run.see(source, Sighting(incarnation=message.incarnation, seen="moved", time_us=now_us()))
