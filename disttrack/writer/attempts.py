@@ -65,16 +65,19 @@ def place(join: Join, lives: bool, members: Sequence[Member]) -> tuple[int, Role
 
 
 def restarted(join: Join, members: Sequence[Member]) -> bool:
-    """Say whether the launcher of an incarnation says that it is not of the round of those of its node."""
-    return any(same_node(member.join, join) and member.join.hints != join.hints for member in members)
+    """Say whether the launcher of an incarnation says that it is not of the round of those of its node, or of any."""
+    return any(
+        requeued(member.join, join) or (same_node(member.join, join) and member.join.hints != join.hints)
+        for member in members
+    )
 
 
 def _another_round(join: Join, team: Sequence[Member]) -> bool:
     """Say whether an attempt cannot be the one of this incarnation, whatever its rank."""
     mine = [member for member in team if same_node(member.join, join)]
-    if any(member.join.rank.world_size != join.rank.world_size for member in team) or restarted(join, mine):
+    if any(member.join.rank.world_size != join.rank.world_size for member in team):
         return True
-    if any(requeued(member.join, join) or requeued(join, member.join) for member in team):
+    if restarted(join, team) or any(requeued(join, member.join) for member in team):
         return True
     if any(_is_local_twin(member, join) for member in mine):
         return True

@@ -12,8 +12,8 @@ import os
 import secrets
 import shlex
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -160,6 +160,15 @@ class SlurmCluster:
             row = json.loads(line)
             found.setdefault((row["attempt"], row["rank"]), []).append((row["step"], row["value"]))
         return found
+
+    @contextmanager
+    def drained(self, node: str) -> Generator[None]:
+        """Have a node get no new jobs meanwhile."""
+        self.run(["scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test"])
+        try:
+            yield
+        finally:
+            self.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
 
     def clear(self) -> None:
         """End every job, and wait until all nodes are free: between two tests."""

@@ -168,6 +168,19 @@ def test_a_job_that_a_more_urgent_one_preempts_starts_again_by_itself(slurm: Slu
 
 
 @pytest.mark.long(timeout_s=400)
+def test_a_job_that_starts_again_on_another_node_goes_on_with_its_run(slurm: SlurmCluster) -> None:
+    slurm.write("train.py", ENDLESS)
+    job = slurm.sbatch(SRUN, "--nodes=1", "--ntasks=4", "--requeue")
+    wait_until_all_log(slurm)
+    assert slurm.job(job)["NodeList"] == "node0"
+    with slurm.drained("node0"):  # it gets no new jobs
+        slurm.run(["scontrol", "requeue", job])
+        wait_until_all_log(slurm, start=1)
+        run = completed(slurm, job, starts=2)
+    assert {rank["node"] for rank in run["ranks"]} == {"node1"}
+
+
+@pytest.mark.long(timeout_s=400)
 def test_the_launcher_file_has_a_job_started_again_before_its_time_is_over(slurm: SlurmCluster) -> None:
     slurm.write("train.py", ENDLESS)
     # Slurm may send the signal up to a minute early; the first start's time limit is none of the test's.
@@ -212,3 +225,8 @@ def test_the_digits_example_learns_as_the_launcher_file_starts_it(slurm: SlurmCl
     assert (run["state"], run["ranks_joined"], run["group"], run["receipt"]["dropped"]) == ("finished", 4, "g", 0)
     assert run["summary"]["test_accuracy"] > 0.9
     assert slurm.printed(job).count("records logged") == 4
+    for node in slurm.nodes:
+        left = [
+            path for place in ("tmp", "var/tmp") for path in (node.directory / place).glob("disttrack-*/journals/*")
+        ]
+        assert left == [], slurm.printed(job)

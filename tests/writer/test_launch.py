@@ -208,6 +208,21 @@ def test_a_requeued_job_goes_on_with_its_run_in_the_next_attempt(tmp_path: Path)
     second.close()
 
 
+def test_a_requeued_job_goes_on_with_its_run_also_where_a_handler_ended_it_well(tmp_path: Path) -> None:
+    before = started(tmp_path, 0)
+    journal(tmp_path, before, rows=3, exit_code=0).close()
+    first = launched(tmp_path, before)
+    run, source = first.admit(before)
+    first.bury(run, source)
+    first.end_run(run)
+    first.close()
+    assert source.clean
+    second = launched(tmp_path, again := started(tmp_path, 1))
+    found, next_source = second.admit(again)
+    assert (found.header.run_id, next_source.admission.attempt) == (run.header.run_id, 1)
+    second.close()
+
+
 @pytest.mark.parametrize(
     "other",
     [
