@@ -46,7 +46,7 @@ __all__ = [
     "unpack",
 ]
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 _DATA = struct.Struct("<BQQB")
 _ACK = struct.Struct("<BQQ")
@@ -63,7 +63,10 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The writer's answer: the run you belong to, and the offset up to which its log is whole."""
+    """The writer's answer: the run you belong to, and the offset up to which its log is whole.
+
+    speaks: you are the one that tells what there is to know of your node in this attempt.
+    """
 
     incarnation: Incarnation
     nonce: str
@@ -73,6 +76,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     role: Role
     offset: Offset
+    speaks: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,6 +72,7 @@ class RunIngest:
             source.clean = admission.join.incarnation in history.clean
             source.ending = history.endings.get(admission.join.incarnation, UNKNOWN)
             self.sources.add(source)
+            self.sources.speaks(source)  # in the order in which they were admitted
 
     @property
     def pending_bytes(self) -> int:

@@ -39,6 +39,7 @@ class Roster(dict[Incarnation, Source]):
     def __init__(self) -> None:
         super().__init__()
         self._team = Team[Source](0)  # of the newest attempt
+        self._speakers: dict[tuple[int, str, str], Source] = {}  # by attempt and node
 
     def add(self, source: Source) -> None:
         """Note a source whose attempt is decided."""
@@ -48,6 +49,17 @@ class Roster(dict[Incarnation, Source]):
             self._team = Team[Source](admission.attempt)
         if admission.role == "rank" and admission.attempt == self._team.attempt:
             self._team.add(source)
+
+    def speaks(self, source: Source) -> bool:
+        """Say whether a rank is the one that tells of its node in its attempt: the first, unless that crashed."""
+        join, admission = source.join, source.admission
+        if admission.role != "rank":
+            return False
+        node = (admission.attempt, join.node, join.boot_id)
+        speaker = self._speakers.setdefault(node, source)
+        if speaker is not source and speaker.over and not speaker.clean:
+            speaker = self._speakers[node] = source
+        return speaker is source
 
     def place(self, join: Join, alive: Callable[[Source], bool]) -> tuple[int, Role]:
         """Return attempt and role of a new incarnation; a helper has its parent's attempt, else the newest."""
