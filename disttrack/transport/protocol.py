@@ -15,6 +15,7 @@ import msgspec
 
 from disttrack.records.blobs import Blob
 from disttrack.records.payloads import End
+from disttrack.records.structs import prepare
 from disttrack.records.types import Incarnation, Join, Offset, Role, RunId
 from disttrack.transport.status import Status
 
@@ -301,3 +302,6 @@ def _unpack_blob(kind: int, head: bytes) -> Wanted | Piece | Kept:
     if len(head) != _BLOB.size:
         raise struct.error(f"{len(head)} bytes")
     return Wanted(incarnation, blob, offset) if kind == ord("f") else Kept(incarnation, blob)
+
+
+prepare(globals())

@@ -29,6 +29,7 @@ class Source(Incoming):
         self.clean = False  # it ended with exit code 0, whatever became of its process
         self.ending = UNKNOWN  # what was last stored of how it ended
         self.silent = False
+        self.heard = False  # by this writer, which may have read of it only in the log of an earlier one
         self.died = False  # on another node: its agent says that the process is gone
         self.blobs_waiting = 0  # on another node: whether some are with its agent
 
@@ -76,6 +77,7 @@ class Roster(dict[Incarnation, Source]):
                 source.admission.attempt,
                 source.over or same_process(source.join, join) or requeued(source.join, join) or not alive(source),
                 source.clean,
+                source.heard,
             )
             for source in self.values()
             if source.admission.role == "rank"
@@ -107,6 +109,11 @@ class Roster(dict[Incarnation, Source]):
             for source in self.values()
             if not source.over and source.join.job and requeued(source.join, newest[source.join.job])
         ]
+
+    def is_replaced(self, source: Source) -> bool:
+        """Say whether another process came in place of a rank of which this writer has heard nothing."""
+        team = self._team
+        return not source.heard and source.admission.attempt < team.attempt and team.has(source.join.rank.rank)
 
     def newest(self) -> list[Source]:
         """Return the ranks of the newest attempt."""
