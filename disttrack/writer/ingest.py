@@ -99,6 +99,7 @@ class RunIngest:
             attempt, role = self.sources.place(join, alive)
             source = Source(Admission(join=join, attempt=attempt, role=role, orphan=orphan), 0)
             self.sources.add(source)
+        source.heard = True
         self.changed_at = self._clock()
         return source
 

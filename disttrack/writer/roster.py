@@ -11,7 +11,7 @@ from collections.abc import Callable
 from disttrack.environments.endings import UNKNOWN
 from disttrack.records.types import Admission, Incarnation, Join, Role
 from disttrack.transport.streams import Incoming
-from disttrack.writer.attempts import Member, place, restarted, same_process
+from disttrack.writer.attempts import Member, place, requeued, restarted, same_process
 from disttrack.writer.team import Team
 
 __all__ = ["Roster", "Source"]
@@ -29,6 +29,7 @@ class Source(Incoming):
         self.clean = False  # it ended with exit code 0, whatever became of its process
         self.ending = UNKNOWN  # what was last stored of how it ended
         self.silent = False
+        self.heard = False  # by this writer, which may have read of it only in the log of an earlier one
         self.died = False  # on another node: its agent says that the process is gone
         self.blobs_waiting = 0  # on another node: whether some are with its agent
 
@@ -74,8 +75,9 @@ class Roster(dict[Incarnation, Source]):
             Member(
                 source.join,
                 source.admission.attempt,
-                source.over or same_process(source.join, join) or not alive(source),
+                source.over or same_process(source.join, join) or requeued(source.join, join) or not alive(source),
                 source.clean,
+                source.heard,
             )
             for source in self.values()
             if source.admission.role == "rank"
@@ -94,6 +96,24 @@ class Roster(dict[Incarnation, Source]):
                 join, [Member(other.join, team.attempt, other.over, other.clean) for other in team.members]
             )
         )
+
+    def left_by_earlier_starts(self) -> list[Source]:
+        """Return the sources of which nothing was seen to end, although their job has been started anew since."""
+        newest: dict[str, Join] = {}
+        for source in self.values():
+            join = source.join
+            if join.job and (join.job not in newest or requeued(newest[join.job], join)):
+                newest[join.job] = join
+        return [
+            source
+            for source in self.values()
+            if not source.over and source.join.job and requeued(source.join, newest[source.join.job])
+        ]
+
+    def is_replaced(self, source: Source) -> bool:
+        """Say whether another process came in place of a rank of which this writer has heard nothing."""
+        team = self._team
+        return not source.heard and source.admission.attempt < team.attempt and team.has(source.join.rank.rank)
 
     def newest(self) -> list[Source]:
         """Return the ranks of the newest attempt."""
