@@ -124,10 +124,14 @@ def numbered(connection: sqlite3.Connection, runs: Collection[int]) -> list[RunR
 
 
 def versions(connection: sqlite3.Connection, runs: Collection[int] | None = None) -> dict[int, int]:
-    """Return by the number of each run (runs: of these) what changes whenever something is applied of its log."""
+    """Return by the number of each run (runs: of these) what changes whenever something is applied of its log.
+
+    It is another one for another run, too: an index that is built anew gives other numbers.
+    """
     where = "" if runs is None else f" WHERE id IN ({','.join(map(str, runs))})"
     found = connection.execute(
-        "SELECT id, generation, log_ns, is_filed, CASE WHEN is_filed THEN length(facts) ELSE facts END FROM run" + where
+        "SELECT id, directory, inode, generation, log_ns, is_filed,"
+        f" CASE WHEN is_filed THEN length(facts) ELSE facts END FROM run{where}"
     )
     return {row[0]: hash(row[1:]) for row in found}
 

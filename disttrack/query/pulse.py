@@ -90,11 +90,10 @@ class Pulse:
             for number, known in list(self._known.items()):
                 if number not in seen:
                     changes += self._changes(Subject(known.record, observer), is_new=False)
-        missing = sorted(before.keys() - found.keys())
-        gone = [self._names[run] for run in missing if run in self._names]
-        for run in missing:
-            self._known.pop(run, None)
-            self._names.pop(run, None)
+        left = [self._names.pop(run) for run in sorted(before.keys() - found.keys()) if run in self._names]
+        still = self._names.values()  # an index that was built anew gives other numbers
+        gone = [name for name in left if name not in still]
+        self._known = {run: known for run, known in self._known.items() if run in found}
         self._versions = found  # not before: what could not be looked at is looked at again
         live = any(known.record.facts.over_us is None for known in self._known.values())
         return Beat(changes, gone, live)

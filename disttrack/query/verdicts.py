@@ -16,7 +16,7 @@ from disttrack.query.ranks import RankPace
 
 __all__ = ["Verdict", "is_step_time", "verdict_on", "work_metric"]
 
-VerdictKind = Literal["dead", "slow", "synchronised", "even", "single", "unknown"]
+VerdictKind = Literal["dead", "slow", "high", "synchronised", "even", "single", "unknown"]
 NOTABLE_SKEW = 1.1  # 10 % above the median rank: below that, ranks of a healthy job differ too (facts/ui.md)
 _UNIT = r"[/._]?(time|duration|seconds|s|ms)([/._](s|ms))?$"
 _STEP_TIME = re.compile(r"(^|[/._])(step|iter|iteration|batch)" + _UNIT, re.I)
@@ -61,10 +61,11 @@ def verdict_on(paces: Sequence[RankPace], metric: str | None, first_failure: Fai
     what = "the time between rows" if metric is None else metric
     worst = max(compared, key=lambda pace: pace.skew or 0.0)
     if worst.skew is not None and worst.skew >= NOTABLE_SKEW:
-        word = "slow" if is_step_time(metric) else "high"
+        is_time = is_step_time(metric) or work_metric([metric or ""]) is not None
+        word: Literal["slow", "high"] = "slow" if is_time else "high"
         place = f" ({worst.node})" if worst.node else ""
         text = f"Rank {worst.rank}{place} is {word}: {_percent(worst.skew)} above the median rank in {what}."
-        return Verdict("slow", text, worst.rank, worst.node, worst.skew, metric)
+        return Verdict(word, text, worst.rank, worst.node, worst.skew, metric)
     if is_step_time(metric):
         text = (
             f"Step time is synchronised: no rank is {NOTABLE_SKEW - 1:.0%} above the median in {what}. Ranks that wait"

@@ -12,8 +12,11 @@ from starlette.responses import Response
 from disttrack.query.columns import Column, Row, column_of
 from disttrack.query.finding import Found, find_runs
 from disttrack.query.grouping import groups_of
+from disttrack.query.members import members
+from disttrack.query.metrics import definitions_of
 from disttrack.query.overview import keys_of, projects_of
 from disttrack.query.subjects import Subject
+from disttrack.records.payloads import Goal
 from disttrack.server.answers import Refused, json_answer, unix
 from disttrack.server.parameters import flag, integer, several, text
 from disttrack.server.served import Served, served
@@ -23,7 +26,7 @@ __all__ = ["best", "groups", "keys", "projects", "row_shape", "runs"]
 MAX_COLUMNS = 64
 MAX_PAGE = 1_000
 NAMED_RUNS = 100  # of a group
-_HEADLINES = (
+_HEADLINES: tuple[tuple[re.Pattern[str], Goal], ...] = (
     (re.compile(r"(^|[/._])(val|valid|validation|eval|test)\w*[/._]?loss$", re.I), "minimize"),
     (re.compile(r"(^|[/._])loss$", re.I), "minimize"),
     (re.compile(r"acc(uracy)?$", re.I), "maximize"),
@@ -127,11 +130,15 @@ def best(request: Request) -> Response:
     """GET /api/best."""
     here = served(request)
     project, key = text(request, "project"), text(request, "key")
-    key, goal = (key, None) if key is not None else _headline(keys_of(here.reader, project).metrics)
+    newest = next(iter(find_runs(here.reader, project, "", None)[:1]), None)
+    if newest is None:
+        return json_answer(None)
+    goals = definitions_of(members(newest.record))
+    metrics = keys_of(here.reader, project).metrics if key is None else [key]
+    key = key or next((metric for metric in metrics if goals.goal(metric)), None) or _headline(metrics)
     if key is None:
         return json_answer(None)
-    if goal is None:
-        goal = next((goal for pattern, goal in _HEADLINES if pattern.search(key)), "minimize")
+    goal = goals.goal(key) or next((goal for pattern, goal in _HEADLINES if pattern.search(key)), "minimize")
     quoted = key.replace("\\", "\\\\").replace('"', '\\"')
     field = f'summary."{quoted}"'
     found = find_runs(here.reader, project, f"{field}:*", f"{'-' if goal == 'maximize' else ''}{field}")
@@ -150,12 +157,8 @@ def best(request: Request) -> Response:
     )
 
 
-def _headline(metrics: Sequence[str]) -> tuple[str | None, str | None]:
-    for pattern, goal in _HEADLINES:
-        for key in metrics:
-            if pattern.search(key):
-                return key, goal
-    return None, None
+def _headline(metrics: Sequence[str]) -> str | None:
+    return next((key for pattern, _ in _HEADLINES for key in metrics if pattern.search(key)), None)
 
 
 def _by_reduced(here: Served, found: Found, column: Column, *, descending: bool) -> Found:

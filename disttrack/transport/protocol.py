@@ -15,6 +15,7 @@ import msgspec
 
 from disttrack.records.blobs import Blob
 from disttrack.records.payloads import End
+from disttrack.records.structs import prepare
 from disttrack.records.types import Incarnation, Join, Offset, Role, RunId
 from disttrack.transport.status import Status
 
@@ -46,7 +47,7 @@ __all__ = [
     "unpack",
 ]
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 _DATA = struct.Struct("<BQQB")
 _ACK = struct.Struct("<BQQ")
@@ -63,7 +64,10 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The writer's answer: the run you belong to, and the offset up to which its log is whole."""
+    """The writer's answer: the run you belong to, and the offset up to which its log is whole.
+
+    speaks: you are the one that tells what there is to know of your node in this attempt.
+    """
 
     incarnation: Incarnation
     nonce: str
@@ -73,6 +77,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     role: Role
     offset: Offset
+    speaks: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +121,17 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None
     signal: int | None
     exception: str | None = None
+
+
+class Died(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent to the writer, at once: this process is gone; what its journal holds follows.
+
+    exit_code, signal: as of Gone, which may come too late, where a scheduler kills the writer for what happened here.
+    """
+
+    incarnation: Incarnation
+    exit_code: int | None = None
+    signal: int | None = None
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,12 +211,6 @@ class Wait(NamedTuple):
     incarnation: Incarnation
 
 
-class Died(NamedTuple):
-    """An agent to the writer, at once: this process is gone; what its journal holds follows."""
-
-    incarnation: Incarnation
-
-
 class Buried(NamedTuple):
     """The writer to an agent: how this process ended is stored."""
 
@@ -213,8 +223,8 @@ class Over(NamedTuple):
     incarnation: Incarnation
 
 
-_Struct = Hello | Welcome | Refusal | Moved | NodeHello | NodeWelcome | Gone | Waiting | Offer | Ask | Status
-_Word = Ping | Unknown | Wait | Died | Buried | Over
+_Struct = Hello | Welcome | Refusal | Moved | NodeHello | NodeWelcome | Died | Gone | Waiting | Offer | Ask | Status
+_Word = Ping | Unknown | Wait | Buried | Over
 _Blob = Wanted | Piece | Kept
 Message = _Struct | _Word | _Blob | Data | Ack
 
@@ -225,6 +235,7 @@ _STRUCTS: dict[int, type[_Struct]] = {
     ord("M"): Moved,
     ord("N"): NodeHello,
     ord("n"): NodeWelcome,
+    ord("d"): Died,
     ord("G"): Gone,
     ord("B"): Waiting,
     ord("O"): Offer,
@@ -235,7 +246,6 @@ _WORDS: dict[int, type[_Word]] = {
     ord("P"): Ping,
     ord("U"): Unknown,
     ord("w"): Wait,
-    ord("d"): Died,
     ord("b"): Buried,
     ord("o"): Over,
 }
@@ -292,3 +302,6 @@ def _unpack_blob(kind: int, head: bytes) -> Wanted | Piece | Kept:
     if len(head) != _BLOB.size:
         raise struct.error(f"{len(head)} bytes")
     return Wanted(incarnation, blob, offset) if kind == ord("f") else Kept(incarnation, blob)
+
+
+prepare(globals())

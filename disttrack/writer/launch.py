@@ -12,7 +12,7 @@ from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
-from disttrack.journal.directories import is_journal, mark_home, remove
+from disttrack.journal.directories import is_abandoned, is_journal, mark_home, remove
 from disttrack.journal.glance import failed_here
 from disttrack.journal.segment import FORMAT_VERSION
 from disttrack.journal.spool import has_blobs
@@ -22,13 +22,13 @@ from disttrack.records.payloads import End
 from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.attempts import same_process
-from disttrack.writer.earlier import count_runs, run_in_root, run_of_parent, run_that_lacks
+from disttrack.writer.earlier import count_runs, run_in_root, run_of_job, run_of_parent, run_that_lacks
 from disttrack.writer.ingest import RunIngest, now_us
 from disttrack.writer.liveness import dead_journals, how_ended, lives
 from disttrack.writer.roster import Source
 from disttrack.writer.watches import Process, process_of
 
-__all__ = ["Launch"]
+__all__ = ["Launch", "run_key"]
 
 
 RESUME_LOOK_S = 1.0
@@ -101,18 +101,21 @@ class Launch:
 
     def _may_live(self, source: Source) -> bool:
         """Say whether the process of a source lives, as far as we or its node's agent can tell."""
-        return lives(source.join) if source.join.node in ("", self._node) else not source.died
+        join = source.join
+        if join.node in ("", self._node):
+            return lives(join)
+        return not source.died and not is_abandoned(Path(join.journal))  # that of a container that has ended, here
 
     def _find(self, join: Join) -> RunIngest | None:
         if join.role in ("helper", "node") and join.parent is not None and join.parent in self._run_of:
             return self._run_of[join.parent]
-        run = self.runs.get(_run_key(join))
+        run = self.runs.get(run_key(join))
         if run is not None and join.given_id is None and run.sources.finished_before(join):
             return None
         return run
 
     def _open(self, join: Join, *, orphans: bool = False) -> RunIngest:
-        key = _run_key(join)
+        key = run_key(join)
         project = Path(join.root) / directory_name(join.project)
         given = join.given_id
         again = self.runs.get(key)  # finished, and begun once more by the same parent
@@ -148,6 +151,7 @@ class Launch:
             or join.run_id
             or _resumed(project, join)
             or run_in_root(project, join)
+            or run_of_job(project, join)
             or run_of_parent(project, join)
             or (run_that_lacks(project, join) if orphans else None)
         )
@@ -167,6 +171,12 @@ class Launch:
         run.sync()
         if run.sources.all_over():
             run.end()
+
+    def end_earlier_starts(self, run: RunIngest) -> None:
+        """Note that nothing more comes of those whose job a scheduler has started anew, maybe on other nodes."""
+        for source in run.sources.left_by_earlier_starts():
+            if source.join.node not in ("", self._node):  # else we see ourselves that its process is gone
+                run.see(source, Sighting(incarnation=source.join.incarnation, seen="lost", time_us=now_us()))
 
     def bury_again(self, run: RunIngest, source: Source) -> None:
         """Store all of a source that was over, once more."""
@@ -191,6 +201,11 @@ class Launch:
             helper = source.admission.role in ("helper", "node")
             self._see(run, source, "ended" if helper else "crashed", now_us(), ending)
 
+    def died(self, run: RunIngest, source: Source, ending: Ending) -> None:
+        """Note how a rank's process on another node ended whose journal is still to come: others may end for it."""
+        if ending.failed and not source.over and source.admission.role == "rank":
+            self._see(run, source, "silent", now_us(), ending)
+
     def ended(self, run: RunIngest, source: Source, data: bytes) -> None:
         """Note that a rank said its last record, which data ends with."""
         self._see_end(run, source, end_record(data))
@@ -214,20 +229,23 @@ class Launch:
         self._see(run, source, "ended", time_us, Ending(exit_code))
 
     def _see(
-        self, run: RunIngest, source: Source, seen: Literal["ended", "crashed"], time_us: int, ending: Ending
+        self, run: RunIngest, source: Source, seen: Literal["ended", "crashed", "silent"], time_us: int, ending: Ending
     ) -> None:
         incarnation = source.join.incarnation
         run.see(source, Sighting(incarnation=incarnation, seen=seen, time_us=time_us, **ending._asdict()))
 
-    def adopt(self, *, orphans: bool = False) -> list[tuple[RunIngest, Source, int]]:
+    def adopt(
+        self, *, orphans: bool = False, also: Callable[[Join], bool] = lambda _: False
+    ) -> list[tuple[RunIngest, Source, int]]:
         """Bring home the journals of this launch whose process is dead, whether it ever met a writer or not.
 
-        Returns run, source and offset from which on records were new.
+        also: of which other launches. Returns run, source and offset from which on records were new.
         """
 
         # orphans: also those from before this node booted again; that nobody holds them is asked of each.
         def wanted(join: Join) -> bool:
             mine = join.launch_key == self._key and (orphans or join.node in ("", self._node))
+            mine = mine or also(join) or self._is_left_by_a_container(join)
             left = not self._is_over(join.incarnation) or has_blobs(Path(join.journal))
             return mine and join.incarnation not in self._given_up and left
 
@@ -251,6 +269,14 @@ class Launch:
                 self.bury(run, source, ending)
             adopted.append((run, source, offset))
         return adopted
+
+    def _is_left_by_a_container(self, join: Join) -> bool:
+        """Say whether a rank of a run of ours was in a container that was here before this one, with the same volume.
+
+        Its journal is here, but neither its writer nor the place where that was to be met.
+        """
+        run = self._run_of.get(join.incarnation)
+        return run is not None and join.node not in ("", self._node) and not run.sources[join.incarnation].heard
 
     def _is_over(self, incarnation: Incarnation) -> bool:
         run = self._run_of.get(incarnation)
@@ -299,6 +325,9 @@ def _run_header(run_id: RunId, join: Join, name: str, group: str | None, nonce: 
         group=group,
         launch_key=join.launch_key,
         ordinal=join.ordinal,
+        meeting=join.meeting,
+        job=join.job,
+        requeues=join.requeues,
         nonce=nonce,
         time_us=now_us(),
     )
@@ -318,6 +347,6 @@ def _only_orphans(run: RunIngest) -> bool:
     return all(source.admission.orphan for source in run.sources.values())
 
 
-def _run_key(join: Join) -> str:
+def run_key(join: Join) -> str:
     """Return what tells the runs of a launch apart. Not the root: each node may see it at another path."""
     return json.dumps([join.project, join.group, join.given_id, join.ordinal])

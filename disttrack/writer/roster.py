@@ -11,7 +11,7 @@ from collections.abc import Callable
 from disttrack.environments.endings import UNKNOWN
 from disttrack.records.types import Admission, Incarnation, Join, Role
 from disttrack.transport.streams import Incoming
-from disttrack.writer.attempts import Member, place, restarted, same_process
+from disttrack.writer.attempts import Member, place, requeued, restarted, same_process
 from disttrack.writer.team import Team
 
 __all__ = ["Roster", "Source"]
@@ -29,6 +29,7 @@ class Source(Incoming):
         self.clean = False  # it ended with exit code 0, whatever became of its process
         self.ending = UNKNOWN  # what was last stored of how it ended
         self.silent = False
+        self.heard = False  # by this writer, which may have read of it only in the log of an earlier one
         self.died = False  # on another node: its agent says that the process is gone
         self.blobs_waiting = 0  # on another node: whether some are with its agent
 
@@ -39,6 +40,7 @@ class Roster(dict[Incarnation, Source]):
     def __init__(self) -> None:
         super().__init__()
         self._team = Team[Source](0)  # of the newest attempt
+        self._speakers: dict[tuple[int, str, str], Source] = {}  # by attempt and node
 
     def add(self, source: Source) -> None:
         """Note a source whose attempt is decided."""
@@ -48,6 +50,17 @@ class Roster(dict[Incarnation, Source]):
             self._team = Team[Source](admission.attempt)
         if admission.role == "rank" and admission.attempt == self._team.attempt:
             self._team.add(source)
+
+    def speaks(self, source: Source) -> bool:
+        """Say whether a rank is the one that tells of its node in its attempt: the first, unless that crashed."""
+        join, admission = source.join, source.admission
+        if admission.role != "rank":
+            return False
+        node = (admission.attempt, join.node, join.boot_id)
+        speaker = self._speakers.setdefault(node, source)
+        if speaker is not source and speaker.over and not speaker.clean:
+            speaker = self._speakers[node] = source
+        return speaker is source
 
     def place(self, join: Join, alive: Callable[[Source], bool]) -> tuple[int, Role]:
         """Return attempt and role of a new incarnation; a helper has its parent's attempt, else the newest."""
@@ -62,8 +75,9 @@ class Roster(dict[Incarnation, Source]):
             Member(
                 source.join,
                 source.admission.attempt,
-                source.over or same_process(source.join, join) or not alive(source),
+                source.over or same_process(source.join, join) or requeued(source.join, join) or not alive(source),
                 source.clean,
+                source.heard,
             )
             for source in self.values()
             if source.admission.role == "rank"
@@ -82,6 +96,24 @@ class Roster(dict[Incarnation, Source]):
                 join, [Member(other.join, team.attempt, other.over, other.clean) for other in team.members]
             )
         )
+
+    def left_by_earlier_starts(self) -> list[Source]:
+        """Return the sources of which nothing was seen to end, although their job has been started anew since."""
+        newest: dict[str, Join] = {}
+        for source in self.values():
+            join = source.join
+            if join.job and (join.job not in newest or requeued(newest[join.job], join)):
+                newest[join.job] = join
+        return [
+            source
+            for source in self.values()
+            if not source.over and source.join.job and requeued(source.join, newest[source.join.job])
+        ]
+
+    def is_replaced(self, source: Source) -> bool:
+        """Say whether another process came in place of a rank of which this writer has heard nothing."""
+        team = self._team
+        return not source.heard and source.admission.attempt < team.attempt and team.has(source.join.rank.rank)
 
     def newest(self) -> list[Source]:
         """Return the ranks of the newest attempt."""

@@ -8,13 +8,13 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from disttrack.server.modules import PAGE, lay, npm
 
@@ -28,7 +28,8 @@ QUIET = (
     "--disable-sync",
     "--no-first-run",
 )
-WAIT_MS = 30_000  # for what a browser shows, on a machine that does other things too
+WAIT_MS = 60_000  # for what a browser shows, on a machine that does other things too
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture(scope="session")
@@ -148,6 +149,7 @@ class Visit:
         """Open a path of the page as the printed line does: with the token."""
         page = self.context.new_page()
         page.goto(f"{self.server.origin}{path}{'&' if '?' in path else '?'}token={self.server.token}")
+        page.wait_for_url(lambda url: "token=" not in url)  # exchanged for the cookie
         return page
 
 
@@ -207,7 +209,7 @@ def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Generator[None]:
     """Hold a lock between processes: what one worker makes, the others find."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:

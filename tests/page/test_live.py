@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.page.conftest import WAIT_MS, Server, Visit
+from tests.page.conftest import Server, Visit
 from tests.road.site import TORCHRUN, Site
 
 pytestmark = pytest.mark.real(timeout_s=180)
-expect.set_options(timeout=WAIT_MS * 2)
 
 TRAIN = """
     import os, sys, time, pathlib
@@ -64,7 +63,8 @@ def test_a_job_is_seen_from_its_first_step_to_its_end(
         expect(page.locator(".log-box .line").last).not_to_have_text(printed)
         (tmp_path / "stop").touch()
         expect(page.locator(".facts")).to_contain_text("finished")
-        assert job.wait(60) == 0
+        job.communicate(timeout=60)
+        assert job.returncode == 0
     finally:
         (tmp_path / "stop").touch()
         site.end()

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.page.conftest import WAIT_MS, Server, Visit
+from tests.page.conftest import Server, Visit
 from tests.page.made import eight_ranks, wide
 
 pytestmark = pytest.mark.real(timeout_s=180)
-expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture
@@ -26,7 +25,9 @@ def test_the_dead_rank_is_named_and_the_slow_one_is_seen(server: Server, visit: 
     page = visit(server).open("/r/demo/eight")
     expect(page.locator(".verdict")).to_contain_text("Rank 6 (node1) failed by SIGKILL")
     expect(page.get_by_role("group", name=re.compile("compute of 8 ranks.*Gone: rank 6"))).to_be_visible()
-    expect(page.locator('.pair [data-key="loss"] .u-over')).to_be_visible()
+    loss = page.locator('.pair [data-key="loss"]')
+    expect(loss.locator(".u-over")).to_be_visible()
+    expect(loss.locator(".legend li")).to_have_text(["median of 8 ranks"])  # the dead rank's early part is as others'
     page.keyboard.press("2")
     expect(page).to_have_url(re.compile("/r/demo/eight/ranks$"))
     expect(page.locator(".ranks-table tbody tr").first).to_contain_text(re.compile(r"5.*node1.*\+3\d"))

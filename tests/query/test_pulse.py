@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from disttrack.query.edits import delete_run, edit_run, new_edit
+from disttrack.query.members import Observer
 from disttrack.query.pulse import Beat, Pulse
 from disttrack.query.reader import Reader
 from tests.index.logs import RunLog, finished_run, process_of
@@ -58,3 +59,19 @@ def test_a_rank_that_dies_without_a_word_is_noticed_at_the_next_second_look(tmp_
         now_s = 3.0
         assert told(pulse.beat()) == [("demo/run1", "unknown", 1, True, False)]
     log.close()
+
+
+def test_an_index_that_is_built_anew_makes_no_run_come_or_go(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        finished_run(tmp_path, [(0, {"a": 1.0})], run_id=name)
+    with Reader(tmp_path) as reader:
+        pulse = Pulse(reader, clock=lambda: 0.0)
+        pulse.beat()
+        delete_run(tmp_path, "demo/a", do=True)
+        assert pulse.beat().gone == [("demo/a", "demo")]
+        for file in tmp_path.glob("index-*"):
+            file.unlink()
+        beat = pulse.beat()  # b has a's number now
+        assert beat.gone == []
+        assert {change.run for change in beat.changes} <= {"demo/b"}
+        assert [run.row.id for run in reader.subjects([1, 2], Observer.here(tmp_path)).values()] == ["b"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import pty
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from disttrack.server.instances import Instance, new_instance, note, running
 from disttrack.server.openapi import PATHS
 from disttrack.settings import ROOT_NAME
 from tests.index.logs import finished_run
+from tests.road.site import wait_until
 from tests.server.ui import Ui, serving
 
 ASKED = [
@@ -287,3 +291,29 @@ def test_a_directory_that_may_only_be_read_is_shown_and_edits_are_refused_with_t
             answer = ui.client.post(path, json={"runs": ["demo/run1"], "name": "x"})
             assert (answer.status_code, kind(answer)) == (403, "ReadOnly")
             assert "read-only" in answer.json()["error"]["message"]
+
+
+@pytest.mark.real(timeout_s=90)
+def test_a_browser_is_opened_without_telling_the_other_users_of_the_machine_the_token(tmp_path: Path) -> None:
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\n')
+    browser.chmod(0o700)
+    terminal, theirs = pty.openpty()  # only on a terminal
+    process = subprocess.Popen(
+        [sys.executable, "-m", "disttrack", "ui", "--port", "0", "--dir", str(tmp_path)],
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "DISPLAY": ":0", "BROWSER": f"{browser} %s"},
+    )
+    try:
+        wait_until(opened.exists, "the browser is opened")
+        url = os.read(terminal, 4_096).decode().split()[0]
+        page = Path(opened.read_text().strip().removeprefix("file://"))
+        assert url.startswith("http://127.0.0.1:")
+        assert page.stat().st_mode & 0o777 == 0o600
+        assert html.escape(url) in page.read_text()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        os.close(terminal)
+        os.close(theirs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,8 @@ def until(stream: Iterator[tuple[str, str, Any]], wanted: Callable[[Any], bool])
 @pytest.mark.real(timeout_s=150)
 def test_a_running_job_is_followed_and_a_page_that_comes_back_misses_nothing(site: Site) -> None:
     with serving(site.directory) as ui:
+        assert (ui.json("/api/runs")["rows"], ui.json("/api/about")["editable"]) == ([], False)  # no directory yet
+        began_s = time.monotonic()
         with ui.client.stream("GET", "/api/events", params={"project": "live"}) as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
             stream = events(answer)
@@ -91,6 +94,7 @@ def test_a_running_job_is_followed_and_a_page_that_comes_back_misses_nothing(sit
             assert sum(change["new"] for change in seen) == 1
             name = seen[-1]["runs"][0]["run"]
             _, more = until(stream, lambda data: data["runs"] and data["runs"][0]["rows"] > 100)
+            assert len(seen + more) <= 4 * (time.monotonic() - began_s) + 2
             rows = [run["rows"] for change in seen + more for run in change["runs"]]
             assert rows == sorted(rows)
             cursor, _ = until(stream, lambda data: data["runs"] and data["runs"][0]["lines"])

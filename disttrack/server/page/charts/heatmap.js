@@ -7,7 +7,9 @@ import { diverging, gradient, sequential, token } from "../colours.js";
 import { exact, short, size } from "../format.js";
 import { dark } from "../theme.js";
 import { columnsOf, hatch, imageOf, ticks } from "./paint.js";
-import { LEFT, RIGHT, keyed, xTicks } from "./plot.js";
+import { LEFT, keyed } from "./hand.js";
+import { xTicks } from "./marks.js";
+import { RIGHT } from "./plot.js";
 import { beside, named } from "./readings.js";
 import { cursor, grid as sharedGrid, nearest, show, span } from "./shared.js";
 

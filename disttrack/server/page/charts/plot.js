@@ -2,13 +2,14 @@
 
 import { html } from "../vendor/html.js";
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
-import { effect } from "../vendor/signals.js";
 import uPlot from "../vendor/uplot.js";
 import { token } from "../colours.js";
-import { clock, duration, moment, short } from "../format.js";
+import { short } from "../format.js";
 import { dark } from "../theme.js";
-import { cursor, grid, nearest, show, span, zoomed } from "./shared.js";
+import { LEFT, followCursor, followHand, followSpan, keyed, windowOf } from "./hand.js";
+import { drawHoles, drawMarks, holesOf, xTicks } from "./marks.js";
 import { Readings } from "./readings.js";
+import { cursor, grid, show } from "./shared.js";
 
 /** @typedef {import("../colours.js").Stroke} Stroke */
 /** @typedef {ArrayLike<number>} Values NaN: nothing there */
@@ -29,8 +30,6 @@ import { Readings } from "./readings.js";
 /** @typedef {{x: number, text: string, kind: string}} Mark */
 /** @typedef {{from: number, to: number, text: string, line: string | null}} Hole */
 
-/** Width of the axis at the left, the same in all charts and heat-maps: their x-axes lie below each other. */
-export const LEFT = 56;
 export const RIGHT = 10;
 const BOTTOM = 26;
 
@@ -122,14 +121,6 @@ export function Plot({ x, lines, xKind, log = false, clip = null, marks = [], ho
   </div>`;
 }
 
-/** @param {Values} x @returns {{min: number, max: number}} */
-function windowOf(x) {
-  if (span.value !== null) return { min: span.value.from, max: span.value.to };
-  if (x.length === 0) return { min: 0, max: 1 };
-  const [min, max] = [x[0], x[x.length - 1]];
-  return min < max ? { min, max } : { min: min - 0.5, max: max + 0.5 };
-}
-
 /** As uPlot takes it: x, then of each line its values, and where it has them low, high and raw. @param {Values} x @param {Line[]} lines @param {boolean} log @returns {uPlot.AlignedData} */
 function dataOf(x, lines, log) {
   const data = [Array.from(x)];
@@ -173,7 +164,7 @@ function optionsOf({ lines, log, xKind, height, width, latest, read }) {
       stroke: colour,
       width: line.width ?? 1.6,
       dash,
-      gaps: (u, at, first, last, gaps) => holesOf(u, line, latest.current.holes, gaps, at, first, last),
+      gaps: (u, _at, _first, _last, gaps) => holesOf(u, line, latest.current.holes, gaps),
     });
     if (line.low !== null) {
       bands.push({ series: [series.length, series.length + 1], fill: colour + (line.wide ? "38" : "26") });
@@ -260,140 +251,4 @@ function yRange(min, max, log, clip) {
   if (min === max) return [min - Math.max(Math.abs(min) * 0.1, 1e-9), max + Math.max(Math.abs(max) * 0.1, 1e-9)];
   const room = (max - min) * 0.06;
   return [min >= 0 && min - room < 0 ? 0 : min - room, max + room];
-}
-
-/** @param {number[]} ticks @param {string} kind */
-export function xTicks(ticks, kind) {
-  if (kind === "wall") {
-    const long = ticks.length > 1 && ticks[ticks.length - 1] - ticks[0] > 86_400;
-    return ticks.map((value) => (long ? moment(value).slice(5, 16) : clock(value)));
-  }
-  return ticks.map((value) => (kind === "relative" ? duration(value) : short(value)));
-}
-
-/** Clips a line where a hole of its own lies. @param {uPlot} u @param {Line} line @param {Hole[]} holes @param {[number, number][]} gaps @param {number} _at @param {number} _first @param {number} _last @returns {[number, number][]} */
-function holesOf(u, line, holes, gaps, _at, _first, _last) {
-  const mine = holes.filter((hole) => hole.line === null || hole.line === line.id);
-  const found = mine.map(
-    ({ from, to }) => /** @type {[number, number]} */ ([u.valToPos(from, "x", true), u.valToPos(to, "x", true)]),
-  );
-  return found.length === 0 ? gaps : found;
-}
-
-/** @param {uPlot} u @param {Hole[]} holes @param {string} colour */
-function drawHoles(u, holes, colour) {
-  const { ctx, bbox } = u;
-  ctx.save();
-  ctx.beginPath();
-  for (const { from, to } of holes) {
-    const left = Math.max(u.valToPos(from, "x", true), bbox.left);
-    const right = Math.min(u.valToPos(to, "x", true), bbox.left + bbox.width);
-    if (right > left) ctx.rect(left, bbox.top, right - left, bbox.height);
-  }
-  ctx.clip();
-  ctx.strokeStyle = colour;
-  ctx.globalAlpha = 0.35;
-  ctx.lineWidth = devicePixelRatio;
-  ctx.beginPath();
-  const apart = 7 * devicePixelRatio;
-  if (holes.length > 0) {
-    for (let at = bbox.left - bbox.height; at < bbox.left + bbox.width; at += apart) {
-      ctx.moveTo(at, bbox.top + bbox.height);
-      ctx.lineTo(at + bbox.height, bbox.top);
-    }
-  }
-  ctx.stroke();
-  ctx.restore();
-}
-
-/** @param {uPlot} u @param {Mark[]} marks @param {string} colour @param {string} font */
-function drawMarks(u, marks, colour, font) {
-  const { ctx, bbox } = u;
-  ctx.save();
-  ctx.strokeStyle = colour;
-  ctx.fillStyle = colour;
-  ctx.font = font.replace("11px", `${10 * devicePixelRatio}px`);
-  ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
-  ctx.lineWidth = devicePixelRatio;
-  let free = -Infinity;
-  for (const { x, text } of marks) {
-    const left = Math.round(u.valToPos(x, "x", true)) + 0.5;
-    if (left < bbox.left || left > bbox.left + bbox.width) continue;
-    ctx.beginPath();
-    ctx.moveTo(left, bbox.top);
-    ctx.lineTo(left, bbox.top + bbox.height);
-    ctx.stroke();
-    const width = ctx.measureText(text).width;
-    if (left > free && left + width < bbox.left + bbox.width) {
-      ctx.fillText(text, left + 3 * devicePixelRatio, bbox.top + 9 * devicePixelRatio);
-      free = left + width + 8 * devicePixelRatio;
-    }
-  }
-  ctx.restore();
-}
-
-/** @param {uPlot} u @param {{current: {x: Values}}} latest */
-const followSpan = (u, latest) =>
-  effect(() => {
-    void span.value;
-    u.setScale("x", windowOf(latest.current.x));
-  });
-
-/** @param {uPlot} u */
-const followCursor = (u) =>
-  effect(() => {
-    const at = cursor.value;
-    if (at?.by === u) return;
-    u.cursor.event = undefined;
-    u.setCursor({ left: at === null ? -10 : u.valToPos(at.x, "x"), top: -10 }, false);
-  });
-
-/** Wheel with Ctrl zooms, with Shift pans, a double click shows all, a click keeps the readings. @param {uPlot} u @param {{current: {x: Values}}} latest @param {(left: number) => void} pin */
-function followHand(u, latest, pin) {
-  const over = u.over;
-  let downAt = 0;
-  const wheel = (/** @type {WheelEvent} */ event) => {
-    if (!event.ctrlKey && !event.shiftKey) return;
-    event.preventDefault();
-    const { min, max } = windowOf(latest.current.x);
-    const now = { from: min, to: max };
-    const amount = event.deltaY || event.deltaX;
-    if (event.ctrlKey) show(zoomed(now, u.posToVal(event.offsetX, "x"), Math.exp(Math.sign(amount) * 0.15)));
-    else show({ from: min + (max - min) * 0.1 * Math.sign(amount), to: max + (max - min) * 0.1 * Math.sign(amount) });
-  };
-  const down = (/** @type {MouseEvent} */ event) => (downAt = event.clientX);
-  const click = (/** @type {MouseEvent} */ event) => {
-    if (Math.abs(event.clientX - downAt) < 4 && event.detail === 1) pin(event.offsetX + LEFT);
-  };
-  const all = () => show(null);
-  over.addEventListener("wheel", wheel, { passive: false });
-  over.addEventListener("mousedown", down);
-  over.addEventListener("click", click);
-  over.addEventListener("dblclick", all);
-  return () => {
-    over.removeEventListener("wheel", wheel);
-    over.removeEventListener("mousedown", down);
-    over.removeEventListener("click", click);
-    over.removeEventListener("dblclick", all);
-  };
-}
-
-/** Arrows move the cursor of a chart that has the focus, + and - zoom. @param {KeyboardEvent} event @param {Values} x */
-export function keyed(event, x) {
-  if (x.length === 0) return;
-  const { min, max } = windowOf(x);
-  const at = cursor.value?.x ?? (min + max) / 2;
-  const step = event.shiftKey ? 10 : 1;
-  const index = nearest(x, at);
-  const moves = /** @type {Record<string, () => void>} */ ({
-    ArrowLeft: () => (cursor.value = { x: x[Math.max(index - step, 0)], by: null }),
-    ArrowRight: () => (cursor.value = { x: x[Math.min(index + step, x.length - 1)], by: null }),
-    "+": () => show(zoomed({ from: min, to: max }, at, 0.7)),
-    "-": () => show(zoomed({ from: min, to: max }, at, 1 / 0.7)),
-  });
-  const move = moves[event.key];
-  if (move === undefined) return;
-  event.preventDefault();
-  grid.value = x;
-  move();
 }

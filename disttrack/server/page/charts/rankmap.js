@@ -25,7 +25,7 @@ import { HeatMap, HeatScale, heightOf } from "./heatmap.js";
  */
 
 /** States of ranks that log no more although they should: what follows is hatched. */
-const GONE = new Set(["failed", "crashed", "lost", "silent", "preempted"]);
+const GONE = new Set(["failed", "crashed", "lost", "silent", "preempted", "terminated"]);
 
 /**
  * The heat-map of a metric (null: seconds between rows) of a run's ranks.

@@ -10,6 +10,7 @@ const STATES = {
   finished: ["✓", "calm"],
   stopped: ["■", "quiet"],
   preempted: ["■", "warn"],
+  terminated: ["■", "quiet"], // by its launcher, since a peer failed
   silent: ["◐", "warn"],
   failed: ["✕", "bad"],
   crashed: ["✕", "bad"],

@@ -1,4 +1,5 @@
 // A run's charts: loss over ranks and pace of ranks on one x-axis, then everything it logged.
+// Not there yet: x-axis of a metric on the heat-map; folding by mesh dimension (dp, tp, pp).
 
 import { html } from "../vendor/html.js";
 import { useMemo } from "../vendor/hooks.js";

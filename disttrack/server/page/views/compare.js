@@ -1,4 +1,5 @@
 // Compare: what differs between runs first, their charts over each other, and how far each is from the baseline.
+// Not there yet: small multiples; text diff of code; more than one baseline.
 
 import { html } from "../vendor/html.js";
 import { useEffect, useMemo } from "../vendor/hooks.js";

@@ -1,4 +1,5 @@
 // Config: what the run was set to, what it ended with, where ranks differ, and what ran where.
+// Not there yet: values that ranks share folded; a diff against another run (Compare has it).
 
 import { html } from "../vendor/html.js";
 import { useState } from "../vendor/hooks.js";
@@ -9,16 +10,25 @@ import { matching } from "../charts/wall.js";
 
 /** A mapping as rows of dotted keys. @param {unknown} value @param {string} [path] @returns {[string, unknown][]} */
 export function flat(value, path = "") {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return [[path, value]];
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return [[path, brief(value)]];
+  if ("_type" in value) return [[path, brief(value)]];
   const entries = Object.entries(value);
   if (entries.length === 0) return path === "" ? [] : [[path, {}]];
   return entries.flatMap(([key, each]) => flat(each, path === "" ? key : `${path}.${key}`));
 }
 
+/** Media as a word: the media tab shows them. @param {unknown} value @returns {unknown} */
+function brief(value) {
+  if (Array.isArray(value) && value.length > 0 && value.every((each) => each?._type !== undefined)) {
+    return `${value.length} × ${value[0]._type}`;
+  }
+  return value !== null && typeof value === "object" && "_type" in value ? String(value._type) : value;
+}
+
 /** @param {{data: import("./run.js").RunOf}} props */
 export function Config({ data }) {
   const [text, setText] = useState("");
-  const about = { program: data.program, argv: data.argv, git: data.git, ...data.about };
+  const { packages = {}, ...about } = data.about;
   const nodes = data.nodes.flatMap((node) => [
     [`${node.node}.ranks`, ranges(node.ranks)],
     ...flat({ [node.node]: { ...node.host, ...node.devices } }),
@@ -50,10 +60,11 @@ export function Config({ data }) {
         rows=${flat(data.summary)}
         text=${text}
         empty="Nothing was logged yet."
-        more=${(/** @type {string} */ key) => (spread[key] === undefined ? "" : `${short(plain(spread[key].min))} … ${short(plain(spread[key].max))} over ranks`)}
+        more=${(/** @type {string} */ key) => (spread[key] === undefined || data.ranks_joined < 2 ? "" : `${short(plain(spread[key].min))} … ${short(plain(spread[key].max))} over ranks`)}
       />
       ${ranks.length > 0 && html`<${Block} title="Where ranks' configs differ" rows=${ranks} text=${text} empty="" />`}
       <${Block} title="Program" rows=${flat(about)} text=${text} empty="Nothing is known of the program." />
+      <${Block} title="Packages" rows=${flat(packages)} text=${text} empty="" />
       <${Block} title="Nodes" rows=${nodes} text=${text} empty="" />
     </div>
   </section>`;
@@ -72,7 +83,7 @@ function Block({ title, rows, text, empty, more }) {
   if (known.length === 0 && empty === "") return null;
   return html`<section class="block">
     <h2>
-      ${title}
+      ${title}${" "}
       <span class="quiet">${shown.length === known.length ? known.length : `${shown.length} of ${known.length}`}</span>
     </h2>
     ${

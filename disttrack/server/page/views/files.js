@@ -1,4 +1,5 @@
 // Files: what the run saved, and what became of each.
+// Not there yet: a look into text files without downloading them.
 
 import { html } from "../vendor/html.js";
 import { get } from "../api.js";

@@ -1,4 +1,5 @@
 // Logs: what all ranks printed, merged by time; found by rank, stream and pattern; equal lines of many ranks as one.
+// Not there yet: lines wrapped in place; marks of errors on charts' x-axes.
 
 import { html } from "../vendor/html.js";
 import { useEffect, useRef, useState } from "../vendor/hooks.js";

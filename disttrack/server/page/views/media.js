@@ -1,4 +1,5 @@
 // Media: images, tables, histograms and others by step.
+// Not there yet: a metric beside the step slider; images of two steps side by side.
 
 import { html } from "../vendor/html.js";
 import { useState } from "../vendor/hooks.js";
@@ -158,8 +159,8 @@ function Table({ item, run }) {
 
 /** Bars, with their edges. @param {{value: any, name: string}} props */
 function Histogram({ value, name }) {
-  const counts = /** @type {number[]} */ (value?.counts ?? value?.values ?? value?.histogram ?? []);
-  const edges = /** @type {number[]} */ (value?.edges ?? value?.bins ?? []);
+  const counts = /** @type {number[]} */ (value?.values ?? []);
+  const edges = /** @type {number[]} */ (value?.bins ?? []);
   if (counts.length === 0) return html`<p class="quiet">An empty histogram.</p>`;
   const most = Math.max(...counts, 1);
   const width = 280 / counts.length;

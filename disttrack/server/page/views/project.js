@@ -1,4 +1,5 @@
 // The project: its runs as a table, and beside it what they logged, as a wall of charts.
+// Not there yet: a divider between table and charts that can be dragged; saved views; lines of more than 64 runs.
 
 import { html } from "../vendor/html.js";
 import { useEffect, useMemo } from "../vendor/hooks.js";

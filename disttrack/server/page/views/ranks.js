@@ -1,4 +1,5 @@
 // Ranks: who is alive as tiles by node, who is slow as a table, and where and when as heat-map and strip.
+// Not there yet: folding by mesh dimension; a rank's own page (GET /api/rank).
 
 import { html } from "../vendor/html.js";
 import { useMemo, useState } from "../vendor/hooks.js";

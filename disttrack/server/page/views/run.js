@@ -1,4 +1,5 @@
 // One run: what it is, which rank is late or gone, and its tabs.
+// Not there yet: ETA; code diff against the commit.
 
 import { html } from "../vendor/html.js";
 import { useEffect } from "../vendor/hooks.js";

@@ -1,4 +1,5 @@
 // System: a heat-map a quantity, a row a node or device; rows unfold to lines.
+// Not there yet: the zoom of the charts tab, which is in steps, carried over into time.
 
 import { html } from "../vendor/html.js";
 import { useMemo, useRef, useState } from "../vendor/hooks.js";
