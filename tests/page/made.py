@@ -166,7 +166,7 @@ def wide(
     """Write a run of many ranks: rank 77 is late all the time, rank 200 is killed half way."""
     start = int(time.time() * 1e6) - steps * 500_000 - 3_600_000_000
     chance = random.Random(ranks)
-    log = RunLog(root, project, run_id, f"wide-{ranks}", "scale")
+    log = RunLog(root, project, run_id, f"wide-{ranks}-lr{lr:g}", "scale")
     log.open(start)
     everybody = [process(rank, ranks, project, start, ranks_per_node=8) for rank in range(ranks)]
     everybody[0].config(lr=lr, nodes=ranks // 8)

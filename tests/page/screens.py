@@ -16,10 +16,13 @@ import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import TimeoutError as TooLate
 
 from tests.page.conftest import QUIET, REPOSITORY, Server, stop
 from tests.page.made import wide
@@ -38,7 +41,7 @@ class Look(NamedTuple):
 
 LOOKS = {"light": Look(), "dark": Look(dark=True), "telephone": Look(360, 740), "telephone-dark": Look(360, 740, True)}
 
-#: The picture that shows what, and what to wait for.
+# What is there once a view is drawn.
 CHART = ".card .u-over"
 HEAT = ".heat canvas"
 
@@ -51,8 +54,8 @@ def views(project: str, ids: list[str]) -> dict[str, tuple[str, str]]:
         "run": (run, HEAT),
         "ranks": (f"{run}/ranks", ".tile"),
         "compare": (f"/p/{project}/compare?runs={','.join(ids[:3])}", CHART),
-        "system": (f"{run}/system", HEAT),
-        "logs": (f"{run}/logs", ".line"),
+        "system": (f"{run}/system", f"{HEAT}, {CHART}"),
+        "logs": (f"{run}/logs", ".line, .empty"),
     }
 
 
@@ -65,11 +68,11 @@ def take(browser: Browser, server: Server, path: str, shown: str, look: Look, to
     page.goto(f"{server.origin}{path}{'&' if '?' in path else '?'}token={server.token}")
     try:
         page.locator(shown).first.wait_for(state="attached")
-        page.locator(".skeleton").wait_for(state="detached")
-    except Exception as error:  # the picture shows what there is instead
+    except TooLate as error:  # the picture shows what there is instead
         print(path, error)
     page.wait_for_timeout(700)  # what follows a first answer, and its drawing
-    page.screenshot(path=to)
+    picture = Image.open(BytesIO(page.screenshot()))
+    picture.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(to, optimize=True)
     context.close()
     size = to.stat().st_size
     print(f"{to}  {size / 1000:.0f} KB{'  too large' if size > LIMIT_BYTES else ''}", flush=True)

@@ -174,7 +174,7 @@ function Nothing({ why, name, x }) {
     </div>`;
   }
   return html`<div class="empty">
-    <p>The runs in view have not logged <b>${name}</b>.</p>
+    <p>The runs in view have logged no step with <b>${name}</b>; a summary alone is no line.</p>
   </div>`;
 }
 

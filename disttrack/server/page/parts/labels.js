@@ -79,7 +79,7 @@ export function Verdict({ verdict }) {
   const kinds = { dead: "bad", slow: "warn", synchronised: "info", even: "calm", single: "quiet", unknown: "quiet" };
   const kind = kinds[/** @type {keyof typeof kinds} */ (verdict.kind)] ?? "quiet";
   return html`<p class="verdict ${kind}">
-    <span aria-hidden="true">${{ bad: "✕", warn: "▲", info: "ⓘ", calm: "✓", quiet: "·" }[kind]}</span> ${verdict.text}
+    <span aria-hidden="true">${{ bad: "✕", warn: "▲", info: "ℹ", calm: "✓", quiet: "·" }[kind]}</span> ${verdict.text}
   </p>`;
 }
 

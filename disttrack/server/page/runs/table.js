@@ -12,7 +12,7 @@ import { GroupLine, NodeLine, RankLine, RunLine } from "./lines.js";
 /** @typedef {import("./types.js").Row} Row */
 
 export const ROW_PX = 28;
-const NAME_PX = globalThis.innerWidth <= 640 ? 210 : 250;
+const NAME_PX = globalThis.innerWidth <= 640 ? 210 : 220;
 
 /**
  * @param {object} props

@@ -110,6 +110,7 @@ export function Logs({ data }) {
   const [follow, setFollow] = useState(data.state === "running" && at === "");
   const [open, setOpen] = useState(/** @type {string | null} */ (null));
   const fold = all === "" && data.ranks_joined > 1;
+  const narrowed = [ranks, stream, grep, at].some((choice) => choice !== "");
   const query = { run: data.run, rank: ranks || null, stream, grep, at: at || null, fold: fold ? "1" : "" };
   const { found, ask } = useLines(query, version([data.run]), follow);
   const box = useRef(/** @type {HTMLElement | null} */ (null));
@@ -213,9 +214,9 @@ export function Logs({ data }) {
       lines.length === 0 &&
       found.error === null &&
       html`<${Empty}
-        text=${found.total === 0 ? "Nothing was printed, or printing is not kept (settings: console)." : "No line is like this."}
+        text=${narrowed ? "No line is like this." : "Nothing was printed, or printing is not kept (settings: console)."}
       >
-        ${found.total > 0 && html`<button type="button" onClick=${() => choose({ grep: "", ranks: "", stream: "", at: "" })}>Show all lines</button>`}<//
+        ${narrowed && html`<button type="button" onClick=${() => choose({ grep: "", ranks: "", stream: "", at: "" })}>Show all lines</button>`}<//
       >`
     }
     <div

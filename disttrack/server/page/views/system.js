@@ -24,6 +24,8 @@ import { useResource } from "../resource.js";
 /** What is looked at first; the others follow by name. */
 const FIRST = ["gpu.percent", "gpu.memory", "gpu.celsius", "gpu.watts", "cpu.percent", "memory"];
 
+const byNumber = new Intl.Collator("en", { numeric: true }).compare;
+
 /** @param {{data: import("./run.js").RunOf}} props */
 export function System({ data }) {
   const state = useResource((signal) => get("api/system", { run: data.run }, signal), data.run, version([data.run]));
@@ -43,7 +45,7 @@ export function System({ data }) {
         const ordered = [...of.quantities].sort((a, b) => rank(a) - rank(b));
         const now = span.value;
         return html`<p class="chart-tools">
-            <span class="quiet">${many(of.nodes.length, "node")}: ${of.nodes.join(", ")}</span>
+            <span class="quiet">${many(of.nodes.length, "node")}${of.nodes.length <= 8 ? `: ${[...of.nodes].sort(byNumber).join(", ")}` : ""}</span>
             ${now !== null && html`<button type="button" class="chip" onClick=${() => show(null)}>${clock(now.from)} – ${clock(now.to)} ✕</button>`}
           </p>
           <div class="section">
@@ -94,7 +96,7 @@ function QuantityCard({ run, quantity, from, to }) {
       <span class="key" title=${quantity.keys.join(", ")}>${quantity.title}</span>
       <span class="note quiet">${quantity.unit ?? ""}</span>
       <span class="tools"
-        >${heat !== null && html`<${HeatScale} heat=${heat} kind="value" />`}
+        >${heat !== null && quantity.rows > 1 && html`<${HeatScale} heat=${heat} kind="value" />`}
         ${heat !== null && quantity.rows > 1 && html`<button type="button" aria-pressed=${open.length > 0} onClick=${() => setOpen(open.length > 0 ? [] : heat.rows.slice(0, 8).map((row) => row.label))}>lines</button>`}</span
       >
     </figcaption>
@@ -124,17 +126,31 @@ function QuantityCard({ run, quantity, from, to }) {
 function heatOf({ header, numbers }, quantity, domain) {
   const { v_min = 0, v_max = 1 } = header.domain ?? {};
   const percent = quantity.unit === "%";
+  const labels = header.lines.map(
+    (/** @type {SystemLine} */ line) =>
+      `${line.node}${line.device !== null && line.device !== "" ? ` #${line.device}` : ""}`,
+  );
+  /** @type {number[]} node2 before node10: the server orders by text */
+  const order = [...labels.keys()].sort((a, b) => byNumber(labels[a], labels[b]));
+  const [grid, given] = [numbers(header.grid), numbers(header.cells)];
+  const cells = new Float32Array(given.length);
+  order.forEach((from, to) => {
+    for (let at = 0; at < grid.length; at++) cells[to * grid.length + at] = given[from * grid.length + at];
+  });
   return {
-    grid: numbers(header.grid),
-    cells: numbers(header.cells),
+    grid,
+    cells,
     median: header.median === undefined ? null : numbers(header.median),
-    rows: header.lines.map((/** @type {SystemLine} */ line) => ({
-      label: `${line.node}${line.device !== null && line.device !== "" ? ` #${line.device}` : ""}`,
-      group: line.node,
-      detail: line.ranks.length > 0 ? `rank ${ranges(line.ranks)}` : "",
-      goneAfter: null,
-      state: "",
-    })),
+    rows: order.map((from) => {
+      const line = /** @type {SystemLine} */ (header.lines[from]);
+      return {
+        label: labels[from],
+        group: line.node,
+        detail: line.ranks.length > 0 ? `rank ${ranges(line.ranks)}` : "",
+        goneAfter: null,
+        state: "",
+      };
+    }),
     holes: [],
     range: percent && v_max <= 100 && v_min >= 0 ? [0, 100] : [v_min, v_max],
     skewMax: 1,
