@@ -72,7 +72,7 @@ def take(browser: Browser, server: Server, path: str, shown: str, look: Look, to
         print(path, error)
     page.wait_for_timeout(700)  # what follows a first answer, and its drawing
     picture = Image.open(BytesIO(page.screenshot()))
-    picture.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(to, optimize=True)
+    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE).save(to, optimize=True)
     context.close()
     size = to.stat().st_size
     print(f"{to}  {size / 1000:.0f} KB{'  too large' if size > LIMIT_BYTES else ''}", flush=True)
