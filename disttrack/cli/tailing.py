@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fnmatch
 import os
 import re
 import sys
@@ -23,8 +22,9 @@ from disttrack.query.members import MAX_RANKS
 from disttrack.query.news import LoggedRow, News, Wanted
 from disttrack.query.reader import Reader
 from disttrack.query.runs import RunRow
+from disttrack.records.metrics import matches
 
-__all__ = ["rank_numbers", "tail", "told"]
+__all__ = ["has_key", "patterns", "rank_numbers", "tail", "told"]
 
 END_LOOK_S = 2.0  # between two looks whether a run that says nothing still goes on
 SHOWN = 10  # of what is there already, where nobody says how many
@@ -48,7 +48,8 @@ def rank_numbers(_context: click.Context, _parameter: click.Parameter, text: str
     return sorted(found)
 
 
-def _patterns(_context: click.Context, _parameter: click.Parameter, text: str | None) -> list[str] | None:
+def patterns(_context: click.Context, _parameter: click.Parameter, text: str | None) -> list[str] | None:
+    """Return the names in a text as a,b*; one with a comma is quoted as in csv."""
     return None if text is None else [name for row in csv.reader([text], skipinitialspace=True) for name in row]
 
 
@@ -62,7 +63,7 @@ def _expression(_context: click.Context, _parameter: click.Parameter, text: str 
 @click.command()
 @click.argument("run_id", metavar="ID")
 @click.option("--ranks", metavar="0,3,8-15", callback=rank_numbers, help="Only these ranks.")
-@click.option("--keys", metavar="a,b*", callback=_patterns, help="Only these metrics of rows; * stands for any text.")
+@click.option("--keys", metavar="a,b*", callback=patterns, help="Only these metrics of rows; * stands for any text.")
 @click.option("--only", type=click.Choice(["rows", "console"]), help="Only what was logged, or what was printed.")
 @click.option("--stream", type=click.Choice(STREAMS), help="Of what is printed, only what goes to this one.")
 @click.option("--grep", metavar="REGEX", callback=_expression, help="Only what this is found in, as it is printed.")
@@ -88,7 +89,7 @@ def tail(
 
     In the order of time, with the rank in front: = is a row, | a line of stdout, ! one of stderr.
     """
-    wanted = Wanted(ranks, _has_key(keys), rows=only != "console", lines=only != "rows", stream=stream)
+    wanted = Wanted(ranks, has_key(keys), rows=only != "console", lines=only != "rows", stream=stream)
     root = opened_root(directory)
     terminal = Terminal.of(sys.stdout, os.environ)
     with Reader(root) as reader:
@@ -119,7 +120,10 @@ def _print(texts: Sequence[str], *, json: bool) -> None:
     """Print lines with one write, so that those of other processes do not come between them."""
     if texts:
         lines = "".join(f"{text}\n" for text in texts)
-        click.echo(lines.encode("utf-8", "backslashreplace") if json else lines, nl=False)
+        if json:
+            click.echo(lines.encode("utf-8", "backslashreplace"), nl=False)
+        else:
+            print(lines, end="", flush=True)
 
 
 def _follow(follower: Follower, news: News, say: Callable[[Sequence[Told]], None]) -> None:
@@ -144,10 +148,11 @@ def _say_end(run: RunRow, *, json: bool) -> None:
     click.echo(f"{printable(run.project)}/{printable(run.id)}: {state} after {duration(run.duration_s)}", err=True)
 
 
-def _has_key(patterns: Sequence[str] | None) -> Callable[[str], bool] | None:
-    if patterns is None:
+def has_key(wanted: Sequence[str] | None) -> Callable[[str], bool] | None:
+    """Return what says whether one of these patterns stands for a key; None where all keys are wanted."""
+    if wanted is None:
         return None
-    return lambda key: any(key == pattern or fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
+    return lambda key: any(matches(pattern, key) for pattern in wanted)
 
 
 def _shape(one: Told) -> dict[str, object]:

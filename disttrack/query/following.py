@@ -44,7 +44,7 @@ class Follower:
 
     def row(self) -> RunRow:
         """Return the run as one row, as of now: ranks fall silent and die without a word in the log."""
-        return row_of(self._record, self._observer())
+        return row_of(self._record, self.observer())
 
     def look(self, ask: Callable[[Snapshot], _T], *, always: bool = False) -> _T | None:
         """Return what ask says of the run with all its rows if its log grew since the last look, else None.
@@ -77,10 +77,11 @@ class Follower:
         """Say whether nothing more is to come: the log says so, or all its ranks and its writer are gone."""
         if self._record.facts.over_us is not None:
             return True
-        observer = self._observer()
+        observer = self.observer()
         if observer.sees_marker(self._record):
             return False  # a writer that lives will say so itself
         return row_of(self._record, observer).state in _ENDED
 
-    def _observer(self) -> Observer:
+    def observer(self) -> Observer:
+        """Return this process, now, as it looks at the run."""
         return Observer.here(self._reader.root)
