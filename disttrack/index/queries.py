@@ -31,6 +31,7 @@ __all__ = [
     "schema_sum",
     "schemas",
     "sealed_blocks",
+    "versions",
 ]
 
 
@@ -120,6 +121,14 @@ def records(connection: sqlite3.Connection, where: str = "1 = 1", *values: objec
 def numbered(connection: sqlite3.Connection, runs: Collection[int]) -> list[RunRecord]:
     """Return the runs with these numbers: those of them that are there."""
     return records(connection, f"run.id IN ({','.join(map(str, runs))})") if runs else []
+
+
+def versions(connection: sqlite3.Connection) -> dict[int, int]:
+    """Return by the number of each run what changes whenever something is applied of its log."""
+    found = connection.execute(
+        "SELECT id, generation, log_ns, is_filed, CASE WHEN is_filed THEN length(facts) ELSE facts END FROM run"
+    )
+    return {row[0]: hash(row[1:]) for row in found}
 
 
 def not_filed(connection: sqlite3.Connection) -> list[int]:

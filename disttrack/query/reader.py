@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from disttrack.errors import RunNotFound, UnsupportedFormat
-from disttrack.index.facets import Columns, Facet
+from disttrack.index.facets import Columns, Facet, Scope, Values
 from disttrack.index.indexer import Index
 from disttrack.index.queries import RunRecord, Vanished
 from disttrack.index.snapshots import Snapshot
@@ -51,6 +51,11 @@ class Reader:
         """Bring the index up with the run logs, for several snapshots of runs that were found already."""
         self._index.catch_up()
 
+    def versions(self) -> dict[int, int]:
+        """Catch up, and return by the number of each run what changes whenever something came of it."""
+        self._index.catch_up()
+        return self._index.versions()
+
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return the runs that lists show, in no order: neither aliases of others nor those nothing is known of."""
         self._index.catch_up()
@@ -65,6 +70,10 @@ class Reader:
     def facets(self, facets: Iterable[Facet], runs: Collection[int]) -> Columns:
         """Return facets of these runs at least, as far as they are filed."""
         return self._index.facets(facets, runs)
+
+    def named_facets(self, scopes: Collection[Scope], runs: Collection[int]) -> dict[Facet, Values]:
+        """Return all facets in these scopes of these runs at least, as far as they are filed."""
+        return self._index.named_facets(scopes, runs)
 
     def numbered(self, runs: Collection[int]) -> list[RunRecord]:
         """Return the runs with these numbers, in no order: those of them that are still there."""
