@@ -20,9 +20,10 @@ from disttrack.api.banner import Greeting, begun, ended
 from disttrack.api.config import Config
 from disttrack.api.console import Console
 from disttrack.api.facts import FactFinder
+from disttrack.api.hooks import hook
 from disttrack.api.keeping import Keeper
 from disttrack.api.metrics import checked_definition
-from disttrack.api.notebook import card, cells_of
+from disttrack.api.notebook import cells_of
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.run_files import RunFiles
@@ -297,11 +298,12 @@ class Run(RunHooks, RunFiles):
         return attach, (self._join.journal,)
 
     def _repr_html_(self) -> str:
-        """Return the run as notebooks show it: its labels as far as they are known now, step and summary."""
+        """Return the run as notebooks show it: what is known now, and small charts of what is stored by all ranks."""
         state = "disabled" if self.disabled else "finished" if self.finished else "running"
         facts = {"state": state, "step": self.step, "rank": f"{self.rank} of {self.world_size}"}
         name = self._labels.name or self._join.name or str(self._known_id())
-        return card(name, f"{self.project}/{self._known_id()}", facts, dict(self.summary))
+        place = None if self.disabled else (Path(self._join.root), self.project, self._known_id())
+        return str(hook("notebook").run_card(name, place, facts, dict(self.summary)))
 
     def __enter__(self) -> Run:
         return self

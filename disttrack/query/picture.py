@@ -13,8 +13,8 @@ from disttrack.index.snapshots import Snapshot
 from disttrack.query.attempts import first_failure
 from disttrack.query.console import ConsoleLine, console_of
 from disttrack.query.heatmaps import HeatMap, Samples, heat_map, rank_samples
+from disttrack.query.keys import run_keys
 from disttrack.query.members import Observer, members, newest_team
-from disttrack.query.metrics import definitions_of
 from disttrack.query.ranks import comparison_of
 from disttrack.query.runs import RankRow, RunRow, rank_rows, row_of_team
 from disttrack.query.verdicts import Verdict, is_step_time, verdict_on, work_metric
@@ -111,12 +111,9 @@ def refreshed(picture: Picture, record: RunRecord, observer: Observer) -> Pictur
 
 def _numbers(snapshot: Snapshot, run: RunRow, has_key: Callable[[str], bool] | None) -> list[str]:
     """Return the metrics of which there are numbers, in the order of the summary; those that are hidden left out."""
-    definitions = definitions_of(members(snapshot.record))
-    logged = {
-        key for block in snapshot.blocks for key, kind in zip(block.keys, block.kinds, strict=True) if kind in "dq?"
-    }
-    order = dict.fromkeys([*(key for key in run.summary if key in logged), *sorted(logged)])
-    return [key for key in order if not definitions.of(key).hidden and (has_key is None or has_key(key))]
+    found = {one.key for one in run_keys(snapshot) if one.kind == "number" and not one.hidden}
+    order = dict.fromkeys([*(key for key in run.summary if key in found), *sorted(found)])
+    return [key for key in order if has_key is None or has_key(key)]
 
 
 def _telling(keys: list[str]) -> str:
