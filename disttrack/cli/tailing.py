@@ -191,7 +191,7 @@ def told(one: Told, terminal: Terminal, width: int) -> str:
 
 
 def _row_parts(row: LoggedRow) -> Iterator[str]:
-    yield f"step {row.step:,} "
+    yield f"step {row.step} "  # no separators: people search for it
     yield from (f"{printable(key)}={figure(value)}" for key, value in row.values.items())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from disttrack.query.reader import Reader
 from disttrack.records.codec import encode
 from disttrack.records.payloads import ConsoleText, RecordKind
 from tests.cli.test_commands import cli, command
+from tests.conftest import writers
 from tests.index.logs import RunLog, process_of
 from tests.road.site import Site, wait_until
 
@@ -99,6 +101,28 @@ def test_a_run_that_is_killed_with_its_writer_alive_is_followed_to_its_last_row(
         assert tail.stderr.read().startswith("demo/live: crashed after ")
     trainer.communicate()
     assert "step 20  loss=0.04762" in cli("tail", "live", "-n", "1", "--only", "rows", "--no-follow").stdout
+
+
+@pytest.mark.real(timeout_s=120)
+def test_what_a_rank_had_not_sent_when_its_writer_died_too_is_told_at_the_end(site: Site) -> None:
+    trainer = site.start(sys.executable, site.script(TRAINER))
+    wait_until(lambda: (site.directory / "half").exists(), "the first half")
+    wait_until(lambda: '"id": "live"' in site.cli("ls", "--json"), "the run is known")
+    (writer,) = writers(Path(os.environ["DISTTRACK_RUNTIME_DIR"]))
+    writer.suspend()  # from here on nobody stores anything
+    with tailed("live", "-n", "1000", "--only", "rows") as tail:
+        (site.directory / "go").touch()
+        journals = list((site.directory / "journals").rglob("*.dtj"))
+        wait_until(lambda: any(b"printed 39" in path.read_bytes() for path in journals), "the last row")
+        trainer.kill()
+        writer.kill()
+        marker = site.root / "demo" / ".live" / "live"
+        os.utime(marker, (1, 1))  # as it is two minutes later
+        assert tail.wait(60) == 0
+        assert tail.stdout is not None
+        steps = [int(found[1]) for line in tail.stdout if (found := re.search(r"step (\d+)", line))]
+    assert steps == list(range(40))
+    trainer.communicate()
 
 
 def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:

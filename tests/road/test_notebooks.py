@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from operator import methodcaller
 from xml.etree import ElementTree
 
 import pytest
@@ -18,6 +19,7 @@ from disttrack.query.cards import MAX_CHARTS, MAX_KEYS, card
 from tests.index.logs import RunLog, process_of
 from tests.road.site import Site
 
+html_of = methodcaller("_repr_html_")  # as Jupyter does
 SVG = "{http://www.w3.org/2000/svg}"
 
 #: Runs cells in a kernel, in a process of its own: nbclient's event loop and sockets stay out of the tests' one.
@@ -108,8 +110,7 @@ def test_a_run_of_several_ranks_shows_its_charts_here_and_from_the_api(site: Sit
     log.commit_all(*ranks)
     log.close()
     with disttrack.Api(site.directory) as api:
-        from_api = api.run("a")._repr_html_()
-        table = api.runs()._repr_html_()
+        from_api, table = html_of(api.run("a")), html_of(api.runs())
     snapshot = read_alone(site.root, "demo", "a")
     assert snapshot is not None
     assert not list(site.root.glob("demo/a/*.sqlite"))
