@@ -29,11 +29,11 @@ KEYS = {
 }
 _FOOT = "q quit  tab metric  s skew  w newest steps  l console  ? keys"
 _FIXED = 9  # lines beside ranks, metrics and console: head, verdict, titles, blanks, foot
-_RIGHT = 9  # cells for a value, or for the longest state
+_RIGHT = 10  # cells for a value, or for the longest state
 _KEY = 20  # cells for a metric's name at most
 _NEWEST = 2  # steps in a column, where only the newest are shown
 _ELLIPSIS = "…"
-_DEAD = ("crashed", "failed", "lost", "silent", "preempted", "stopped")
+_DEAD = ("crashed", "failed", "lost", "silent", "preempted", "stopped", "terminated")
 
 
 @dataclass
