@@ -84,12 +84,12 @@ def columns(connection: sqlite3.Connection, facets: Iterable[Facet], runs: Itera
 
 def names_of(connection: sqlite3.Connection, scopes: Collection[Scope]) -> list[Facet]:
     """Return the facets of these scopes that any run has."""
-    by_number = {_SCOPES[scope]: scope for scope in scopes}
+    by_number: dict[int, Scope] = {_SCOPES[scope]: scope for scope in scopes}
     found = connection.execute(
         f"SELECT DISTINCT facet.scope, key.name FROM facet JOIN key ON key.id = facet.key"
         f" WHERE facet.scope IN ({','.join(map(str, by_number))}) ORDER BY facet.scope, facet.key"
     )
-    return [(by_number[scope], name) for scope, name in found]
+    return [(by_number[int(scope)], str(name)) for scope, name in found]
 
 
 def _joined(rows: Iterable[tuple[int, int, int, bytes]]) -> Values:

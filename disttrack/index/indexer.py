@@ -134,10 +134,10 @@ class Index:
 
     # Answering
 
-    def versions(self) -> dict[int, int]:
-        """Return by the number of each run what changes whenever something is applied of its log."""
+    def versions(self, runs: Collection[int] | None = None) -> dict[int, int]:
+        """Return by the number of each run (runs: of these) what changes whenever something is applied of its log."""
         with self._lock:
-            return self._mended(lambda: versions(self._store.connection))
+            return self._mended(lambda: versions(self._store.connection, runs))
 
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return every run, or those of one project."""

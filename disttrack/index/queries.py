@@ -123,10 +123,11 @@ def numbered(connection: sqlite3.Connection, runs: Collection[int]) -> list[RunR
     return records(connection, f"run.id IN ({','.join(map(str, runs))})") if runs else []
 
 
-def versions(connection: sqlite3.Connection) -> dict[int, int]:
-    """Return by the number of each run what changes whenever something is applied of its log."""
+def versions(connection: sqlite3.Connection, runs: Collection[int] | None = None) -> dict[int, int]:
+    """Return by the number of each run (runs: of these) what changes whenever something is applied of its log."""
+    where = "" if runs is None else f" WHERE id IN ({','.join(map(str, runs))})"
     found = connection.execute(
-        "SELECT id, generation, log_ns, is_filed, CASE WHEN is_filed THEN length(facts) ELSE facts END FROM run"
+        "SELECT id, generation, log_ns, is_filed, CASE WHEN is_filed THEN length(facts) ELSE facts END FROM run" + where
     )
     return {row[0]: hash(row[1:]) for row in found}
 

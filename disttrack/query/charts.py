@@ -83,7 +83,7 @@ def extent_of(lines: Sequence[Points]) -> Extent | None:
     xs = [line.x for line in lines if len(line.x)]
     x_min, x_max = min(float(x[0]) for x in xs), max(float(x[-1]) for x in xs)
     if not finite:
-        return Extent(x_min, x_max, *(math.nan,) * 4, 0, 0)
+        return Extent(x_min, x_max, math.nan, math.nan, math.nan, math.nan, 0, 0)
     y_min, y_max = min(float(y.min()) for y in finite), max(float(y.max()) for y in finite)
     p01, p99 = np.percentile(sample, [1, 99]).tolist() if len(sample) else (y_min, y_max)
     above = sum(int(np.count_nonzero(y > p99)) for y in finite)
@@ -175,7 +175,8 @@ def smoothed(line: Points, weight: float) -> Floats:
     sum_y = sum_w = 0.0  # as of the block's first x
     first = 0
     while first < len(y):
-        end = max(first + 1, int(np.searchsorted(exponents, exponents[first] + _EXPONENTS, side="right")))
+        until = float(exponents[first]) + _EXPONENTS
+        end = max(first + 1, int(np.searchsorted(exponents, until, side="right")))
         grown = np.exp(exponents[first:end] - exponents[first])
         total_y, total_w = sum_y + np.cumsum(y[first:end] * grown), sum_w + np.cumsum(grown)
         result[first:end] = total_y / total_w

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from disttrack.query.columns import Cells, Column, Row
-from disttrack.query.subjects import Subject
+from disttrack.index.facets import as_list
+from disttrack.query.columns import Cells, Column, column_of
+from disttrack.query.finding import Found
+from disttrack.query.reader import Reader
+from disttrack.query.subjects import Asked, Subject
 
 __all__ = ["ColumnSpread", "Group", "groups_of"]
+
+_STATE = column_of("state")
 
 
 @dataclass(frozen=True)
@@ -36,27 +41,64 @@ class Group:
 
 
 def groups_of(
-    runs: Sequence[Subject], by: Sequence[Column], columns: Sequence[Column], cells: Cells, named: int
+    reader: Reader, found: Found, by: Sequence[Column], columns: Sequence[Column], cells: Cells, named: int
 ) -> list[Group]:
-    """Return the groups of runs, the largest first; named: how many runs of each are told."""
-    members: dict[str, list[Row]] = {}
-    for row in cells.of(runs, [*by, *columns]):
-        members.setdefault(repr([row.values[column.name] for column in by]), []).append(row)
-    found = [_group(rows, by, columns, named) for rows in members.values()]
-    return sorted(found, key=lambda group: -group.count)
+    """Return the groups of runs, the largest first; named: how many runs of each are told.
+
+    Of runs that are filed only the columns are read, as by lists.
+    """
+    asked = {column.name: column for column in (*by, *columns, _STATE)}
+    values = {name: _values(reader, found, column, cells) for name, column in asked.items()}
+    members: dict[str, list[int]] = {}
+    for run in found.numbers:
+        members.setdefault(repr([values[column.name].get(run) for column in by]), []).append(run)
+    largest = sorted(members.values(), key=lambda runs: -len(runs))
+    return [_group(found, runs, by, columns, values, named) for runs in largest]
 
 
-def _group(rows: Sequence[Row], by: Sequence[Column], columns: Sequence[Column], named: int) -> Group:
-    values = [rows[0].values[column.name] for column in by]
-    terms = [_term(column, value) for column, value in zip(by, values, strict=True)]
+def _values(reader: Reader, found: Found, column: Column, cells: Cells) -> Mapping[int, object]:
+    """Return by the numbers of runs what they have in a column; those that have nothing there are left out."""
+    if column.reducer is not None:
+        return cells.reduced(found.numbers, column)
+    asked = Asked(column.field)
+    values: dict[int, object] = {}
+    if asked.facets:
+        filed = asked.filed(reader.facets(asked.facets, found.numbers))
+        values.update(zip(filed.runs.tolist(), as_list(filed.values), strict=True))
+        rest = [run for run in found.numbers if run in found.known]
+    else:
+        rest = found.numbers
+    for subject in found.ordered(rest):
+        values.pop(subject.record.number, None)
+        mine = list(asked.of(subject))
+        if mine:
+            values[subject.record.number] = mine if asked.has_many else mine[0]
+    return values
+
+
+def _group(
+    found: Found,
+    runs: list[int],
+    by: Sequence[Column],
+    columns: Sequence[Column],
+    values: Mapping[str, Mapping[int, object]],
+    named: int,
+) -> Group:
+    mine = [values[column.name].get(runs[0]) for column in by]
+    terms = [_term(column, value) for column, value in zip(by, mine, strict=True)]
+    spreads = {column.name: _spread(values[column.name].get(run) for run in runs) for column in columns}
     return Group(
-        values=values,
+        values=mine,
         filter=" ".join(term for term in terms if term is not None) if None not in terms else None,
-        count=len(rows),
-        states=dict(Counter(row.run.row.state for row in rows)),
-        runs=[f"{row.run.record.project}/{row.run.record.run_id}" for row in rows[:named]],
-        columns={column.name: spread for column in columns if (spread := _spread(rows, column)) is not None},
+        count=len(runs),
+        states=dict(Counter(str(values[_STATE.name].get(run)) for run in runs)),
+        runs=[_name(run) for run in found.ordered(runs[:named])],
+        columns={name: spread for name, spread in spreads.items() if spread is not None},
     )
+
+
+def _name(run: Subject) -> str:
+    return f"{run.record.project}/{run.record.run_id}"
 
 
 def _term(column: Column, value: object) -> str | None:
@@ -77,9 +119,8 @@ def _term(column: Column, value: object) -> str | None:
             return None
 
 
-def _spread(rows: Iterable[Row], column: Column) -> ColumnSpread | None:
-    given = [row.values[column.name] for row in rows]
-    numbers = [value for value in given if isinstance(value, int | float) and not isinstance(value, bool)]
+def _spread(values: Iterable[object]) -> ColumnSpread | None:
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     known = [value for value in numbers if value == value]
     if not known:
         return None

@@ -68,7 +68,8 @@ def rank_samples(
         wide = wide_form([snapshot], [key], ranks, superseded=superseded)
         owners, ends, step, y = wide.owners, wide.ends, wide.step, as_numbers(wide.keys[key])
         time_s = wide.time if x != "step" else np.zeros(0)
-    along = step.astype(np.float64) if x == "step" else time_s - (created_s(snapshot.record) if x == "relative" else 0)
+    begun_s = created_s(snapshot.record) if x == "relative" else 0.0
+    along: Floats = step.astype(np.float64) if x == "step" else time_s - begun_s
     lines = sorted(set(owners.rank[np.diff(ends, prepend=0) > 0].tolist()))
     line = np.repeat(np.searchsorted(lines, owners.rank), np.diff(ends, prepend=0)).astype(np.int64)
     known = ~np.isnan(y)
@@ -91,6 +92,7 @@ def heat_map(
         return None
     low, high = float(x.min()), float(x.max())
     own = np.unique(x) if (high - low) < 1e9 and len(x) <= 1 << 20 else None
+    middles: Floats
     if own is not None and len(own) <= width:
         middles = own
         column = np.searchsorted(own, x)
@@ -98,7 +100,7 @@ def heat_map(
         columns = width
         scale = columns / (high - low)
         column = np.minimum(((x - low) * scale).astype(np.int64), columns - 1)
-        middles = low + (np.arange(columns) + 0.5) / scale
+        middles = low + (np.arange(columns, dtype=np.float64) + 0.5) / scale
     n = len(middles)
     share = -(-len(samples.lines) // height)  # neighbouring lines in one row
     rows = -(-len(samples.lines) // share)
@@ -148,7 +150,7 @@ def _across(cells: Floats, lines: Ints) -> tuple[Floats, Ints, float]:
     """Return of each column the median and the line of its greatest value, and how far any cell strays."""
     ascending = np.sort(cells, axis=0)  # NaN last
     count = np.count_nonzero(~np.isnan(cells), axis=0)
-    columns = np.arange(cells.shape[1])
+    columns = np.arange(len(count))
     low, high = np.maximum(count - 1, 0) // 2, np.maximum(count, 0) // 2
     with np.errstate(invalid="ignore"):
         median = (ascending[low, columns] + ascending[np.minimum(high, np.maximum(count - 1, 0)), columns]) / 2

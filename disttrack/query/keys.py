@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from disttrack.index.snapshots import Snapshot
 from disttrack.query.members import members
@@ -58,5 +58,5 @@ def run_keys(snapshot: Snapshot) -> list[KeyRow]:
 def _kind(letter: str, last: object) -> Literal["number", "media", "text"]:
     if letter != "*" or (isinstance(last, int | float) and not isinstance(last, bool)):
         return "number"
-    items = last if isinstance(last, list) else [last]
+    items = cast("list[object]", last) if isinstance(last, list) else [last]
     return "media" if any(isinstance(item, dict) and "_type" in item for item in items) else "text"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def keys_of(reader: Reader, project: str | None) -> Keys:
 def _count(counts: Mapping[str, Counter[str]], scope: str, name: str, values: list[object]) -> None:
     for value in values:
         if isinstance(value, Mapping) and value:
-            for path, _ in leaves({name: value}):
+            for path, _ in leaves({name: cast("Mapping[str, object]", value)}):
                 counts[scope][path] += 1
         else:
             counts[scope][name] += 1

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from disttrack.index.facets import as_list
 from disttrack.index.queries import RunRecord
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
-from disttrack.query.subjects import Subject, is_shown
+from disttrack.query.subjects import ID, PROJECT, Subject, is_shown
 
 __all__ = ["Beat", "Change", "Pulse"]
 
@@ -56,25 +57,28 @@ class Pulse:
     def __init__(self, reader: Reader, clock: Callable[[], float] = time.monotonic) -> None:
         self._reader, self._clock = reader, clock
         self._versions: dict[int, int] | None = None
-        self._known: dict[int, _Known] = {}  # of the runs that are not over, and of those that changed
+        self._known: dict[int, _Known] = {}  # of the runs that are not over
+        self._names: dict[int, tuple[str, str]] = {}  # of all: the run's, and its project's
         self._looked_s = clock()
 
     def beat(self) -> Beat:
         """Return what changed since the last call; the first one finds nothing changed. Raises OSError."""
+        self._reader.catch_up()
         found = self._reader.versions()
         is_first = self._versions is None
         before = self._versions or {}
         changed = [run for run, version in found.items() if before.get(run) != version]
-        gone = [
-            (known.run, known.project) for run in before.keys() - found.keys() if (known := self._known.pop(run, None))
-        ]
-        self._versions = found
         observer = Observer.here(self._reader.root)
         if is_first:
-            _, others = self._reader.listed([])
+            columns, others = self._reader.listed([PROJECT, ID])
+            projects, ids = (columns.facets[facet] for facet in (PROJECT, ID))
+            filed = zip(ids.runs.tolist(), as_list(projects.values), as_list(ids.values), strict=True)
+            self._names = {run: (f"{project}/{run_id}", str(project)) for run, project, run_id in filed}
             for record in others:
-                self._known[record.number] = _known(Subject(record, observer))
+                self._known[record.number] = known = _known(Subject(record, observer))
+                self._names[record.number] = known.run, known.project
             self._looked_s = self._clock()
+            self._versions = found
             return Beat([], [], bool(others))
         changes: list[Change] = []
         for record in self._reader.numbered(changed) if changed else ():
@@ -86,6 +90,12 @@ class Pulse:
             for number, known in list(self._known.items()):
                 if number not in seen:
                     changes += self._changes(Subject(known.record, observer), is_new=False)
+        missing = sorted(before.keys() - found.keys())
+        gone = [self._names[run] for run in missing if run in self._names]
+        for run in missing:
+            self._known.pop(run, None)
+            self._names.pop(run, None)
+        self._versions = found  # not before: what could not be looked at is looked at again
         live = any(known.record.facts.over_us is None for known in self._known.values())
         return Beat(changes, gone, live)
 
@@ -94,6 +104,7 @@ class Pulse:
         number = run.record.number
         before, now = self._known.get(number), _known(run)
         self._known[number] = now
+        self._names[number] = now.run, now.project
         if run.is_settled and run.record.facts.over_us is not None:
             del self._known[number]  # nothing but its log changes it, and the index tells of that
         if before is not None and before.record is run.record and before.about == now.about:

@@ -15,7 +15,7 @@ from disttrack.errors import DisttrackError, FilterError, RunNotFound, Unsupport
 __all__ = ["Refused", "as_json", "error_answer", "json_answer", "strict", "unix"]
 
 EXACT = 1 << 53  # integers up to here are JavaScript's numbers without loss
-_LONG_NUMBER = re.compile(r"\d{16}")
+_LONG_INTEGER = re.compile(r"[:\[,]-?\d{16,}[,}\]]")  # as _encode writes it; text that looks so costs time alone
 _NOT_FINITE = {math.inf: "Infinity", -math.inf: "-Infinity"}
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
@@ -52,8 +52,7 @@ def as_json(value: object) -> str:
         text = _encode(value)
     except ValueError:  # a number that is not finite: rare, and to look for one takes as long as to encode all
         return _encode(strict(value))
-    # A run of 16 digits may be an integer beyond 2^53, or the end of a fraction.
-    return _encode(strict(value)) if _LONG_NUMBER.search(text) else text
+    return _encode(strict(value)) if _LONG_INTEGER.search(text) else text
 
 
 def json_answer(value: object, status: int = 200) -> Response:

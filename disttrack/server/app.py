@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -11,11 +11,11 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from disttrack.errors import DisttrackError
-from disttrack.server import about, changes, charts, details, live, logs, media, pictures, tables
+from disttrack.server import about, changes, charts, details, live, logs, media, openapi, pictures, tables
 from disttrack.server.access import Access, AccessControl
 from disttrack.server.answers import Refused, error_answer, json_answer
 from disttrack.server.page_files import page, static
@@ -23,35 +23,37 @@ from disttrack.server.served import Served
 
 __all__ = ["application"]
 
+API = [
+    Route("/hello", about.hello),
+    Route("/about", about.about),
+    Route("/csp-report", about.policy_report, methods=["POST"]),
+    Route("/projects", tables.projects),
+    Route("/runs", tables.runs),
+    Route("/keys", tables.keys),
+    Route("/groups", tables.groups),
+    Route("/best", tables.best),
+    Route("/series", charts.series),
+    Route("/run", details.run),
+    Route("/rank", details.rank),
+    Route("/ranks", details.ranks),
+    Route("/compare", details.compare),
+    Route("/heatmap", pictures.heatmap),
+    Route("/system", pictures.system),
+    Route("/system/heatmap", pictures.system_heatmap),
+    Route("/logs", logs.logs),
+    Route("/events", live.events),
+    Route("/media", media.media),
+    Route("/table", media.table),
+    Route("/files", media.files),
+    Route("/edit", changes.edit, methods=["POST"]),
+    Route("/delete", changes.delete, methods=["POST"]),
+    Route("/restore", changes.restore, methods=["POST"]),
+]
 ROUTES = [
-    Route("/api/hello", about.hello),
-    Route("/api/about", about.about),
-    Route("/api/csp-report", about.policy_report, methods=["POST"]),
-    Route("/api/projects", tables.projects),
-    Route("/api/runs", tables.runs),
-    Route("/api/keys", tables.keys),
-    Route("/api/groups", tables.groups),
-    Route("/api/best", tables.best),
-    Route("/api/series", charts.series),
-    Route("/api/run", details.run),
-    Route("/api/rank", details.rank),
-    Route("/api/ranks", details.ranks),
-    Route("/api/compare", details.compare),
-    Route("/api/heatmap", pictures.heatmap),
-    Route("/api/system", pictures.system),
-    Route("/api/system/heatmap", pictures.system_heatmap),
-    Route("/api/logs", logs.logs),
-    Route("/api/events", live.events),
-    Route("/api/media", media.media),
-    Route("/api/table", media.table),
-    Route("/api/files", media.files),
+    Mount("/api", routes=API),
+    Route("/openapi.json", openapi.openapi),
     Route("/blob", media.blob),
     Route("/file", media.file),
-    Route("/api/edit", changes.edit, methods=["POST"]),
-    Route("/api/delete", changes.delete, methods=["POST"]),
-    Route("/api/restore", changes.restore, methods=["POST"]),
-]
-PAGE = [
     Route("/static/{path:path}", static),
     Route("/{path:path}", page),
 ]
@@ -64,13 +66,13 @@ def application(served: Served, access: Access, challenge_key: bytes) -> ASGIApp
     """
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         app.state.live = live.Live(served)
         yield
         served.reader.close()
 
     app = Starlette(
-        routes=[*ROUTES, *PAGE],
+        routes=ROUTES,
         lifespan=lifespan,
         middleware=[Middleware(GZipMiddleware, minimum_size=1_500, compresslevel=4)],
         exception_handlers={

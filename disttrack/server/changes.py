@@ -112,8 +112,9 @@ async def _asked(request: Request) -> dict[str, object]:
             raise Refused(413, f"Send at most {MAX_BODY_BYTES:,} bytes.", "TooLong")
     try:
         asked: Any = json.loads(body)
+        json.dumps(asked, ensure_ascii=False).encode()  # half a character: JSON has it, what is stored does not
     except (ValueError, RecursionError):
-        raise Refused(400, "The body is no JSON.", "UsageError") from None
+        raise Refused(400, "The body is no JSON of whole characters.", "UsageError") from None
     if not isinstance(asked, dict):
         raise Refused(400, "The body is no JSON object.", "UsageError")
     return cast("dict[str, object]", asked)

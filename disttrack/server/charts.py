@@ -43,8 +43,8 @@ def series(request: Request) -> Response:
     wanted, key = several(request, "run", MAX_LINES), required(request, "key")
     if not wanted:
         raise Refused(400, "Name a run: the parameter run is missing.", "UsageError")
-    modes: tuple[Mode, ...] = ("lines", "mean", "band")
-    mode = choice(request, "mode", modes, "mean") if len(wanted) > 1 or text(request, "mode") else None
+    modes: tuple[Mode, ...] = ("mean", "lines", "band")
+    mode = choice(request, "mode", modes) if len(wanted) > 1 or text(request, "mode") else None
     x = text(request, "x") or "step"
     parts = [_of_run(request, here, run, key, mode, x) for run in wanted]
     if mode == "lines" and sum(part.found.ranks for part in parts) > MAX_LINES:

@@ -69,7 +69,7 @@ def _marks(run: RunDetail) -> list[dict[str, object]]:
         for attempt in run.attempts
         if attempt.attempt
     ]
-    marks += [
+    alerts: list[dict[str, object]] = [
         {
             "kind": "alert",
             "attempt": alert.attempt,
@@ -81,7 +81,7 @@ def _marks(run: RunDetail) -> list[dict[str, object]]:
         }
         for alert in run.alerts
     ]
-    marks += [
+    holes: list[dict[str, object]] = [
         {
             "kind": "hole",
             "rank": drop.rank,
@@ -94,7 +94,7 @@ def _marks(run: RunDetail) -> list[dict[str, object]]:
         for drop in run.drops
         if drop.first_step is not None
     ]
-    return marks
+    return [*marks, *alerts, *holes]
 
 
 def rank(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class Frame:
         self._at += len(data) + padding
         return reference
 
-    def answer(self, header: dict[str, object]) -> Response:
+    def answer(self, header: Mapping[str, object]) -> Response:
         """Return the frame as an answer that no cache keeps."""
         text = as_json(header).encode()
         text += b" " * (-(8 + len(text)) % 8)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import secrets
-import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -47,6 +47,7 @@ class Live:
         self._listeners = 0
         self._task: asyncio.Task[None] | None = None
         self._new = asyncio.Condition()
+        self._begun = asyncio.Event()  # from the first look on, nothing that changes is missed
 
     def cursor(self) -> str:
         """Return where a stream that begins now stands."""
@@ -63,6 +64,7 @@ class Live:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._look())
         try:
+            await self._begun.wait()
             hello = {"cursor": self.cursor(), "instance": self._here.instance, "now": self._here.now_s()}
             seen = self._number
             if last is not None:
@@ -154,6 +156,7 @@ class Live:
                     for run in list(self._gone)[:-KEPT_GONE]:
                         del self._gone[run]
             self._why_stale = why
+            self._begun.set()
             async with self._new:
                 self._new.notify_all()
             await asyncio.sleep(INTERVAL_S if live else IDLE_S)

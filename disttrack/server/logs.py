@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Literal
 
@@ -25,9 +26,9 @@ MAX_LINES = 5_000
 def logs(request: Request) -> Response:
     """GET /api/logs."""
     here, ranks = served(request), ranks_of(request, "rank")
-    stream = choice(request, "stream", _STREAMS, "all")
+    stream = choice(request, "stream", _STREAMS)
 
-    def ask(snapshot: Snapshot) -> dict[str, object]:
+    def ask(snapshot: Snapshot) -> Mapping[str, object]:
         asked = LogRequest(
             ranks=_ranks(snapshot, ranks),
             stream=None if stream == "all" else stream,

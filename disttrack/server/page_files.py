@@ -48,8 +48,6 @@ def is_complete() -> bool:
 
 def page(request: Request) -> Response:
     """GET of any path that is nothing else: the page, which reads its view from the URL."""
-    if request.path_params.get("path", "").startswith(("api/", "blob/", "file/")):
-        raise Refused(404, f"There is nothing at {request.url.path}.", "NotFound")
     if not is_complete():
         text = f"{_INCOMPLETE} All but the page works: disttrack ls, show, ranks and the API."
         return HTMLResponse(f"<!doctype html><title>disttrack</title><p>{html.escape(text)}</p>", 503)

@@ -74,11 +74,11 @@ def flag(request: Request, name: str) -> bool:
     return (text(request, name) or "0").lower() not in ("0", "false")
 
 
-def choice(request: Request, name: str, words: Sequence[_Word], default: _Word) -> _Word:
-    """Return one of some words."""
+def choice(request: Request, name: str, words: Sequence[_Word]) -> _Word:
+    """Return one of some words; the first of them where none is given."""
     given = text(request, name)
     if given is None:
-        return default
+        return words[0]
     for word in words:
         if word == given:
             return word

@@ -28,7 +28,7 @@ MAX_CELLS = 1 << 20
 def heatmap(request: Request) -> Response:
     """GET /api/heatmap."""
     here, key, ranks = served(request), text(request, "key"), ranks_of(request)
-    x, superseded = choice(request, "x", _X, "step"), flag(request, "superseded")
+    x, superseded = choice(request, "x", _X), flag(request, "superseded")
 
     def ask(snapshot: Snapshot) -> Response:
         observer, record = here.observer(), snapshot.record
@@ -41,7 +41,7 @@ def heatmap(request: Request) -> Response:
             "key": key,
             "x": x,
             "unit": "s" if key is None else None,
-            "value": choice(request, "value", _VALUES, "mean"),
+            "value": choice(request, "value", _VALUES),
             "ranks": []
             if found is None
             else [
@@ -103,7 +103,7 @@ def system_heatmap(request: Request) -> Response:
             "key": quantity,
             "x": "wall",
             "unit": None,
-            "value": choice(request, "value", _VALUES, "mean"),
+            "value": choice(request, "value", _VALUES),
             "lines": []
             if found is None
             else [
@@ -125,7 +125,7 @@ def system_heatmap(request: Request) -> Response:
 def _size(request: Request) -> tuple[int, int, CellValue]:
     height = integer(request, "height", 512, 1, 4_096)
     width = integer(request, "width", 400, 1, MAX_CELLS // height)
-    return width, height, choice(request, "value", _VALUES, "mean")
+    return width, height, choice(request, "value", _VALUES)
 
 
 def _window(request: Request) -> tuple[float, float]:

@@ -56,7 +56,7 @@ def _with_cells(row: Row) -> dict[str, object]:
     return {**row_shape(row.run), "values": row.values, "spreads": spreads}
 
 
-def _found(request: Request, here: Served) -> tuple[Sequence[Subject], int]:
+def _found(request: Request, here: Served) -> tuple[Found, int]:
     """Return the runs that a request asks for in their order, and how many there are before its filter."""
     project, archived = text(request, "project"), flag(request, "archived")
     wanted, order = text(request, "filter") or "", text(request, "sort")
@@ -116,8 +116,8 @@ def groups(request: Request) -> Response:
     if not by:
         raise Refused(400, "Name what to group by: the parameter by is missing.", "UsageError")
     columns = [column_of(name) for name in several(request, "column", MAX_COLUMNS)]
-    found = list(_found(request, here)[0])
-    groups = groups_of(found, by, columns, here.cells, NAMED_RUNS)
+    found = _found(request, here)[0]
+    groups = groups_of(here.reader, found, by, columns, here.cells, NAMED_RUNS)
     return json_answer(
         {"by": [column.name for column in by], "total": len(found), "groups": [asdict(group) for group in groups]}
     )
@@ -158,15 +158,13 @@ def _headline(metrics: Sequence[str]) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _by_reduced(here: Served, found: Found, column: Column, *, descending: bool) -> list[Subject]:
+def _by_reduced(here: Served, found: Found, column: Column, *, descending: bool) -> Found:
     """Return runs by what a metric comes to; those without it last, as they were."""
-    runs = list(found)
-    reduced = here.cells.reduced([run.record for run in runs], column)
+    reduced = here.cells.reduced(found.numbers, column)
     sign = -1 if descending else 1
 
-    def place(run: Subject) -> tuple[bool, float]:
-        value = reduced.get(run.record.number)
-        known = value is not None and value == value
-        return not known, sign * value if known and value is not None else 0.0
+    def place(run: int) -> tuple[bool, float]:
+        value = reduced.get(run)
+        return (False, sign * value) if value is not None and value == value else (True, 0.0)
 
-    return sorted(runs, key=place)
+    return found.ordered(sorted(found.numbers, key=place))
