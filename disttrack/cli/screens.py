@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import sys
 import termios
@@ -116,8 +115,3 @@ def screen() -> Generator[Screen]:
             pass  # the terminal has gone
         for number, handler in were.items():
             signal.signal(number, handler)
-
-
-def columns() -> int:
-    """Return how wide lines may be where there is no terminal: COLUMNS, else 80."""
-    return shutil.get_terminal_size().columns

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from disttrack.cli.drawings import Ink
 from disttrack.cli.pictures import Page, foot, picture_lines, view_of
 from disttrack.cli.reading import in_directory, opened_root
-from disttrack.cli.screens import Screen, Terminated, columns, screen
 from disttrack.cli.tables import Terminal
 from disttrack.cli.tailing import has_key, patterns
 from disttrack.errors import UsageError
@@ -22,6 +23,9 @@ from disttrack.query.following import Follower
 from disttrack.query.members import members, newest_team
 from disttrack.query.picture import Picture, picture_of, refreshed
 from disttrack.query.reader import Reader
+
+if TYPE_CHECKING:
+    from disttrack.cli.screens import Screen
 
 __all__ = ["watch"]
 
@@ -46,10 +50,10 @@ def watch(run_id: str | None, metric: str | None, keys: list[str] | None, once: 
     with Reader(root) as reader:
         follower = Follower(reader, run_id or _newest(reader))
         page = Page(metric=metric, has_key=has_key(keys))
-        if once or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        if once or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb" or os.name == "nt":
             terminal = Terminal.of(sys.stdout, os.environ)
             page.most_lines = PLAIN_CONSOLE
-            size = terminal.width or columns(), PLAIN_LINES
+            size = terminal.width or shutil.get_terminal_size().columns, PLAIN_LINES
             for line in picture_lines(_picture(follower, page, size), page, size, _ink(colour=terminal.colour), 0.0):
                 print(line.rstrip())
             return
@@ -58,6 +62,8 @@ def watch(run_id: str | None, metric: str | None, keys: list[str] | None, once: 
 
 def _watch(follower: Follower, page: Page) -> None:
     """Show a run until somebody has seen enough; the last picture stays on the terminal."""
+    from disttrack.cli.screens import Terminated, screen  # needs termios, which Windows has not
+
     ink = _ink(colour=not os.environ.get("NO_COLOR"))
     try:
         with screen() as shown:

@@ -125,6 +125,7 @@ def test_what_a_rank_had_not_sent_when_its_writer_died_too_is_told_at_the_end(si
     trainer.communicate()
 
 
+@pytest.mark.real(timeout_s=90)
 def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
     log, process = RunLog(tmp_path / "disttrack-runs"), process_of()
     process.row({"loss": 1.0}, 0)
@@ -168,6 +169,7 @@ def texts(*arguments: object) -> list[str]:
     return [line.partition(" ")[2] for line in said.stdout.splitlines()]
 
 
+@pytest.mark.real(timeout_s=90)
 def test_rows_and_lines_come_in_the_order_of_time_with_their_ranks(ended: str) -> None:
     row = "= step 3  loss=3.5 perf/a=1 perf/b=2 \\x1b[2J=\\x1b[31mx"
     assert texts("-n", "6") == [f" 0{row}", " 0| at 3", f" 1{row}", " 1! at 3", f"10{row}", "10! at 3"]
@@ -176,6 +178,7 @@ def test_rows_and_lines_come_in_the_order_of_time_with_their_ranks(ended: str) -
     assert texts("-n", "0") == []
 
 
+@pytest.mark.real(timeout_s=90)
 def test_ranks_keys_streams_and_expressions_choose(ended: str) -> None:
     assert texts("--ranks", "1-9", "--only", "rows", "--keys", "perf/*", "-n", "1") == [" 1= step 3  perf/a=1 perf/b=2"]
     assert texts("--keys", "nothing", "-n", "2", "--ranks", "0") == [" 0| at 2", " 0| at 3"]

@@ -8,6 +8,7 @@ import termios
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from rich.cells import cell_len
 
@@ -113,6 +114,7 @@ def test_without_unicode_or_wide_lines_it_is_told_in_ascii(tmp_path: Path) -> No
     assert any(re.search(r"^ 1 _+/+ +crashed$", line) for line in lines)
 
 
+@pytest.mark.real(timeout_s=90)
 def test_of_ranks_that_share_a_row_the_one_that_strays_is_seen(tmp_path: Path) -> None:
     run_of(tmp_path / "disttrack-runs", 200, dead=17, slow=100)
     lines = cli("watch", "many", "--metric", "work_time", PYTHONIOENCODING="utf-8").stdout.splitlines()
@@ -125,6 +127,7 @@ def test_of_ranks_that_share_a_row_the_one_that_strays_is_seen(tmp_path: Path) -
     assert len(lines) <= 60
 
 
+@pytest.mark.real(timeout_s=90)
 def test_keys_change_what_is_seen_and_the_terminal_is_given_back(tmp_path: Path) -> None:
     run_of(tmp_path / "disttrack-runs", 4, slow=3)
     with Terminal(command("watch", "many"), lines=20) as terminal:
@@ -151,6 +154,7 @@ def test_keys_change_what_is_seen_and_the_terminal_is_given_back(tmp_path: Path)
         assert termios.tcgetattr(terminal.there) == before
 
 
+@pytest.mark.real(timeout_s=90)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_and_gives_the_terminal_back(tmp_path: Path, number: signal.Signals, code: int) -> None:
     run_of(tmp_path / "disttrack-runs", 2)
@@ -164,6 +168,25 @@ def test_a_signal_ends_it_and_gives_the_terminal_back(tmp_path: Path, number: si
         assert "Traceback" not in terminal.said
 
 
+@pytest.mark.real(timeout_s=90)
+def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path: Path) -> None:
+    run_of(tmp_path / "disttrack-runs", 2)
+    with Terminal(command("watch", "many")) as terminal:
+        before = termios.tcgetattr(terminal.there)
+        terminal.until(lambda lines: len(lines) == 24, "the picture")
+        terminal.process.send_signal(signal.SIGTSTP)
+        process = psutil.Process(terminal.process.pid)
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "it stands still", 15)
+        assert termios.tcgetattr(terminal.there) == before
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.until(lambda _: terminal.said.count("\x1b[?1049h") == 2, "it has the terminal again")
+        terminal.press("s")
+        terminal.until(lambda lines: any("against the median" in line for line in lines), "the other picture")
+        terminal.press("q")
+        assert terminal.end() == 0
+
+
+@pytest.mark.real(timeout_s=90)
 def test_a_terminal_without_colours_gets_none_and_a_dumb_one_no_screen(tmp_path: Path) -> None:
     run_of(tmp_path / "disttrack-runs", 2)
     with Terminal(command("watch", "many"), NO_COLOR="1") as terminal:
@@ -176,6 +199,7 @@ def test_a_terminal_without_colours_gets_none_and_a_dumb_one_no_screen(tmp_path:
         assert "\x1b" not in terminal.said
 
 
+@pytest.mark.real(timeout_s=90)
 def test_where_there_is_nothing_to_watch_it_says_so(tmp_path: Path) -> None:
     assert "There is no run to watch" in cli("watch", code=2).stderr
     log, process = RunLog(tmp_path / "disttrack-runs", run_id="empty"), process_of()
