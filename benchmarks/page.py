@@ -173,7 +173,7 @@ def _line(body: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
     def array(told: dict[str, Any]) -> NDArray[np.float64]:
         kind = {"f4": "<f4", "f8": "<f8"}[told["type"]]
-        return np.frombuffer(body, kind, told["n"], 8 + length + told["at"]).astype(np.float64) + told["base"]
+        return np.frombuffer(body, kind, told["n"], 8 + length + told["at"]).astype(np.float64) + float(told["base"])
 
     if not header["lines"]:
         return np.zeros(0), np.zeros(0)

@@ -36,10 +36,11 @@ __all__ = ["ui"]
 @click.option("--no-open", is_flag=True, help="Open no browser; without a screen or a terminal none is opened anyway.")
 @in_directory
 def ui(port: int | None, address: str | None, hosts: tuple[str, ...], no_open: bool, directory: str | None) -> None:
-    """Serve the page until Ctrl-C, and print the one line that opens it.
+    """Serve the page: every run and every rank, live.
 
-    It listens on this machine alone; from elsewhere go through `ssh -L 6017:127.0.0.1:6017 HOST`. The line carries a
-    token, since every user of a shared machine reaches its ports. A server of the same directory is used again.
+    Prints the one line that opens it, and serves until Ctrl-C. It listens on this machine alone; from elsewhere go
+    through `ssh -L 6017:127.0.0.1:6017 HOST`. The line carries a token, since every user of a shared machine reaches
+    its ports. A server of the same directory is used again.
     """
     root = opened_root(directory)
     if not is_complete():

@@ -22,6 +22,7 @@ _UNIT = r"[/._]?(time|duration|seconds|s|ms)([/._](s|ms))?$"
 _STEP_TIME = re.compile(r"(^|[/._])(step|iter|iteration|batch)" + _UNIT, re.I)
 _WORK = re.compile(r"(^|[/._])(work|compute|forward|backward|fwd|bwd|data|dataloader|load|gpu)" + _UNIT, re.I)
 _DEAD = ("crashed", "failed", "lost", "silent")
+_BECAME = {"lost": "was lost with its node", "silent": "fell silent"}
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,16 @@ def _dead(
     dead: Sequence[RankPace], paces: Sequence[RankPace], first_failure: Failure | None, metric: str | None
 ) -> Verdict:
     by_rank = {pace.rank: pace for pace in dead}
-    first = by_rank.get(first_failure.rank) if first_failure is not None else None
-    first = first or dead[0]
+    first = by_rank.get(first_failure.rank, dead[0]) if first_failure is not None else dead[0]
     place = f" ({first.node})" if first.node else ""
     how = f" by {first.signal}" if first.signal else f" with exit code {first.exit_code}" if first.exit_code else ""
     step = f" at step {first.last_step:,}" if first.last_step is not None else ""
-    others = f"; {len(dead) - 1} more of {len(paces)} ranks after it" if len(dead) > 1 else ""
-    return Verdict(
-        "dead", f"Rank {first.rank}{place} {first.state}{how}{step}{others}.", first.rank, first.node, metric=metric
-    )
+    text = f"Rank {first.rank}{place} {_BECAME.get(first.state, first.state)}{how}{step}"
+    if first_failure is not None and first_failure.rank == first.rank:
+        if first_failure.exception:
+            text += f": {first_failure.exception.splitlines()[0]}"
+        if first_failure.terminated:
+            text += f"; its launcher then ended {first_failure.terminated}"
+    if len(dead) > 1:
+        text += f"; {len(dead) - 1} more of {len(paces)} ranks after it"
+    return Verdict("dead", f"{text}.", first.rank, first.node, metric=metric)

@@ -13,7 +13,7 @@ import pytest
 import disttrack
 from benchmarks.rows import write_run
 from disttrack.settings import ROOT_NAME
-from tests.index.logs import START_US, RunLog, finished_run, process_of
+from tests.index.logs import START_US, Process, RunLog, finished_run, process_of
 from tests.server.ui import Ui, serving
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\x00\u202e"
@@ -43,7 +43,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory, isolated_session: None) -> Iter
 
 def team(root: Path) -> None:
     """Leaves a run of 12 ranks: rank 5 works longer than the others, rank 7 was killed at step 60."""
-    log, ranks = RunLog(root, run_id="team", project="teams"), []
+    log, ranks = RunLog(root, run_id="team", project="teams"), list[Process]()
     for rank in range(12):
         process = process_of(rank, 12, host=f"n{rank // 4}", project="teams")
         ranks.append(process)

@@ -75,7 +75,7 @@ class Frame:
     def array(self, reference: Mapping[str, Any]) -> NDArray[np.float64]:
         assert reference["at"] % 8 == 0
         values = np.frombuffer(self.data, _TYPES[reference["type"]], reference["n"], reference["at"])
-        return values.astype(np.float64) + reference["base"]
+        return values.astype(np.float64) + float(reference["base"])
 
 
 @contextmanager
