@@ -22,7 +22,7 @@ from benchmarks.reading import KEY, MANY, SERIES, TEAM, Logs, indexed
 from benchmarks.result import Benchmark, Goal, Measured
 from benchmarks.workbench import Unmeasurable, Workbench
 
-__all__ = ["BENCHMARKS", "Answer", "Server", "serving", "training"]
+__all__ = ["BENCHMARKS", "EIGHT", "Answer", "Server", "serving", "training"]
 
 EIGHT = Logs("eight", 1, 8, 2, 100_000, 100, (1, 1_000))
 WARM_UP = 3
@@ -40,6 +40,7 @@ class Server:
 
     def __init__(self, url: str) -> None:
         base, _, token = url.partition("/?token=")
+        self.link, self.origin = url, base
         self._address = base.removeprefix("http://")
         self._headers = {"Authorization": f"Bearer {token}"}
         self._connection = http.client.HTTPConnection(self._address, timeout=120)

@@ -15,6 +15,7 @@ from disttrack.cli.reading import in_directory, opened_root
 from disttrack.environments.files import open_plain
 from disttrack.environments.host import private_directory, runtime_directory
 from disttrack.server.instances import Instance, running
+from disttrack.server.modules import COMMAND
 from disttrack.server.page_files import is_complete
 from disttrack.server.serving import DEFAULT_PORT, serve
 from disttrack.settings import load
@@ -46,7 +47,7 @@ def ui(port: int | None, address: str | None, hosts: tuple[str, ...], no_open: b
     if not is_complete():
         click.echo(
             "The page's third-party modules are missing: this disttrack was built where npm could not be reached. The"
-            " API answers; the page does not.",
+            f" API answers; the page does not. Once, where npm can be reached: {COMMAND}",
             err=True,
         )
     same = running(root, load().runtime_dir) if port is None and address is None and not hosts else None

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from disttrack.diagnostics.stragglers import skew
 from disttrack.index.chunks import Floats
 from disttrack.index.snapshots import Snapshot
 from disttrack.query.alignment import aligned, as_numbers
@@ -125,7 +124,7 @@ def chart_lines(
         line = RankLine(None, None, "", Points(at, columns["mean"]), columns["min"], columns["max"])
         return ChartLines([line], None, len(found), None)
     return ChartLines(
-        _outliers(wide, y, _along(wide, x, begun_s), team, states),
+        _outliers(wide, y, _along(wide, x, begun_s), at, columns["p50"], team, states),
         Band(at, count, columns),
         len(found),
         None,
@@ -191,18 +190,30 @@ def _aligned(wide: Wide, key: str, x: str, begun_s: float, hows: Sequence[str]) 
     return found
 
 
-def _outliers(wide: Wide, y: Floats, x: Floats, team: Team, states: dict[int, RankState]) -> list[RankLine]:
-    """Return the ranks that stray furthest from the median rank, the furthest first."""
+def _outliers(
+    wide: Wide, y: Floats, x: Floats, at: Floats, median: Floats, team: Team, states: dict[int, RankState]
+) -> list[RankLine]:
+    """Return the ranks that stray furthest from the median rank, the furthest first.
+
+    Each value against the median of ranks at its own place: a rank that died early is no outlier for the curve's later
+    part, which it has no share in.
+    """
     spans = {rank: (start, end) for rank, start, end in _spans(wide)}
-    skews = skew({rank: y[start:end] for rank, (start, end) in spans.items()})
-    strays = sorted(
-        ((abs(one.skew - 1), rank) for rank, one in skews.items() if abs(one.skew - 1) >= NOTABLE_SKEW), reverse=True
-    )
+    places = np.minimum(np.searchsorted(at, x), len(at) - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        strays = (y - median[places]) / np.abs(median[places])
+    skews: dict[int, float] = {}
+    for rank, (start, end) in spans.items():
+        mine = strays[start:end]
+        mine = mine[np.isfinite(mine)]
+        if len(mine):
+            skews[rank] = float(np.median(mine))
+    furthest = sorted(((abs(stray), rank) for rank, stray in skews.items() if abs(stray) >= NOTABLE_SKEW), reverse=True)
     found: list[RankLine] = []
-    for _, rank in strays[:MAX_OUTLIERS]:
+    for _, rank in furthest[:MAX_OUTLIERS]:
         start, end = spans[rank]
         line = _line(rank, x[start:end], y[start:end], team, states)
-        found.append(RankLine(line.rank, line.node, line.state, line.points, skew=skews[rank].skew - 1))
+        found.append(RankLine(line.rank, line.node, line.state, line.points, skew=skews[rank]))
     return found
 
 

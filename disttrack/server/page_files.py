@@ -1,4 +1,7 @@
-"""The page's own files: its sources, and the third-party modules that the build lays beside them."""
+"""The page's own files: its sources, and the third-party modules that the build lays beside them.
+
+They are kept in memory, and asked for 66 at a time: answers come from the event loop, without a thread each.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def is_complete() -> bool:
     return (PAGE / "index.html").is_file() and vendor.is_dir() and any(vendor.iterdir())
 
 
-def page(request: Request) -> Response:
+async def page(request: Request) -> Response:
     """GET of any path that is nothing else: the page, which reads its view from the URL."""
     if not is_complete():
         text = f"{_INCOMPLETE} All but the page works: disttrack ls, show, ranks and the API."
@@ -54,7 +57,7 @@ def page(request: Request) -> Response:
     return _answer(request, PAGE / "index.html")
 
 
-def static(request: Request) -> Response:
+async def static(request: Request) -> Response:
     """GET /static/PATH: a file below the page's directory."""
     path = PurePosixPath(request.path_params["path"])
     if path.is_absolute() or ".." in path.parts or "\0" in str(path) or path.suffix not in _TYPES:

@@ -1,0 +1,193 @@
+// One metric of all ranks of a run as a heat-map card: its value, or how far each rank strays from the median rank.
+
+import { html } from "../vendor/html.js";
+import { useMemo, useRef, useState } from "../vendor/hooks.js";
+import { frame } from "../api.js";
+import { short } from "../format.js";
+import { version } from "../live.js";
+import { choose, place } from "../location.js";
+import { Key } from "../parts/labels.js";
+import { OneOf } from "../parts/menu.js";
+import { Empty, Failed, Loading } from "../parts/states.js";
+import { useResource } from "../resource.js";
+import { useSeen } from "./card.js";
+import { HeatMap, HeatScale, heightOf } from "./heatmap.js";
+
+/** @typedef {import("../api.js").Reference} Reference */
+/**
+ * @typedef {object} HeatHeader
+ * @property {string | null} key @property {string} x @property {string | null} unit @property {string | null} empty
+ * @property {number} rows @property {number} columns @property {Reference} grid @property {Reference} cells
+ * @property {Reference} median @property {Reference} argmax
+ * @property {{from: number, to: number, v_min: number, v_max: number, v_p01: number, v_p99: number, skew_max: number | null} | null} domain
+ * @property {{rank: number, to_rank: number, node: string | null, state: string, last_x: number | null}[]} ranks
+ * @property {{rank: number, from: number, to: number, why: string}[]} holes
+ */
+
+/** States of ranks that log no more although they should: what follows is hatched. */
+const GONE = new Set(["failed", "crashed", "lost", "silent", "preempted", "terminated"]);
+
+/**
+ * The heat-map of a metric (null: seconds between rows) of a run's ranks.
+ * @param {string} run @param {string | null} key @param {number} width px, 0: not yet @param {string} [ranks]
+ */
+export function useRankMap(run, key, width, ranks = "") {
+  const { zoom = "", x: chosen = "step", attempt = "" } = place.value.choices;
+  const x = ["step", "relative", "wall"].includes(chosen) ? chosen : "step";
+  const [from, to] = zoom === "" ? [null, null] : zoom.split("~");
+  const query = {
+    run,
+    key,
+    x,
+    from,
+    to,
+    ranks,
+    width: Math.max(100, Math.min(1000, Math.ceil(width / 2 / 100) * 100)),
+    superseded: attempt === "all" ? "1" : "",
+  };
+  const state = useResource(
+    (signal) => frame("api/heatmap", query, signal),
+    width === 0 ? null : JSON.stringify(query),
+    version([run]),
+  );
+  const heat = useMemo(() => (state.data === null ? null : heatOf(/** @type {any} */ (state.data))), [state.data]);
+  return { ...state, heat, header: /** @type {HeatHeader | null} */ (state.data?.header ?? null), x };
+}
+
+const NOTHING = { v_min: 0, v_max: 1, v_p01: 0, v_p99: 1, skew_max: 0, from: 0, to: 1 };
+
+/** @param {{header: HeatHeader, numbers: (at: Reference) => ArrayLike<number>}} of @returns {import("./heatmap.js").Heat & {argmax: ArrayLike<number>}} */
+function heatOf({ header, numbers }) {
+  const several = header.ranks.some((rank) => rank.to_rank !== rank.rank);
+  const { v_min, v_max, v_p01, v_p99, skew_max, from, to } = header.domain ?? NOTHING;
+  const clipped = v_max - v_min > 4 * (v_p99 - v_p01) && v_p99 > v_p01;
+  return {
+    grid: numbers(header.grid),
+    cells: numbers(header.cells),
+    median: numbers(header.median),
+    argmax: numbers(header.argmax),
+    rows: header.ranks.map((rank) => ({
+      label: several && rank.to_rank !== rank.rank ? `${rank.rank}–${rank.to_rank}` : `rank ${rank.rank}`,
+      group: rank.node ?? "",
+      goneAfter: GONE.has(rank.state) ? (rank.last_x ?? from) : rank.state === "absent" ? from : null,
+      state: rank.state,
+    })),
+    holes: header.holes.map(({ rank, ...hole }) => ({
+      row: header.ranks.findIndex((each) => each.rank <= rank && rank <= each.to_rank),
+      ...hole,
+    })),
+    range: clipped ? [v_p01, v_p99] : [v_min, v_max],
+    skewMax: Math.max(skew_max ?? 0, 0.02),
+    unit: header.unit,
+    domain: [from, to],
+  };
+}
+
+/**
+ * @param {object} props
+ * @param {string} props.run
+ * @param {string | null} props.name the metric, null for the time between rows
+ * @param {"value" | "skew"} [props.first] what is shown at first
+ * @param {boolean} [props.strip] below it, which rank is the greatest at each step
+ */
+export function RankMapCard({ run, name, first = "value", strip = false }) {
+  const box = useRef(/** @type {HTMLElement | null} */ (null));
+  const { near, width } = useSeen(box);
+  const [kind, setKind] = useState(first);
+  const { heat, header, error, loading, retry, x } = useRankMap(run, name, near ? width : 0);
+  const title = name ?? "time between rows";
+  const chosenRanks = place.value.choices.ranks ?? "";
+  const chosen =
+    header === null
+      ? []
+      : header.ranks.flatMap((rank, at) => (chosenRanks.split(",").includes(String(rank.rank)) ? [at] : []));
+  const tall = heat === null ? 150 : heightOf(heat.rows.length) + 22;
+  return html`<figure class="card wide" ref=${box} data-heat=${title}>
+    <figcaption>
+      <${Key} name=${title} /> <span class="note quiet">rank × ${x}</span>
+      <span class="tools">
+        ${heat !== null && html`<${HeatScale} heat=${heat} kind=${kind} />`}
+        <${OneOf}
+          label=${`Colours of ${title}`}
+          value=${kind}
+          options=${[
+            ["value", "value"],
+            ["skew", "skew", "How far each rank strays from the median rank"],
+          ]}
+          onChange=${setKind}
+        />
+      </span>
+    </figcaption>
+    <div class=${loading && heat !== null ? "dimmed" : ""} style=${{ minHeight: `${tall}px` }}>
+      ${error !== null && html`<${Failed} error=${error} retry=${retry} what=${title} />`}
+      ${heat === null && error === null && html`<${Loading} rows=${4} />`}
+      ${heat !== null && (header?.empty ?? null) !== null && html`<${Empty} text=${`No rank has logged ${title} here.`} />`}
+      ${
+        heat !== null &&
+        (header?.empty ?? null) === null &&
+        html`<${HeatMap}
+            heat=${heat}
+            show=${kind}
+            xKind=${x}
+            chosen=${chosen}
+            label=${said(heat, header, title)}
+            onRow=${(/** @type {number} */ row) => choose({ ranks: String(header?.ranks[row].rank ?? "") })}
+          />
+          ${strip && html`<${Strip} heat=${heat} header=${header} xKind=${x} />`}`
+      }
+    </div>
+  </figure>`;
+}
+
+/** @param {import("./heatmap.js").Heat} heat @param {HeatHeader | null} header @param {string} title */
+function said(heat, header, title) {
+  const gone = heat.rows.filter((row) => row.goneAfter !== null).map((row) => row.label);
+  return `${title} of ${heat.rows.length} ranks by ${header?.x}: ${short(header?.domain?.v_min)} to ${short(header?.domain?.v_max)}, furthest from the median ${short((header?.domain?.skew_max ?? 0) * 100, 3)} %.${gone.length > 0 ? ` Gone: ${gone.join(", ")}.` : ""}`;
+}
+
+/** Which rank has the greatest value at each step: a line is one culprit, dust is none. @param {{heat: import("./heatmap.js").Heat & {argmax: ArrayLike<number>}, header: HeatHeader | null, xKind: string}} props */
+function Strip({ heat, header, xKind }) {
+  const strip = useMemo(() => {
+    const { grid, argmax } = heat;
+    const cells = new Float32Array(heat.rows.length * grid.length).fill(Number.NaN);
+    /** @type {Map<number, number>} */
+    const counts = new Map();
+    for (let column = 0; column < grid.length; column += 1) {
+      const row = (header?.ranks ?? []).findIndex(
+        (each) => each.rank <= argmax[column] && argmax[column] <= each.to_rank,
+      );
+      if (row < 0) continue;
+      cells[row * grid.length + column] = 1;
+      counts.set(row, (counts.get(row) ?? 0) + 1);
+    }
+    const most = [...counts].sort((a, b) => b[1] - a[1])[0];
+    const total = [...counts.values()].reduce((sum, each) => sum + each, 0);
+    return {
+      heat: {
+        ...heat,
+        cells,
+        median: null,
+        range: /** @type {[number, number]} */ ([0, 1.3]),
+        holes: [],
+        rows: heat.rows.map((row) => ({ ...row, goneAfter: null })),
+      },
+      most,
+      total,
+    };
+  }, [heat, header]);
+  if (strip.most === undefined) return null;
+  const [row, times] = strip.most;
+  const share = times / strip.total;
+  const text =
+    share > 0.5
+      ? `${heat.rows[row].label} has the greatest value in ${Math.round(share * 100)} % of the shown steps`
+      : `The greatest value moves between ranks: ${heat.rows[row].label} most often, in ${Math.round(share * 100)} % of the shown steps`;
+  return html`<p class="strip-note">${text}.</p>
+    <${HeatMap}
+      heat=${strip.heat}
+      show="value"
+      xKind=${xKind}
+      label=${text}
+      height=${Math.min(140, Math.max(44, heat.rows.length * 6))}
+    />`;
+}

@@ -1,0 +1,53 @@
+// The keyboard: every action of a view has a key, and "?" lists those that work now.
+
+import { useEffect, useRef } from "./vendor/hooks.js";
+import { signal } from "./vendor/signals.js";
+
+/** @typedef {{keys: string, does: string, run: (event: KeyboardEvent) => void}} Binding keys: as "x" or "Ctrl+k" */
+
+/** The bindings that work now, the newest view's first. @type {import("./vendor/signals.js").Signal<Binding[][]>} */
+export const bindings = signal([]);
+
+/**
+ * Binds keys while a component is shown.
+ * @param {Binding[]} wanted
+ */
+export function useKeys(wanted) {
+  const latest = useRef(wanted);
+  latest.current = wanted;
+  useEffect(() => {
+    // Each calls what the last drawing bound: callbacks see what is shown now.
+    const bound = wanted.map(({ keys, does }) => ({
+      keys,
+      does,
+      run: (/** @type {KeyboardEvent} */ event) => latest.current.find((each) => each.keys === keys)?.run(event),
+    }));
+    bindings.value = [bound, ...bindings.value];
+    return () => {
+      bindings.value = bindings.value.filter((each) => each !== bound);
+    };
+  }, [wanted.map(({ keys }) => keys).join(" ")]);
+}
+
+/** @param {KeyboardEvent} event */
+function pressed(event) {
+  if (event.defaultPrevented || event.altKey || event.metaKey) return;
+  const name = (event.ctrlKey ? "Ctrl+" : "") + event.key;
+  const typing =
+    event.target instanceof Element &&
+    event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
+  if (typing && event.key === "Escape" && event.target instanceof HTMLElement) event.target.blur();
+  if (typing && !event.ctrlKey) return;
+  for (const view of bindings.value) {
+    const found = view.find(({ keys }) => keys === name);
+    if (found !== undefined) {
+      event.preventDefault();
+      found.run(event);
+      return;
+    }
+  }
+}
+
+export function listenToKeys() {
+  addEventListener("keydown", pressed);
+}

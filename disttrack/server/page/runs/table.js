@@ -1,0 +1,176 @@
+// The runs table: a line a run, unfolded to its nodes and ranks; groups; keyboard; the server sorts and filters.
+
+import { html } from "../vendor/html.js";
+import { useEffect, useRef, useState } from "../vendor/hooks.js";
+import { choose, joined, listed as listOf, place } from "../location.js";
+import { useKeys } from "../keys.js";
+import { reveal, useVisible } from "../parts/rows.js";
+import { Head } from "./head.js";
+import { GroupLine, NodeLine, RankLine, RunLine } from "./lines.js";
+
+/** @typedef {import("./list.js").Item} Item */
+/** @typedef {import("./types.js").Row} Row */
+
+export const ROW_PX = 28;
+const NAME_PX = globalThis.innerWidth <= 640 ? 210 : 250;
+
+/**
+ * @param {object} props
+ * @param {Item[]} props.items
+ * @param {import("./columns.js").Column[]} props.columns
+ * @param {(first: number, last: number) => void} props.onVisible
+ * @param {Map<string, import("../colours.js").Stroke>} props.strokes of the runs and groups whose lines are drawn
+ * @param {(id: string) => void} props.onEye
+ * @param {string[]} props.selected ids
+ * @param {(ids: string[]) => void} props.onSelect
+ * @param {boolean} props.editable
+ */
+export function RunsTable({ items, columns, onVisible, strokes, onEye, selected, onSelect, editable }) {
+  const box = useRef(/** @type {HTMLElement | null} */ (null));
+  const { first, last, before, after } = useVisible(box, items.length, ROW_PX);
+  const [current, setCurrent] = useState(-1);
+  const [edited, setEdited] = useState(/** @type {string | null} */ (null));
+  const anchor = useRef(-1);
+  useEffect(() => onVisible(first, last), [first, last, items]);
+  const chosen = new Set(selected);
+
+  const idAt = (/** @type {number} */ at) => {
+    const item = items[at];
+    return item?.kind === "run" && item.row !== null ? item.row.id : null;
+  };
+  const select = (/** @type {number} */ at, /** @type {boolean} */ through) => {
+    const id = idAt(at);
+    if (id === null) return;
+    if (through && anchor.current >= 0) {
+      const [low, high] = [Math.min(anchor.current, at), Math.max(anchor.current, at)];
+      const between = Array.from({ length: high - low + 1 }, (_, more) => idAt(low + more)).filter(
+        (each) => each !== null,
+      );
+      onSelect([...new Set([...selected, ...between])]);
+    } else onSelect(chosen.has(id) ? selected.filter((each) => each !== id) : [...selected, id]);
+    anchor.current = at;
+  };
+  const move = (/** @type {number} */ by) => {
+    const next = Math.max(0, Math.min(items.length - 1, current + by));
+    setCurrent(next);
+    reveal(box.current, next, ROW_PX, ROW_PX + 4);
+  };
+  const unfold = (/** @type {Item} */ item) => {
+    const key =
+      item?.kind === "run"
+        ? item.row?.id
+        : item?.kind === "group"
+          ? item.key
+          : item?.kind === "node"
+            ? `${item.run}@${item.node}`
+            : undefined;
+    if (key !== undefined) toggle("open", key);
+  };
+  useKeys([
+    { keys: "j", does: "next row", run: () => move(1) },
+    { keys: "k", does: "row before", run: () => move(-1) },
+    { keys: "x", does: "select the row", run: () => select(current, false) },
+    { keys: "o", does: "unfold the row: node, rank", run: () => unfold(items[current]) },
+    { keys: "v", does: "show or hide the row's lines", run: () => eyeOf(items[current], onEye) },
+    { keys: "e", does: "edit the row's name", run: () => setEdited(idAt(current)) },
+    { keys: "Enter", does: "open the row's run", run: (event) => follow(event, items[current]) },
+  ]);
+  const width = NAME_PX + columns.reduce((sum, column) => sum + column.width, 0);
+  return html`<div class="scroller" ref=${box} tabindex="0" role="region" aria-label="Table of runs">
+    <table class="runs" aria-rowcount=${items.length + 1} style=${{ minWidth: `${width}px` }}>
+      <colgroup>
+        <col style=${{ width: `${NAME_PX}px` }} />
+        ${columns.map((column) => html`<col key=${column.name} style=${{ width: `${column.width}px` }} />`)}
+      </colgroup>
+      <${Head} columns=${columns} />
+      <tbody>
+        ${
+          before > 0 &&
+          html`<tr aria-hidden="true" style=${{ height: `${before}px` }}>
+            <td colspan=${columns.length + 1}></td>
+          </tr>`
+        }
+        ${items.slice(first, last).map((item, at) => {
+          const index = first + at;
+          const shared = {
+            key: keyOf(item, index),
+            index,
+            current: index === current,
+            columns,
+            strokes,
+            onEye,
+            unfold,
+            onPoint: () => setCurrent(index),
+          };
+          switch (item.kind) {
+            case "run":
+              return html`<${RunLine}
+                ...${shared}
+                item=${item}
+                editable=${editable}
+                edited=${edited}
+                onEdited=${() => setEdited(null)}
+                onEdit=${setEdited}
+                selected=${item.row !== null && chosen.has(item.row.id)}
+                onSelect=${(/** @type {MouseEvent} */ event) => select(index, event.shiftKey)}
+              />`;
+            case "group":
+              return html`<${GroupLine} ...${shared} item=${item} />`;
+            case "node":
+              return html`<${NodeLine} ...${shared} item=${item} />`;
+            case "rank":
+              return html`<${RankLine} ...${shared} item=${item} />`;
+            default:
+              return html`<tr key=${shared.key} aria-rowindex=${index + 2}>
+                <td class="quiet" colspan=${columns.length + 1}>${item.text}</td>
+              </tr>`;
+          }
+        })}
+        ${
+          after > 0 &&
+          html`<tr aria-hidden="true" style=${{ height: `${after}px` }}>
+            <td colspan=${columns.length + 1}></td>
+          </tr>`
+        }
+      </tbody>
+    </table>
+  </div>`;
+}
+
+/** @param {"open" | "off" | "on" | "sel"} name @param {string} key */
+export function toggle(name, key) {
+  const now = listOf(place.value.choices[name] ?? "");
+  choose({ [name]: joined(now.includes(key) ? now.filter((each) => each !== key) : [...now, key]) });
+}
+
+/** @param {Item} item @param {number} index */
+function keyOf(item, index) {
+  switch (item.kind) {
+    case "run":
+      return item.row?.run ?? `blank ${index}`;
+    case "group":
+      return `group ${item.key}`;
+    case "node":
+      return `${item.run} ${item.node}`;
+    case "rank":
+      return `${item.run} ${item.rank.rank}`;
+    default:
+      return `more ${index}`;
+  }
+}
+
+/** @param {Item} item @param {(id: string) => void} onEye */
+function eyeOf(item, onEye) {
+  if (item?.kind === "run" && item.row !== null) onEye(item.row.id);
+  if (item?.kind === "group") onEye(item.key);
+}
+
+/** @param {KeyboardEvent} event @param {Item} item */
+function follow(event, item) {
+  const link = event.target instanceof Element ? event.target.closest("a, button, summary") : null;
+  if (link instanceof HTMLElement) link.click();
+  else if (item?.kind === "run" && item.row !== null)
+    document
+      .querySelector(`tr[data-run="${CSS.escape(item.row.run)}"] a`)
+      ?.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
+}

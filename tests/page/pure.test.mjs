@@ -1,0 +1,54 @@
+// What of the page needs no browser: URLs, numbers, which column a pixel shows. Run by test_sources.py (node --test).
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { pathToFileURL } from "node:url";
+
+const from = (name) => import(pathToFileURL(`${process.env.PAGE}/${name}`));
+const { joined, listed, read, write } = await from("url.js");
+const { ago, duration, leaf, ranges, short, size, skew } = await from("format.js");
+const { columnsOf, ticks } = await from("charts/paint.js");
+
+test("a place survives its URL, behind any path of a proxy", () => {
+  for (const base of ["/", "/proxy/6017/"]) {
+    for (const place of [
+      { view: "project", project: "a b/ü", run: null, tab: "charts", choices: { f: "loss<1 lr:3e-4", g: "config.lr" } },
+      { view: "run", project: "demo", run: "k3f9", tab: "ranks", choices: { zoom: "300~999", ranks: "0,5" } },
+      { view: "run", project: "demo", run: "k%2F", tab: "charts", choices: {} },
+      { view: "compare", project: "demo", run: null, tab: "charts", choices: { runs: "a,b", base: "b" } },
+    ]) {
+      const url = new URL(write(place, base), "http://127.0.0.1:6017");
+      assert.deepEqual(read(url, base), { place, unknown: [] });
+    }
+  }
+});
+
+test("what people read in a URL stays readable, and unknown names are told", () => {
+  const place = { view: "project", project: "demo", run: null, tab: "charts", choices: { f: "loss<1 name:a*", s: "-summary.loss" } };
+  assert.equal(write(place, "/"), "/p/demo?f=loss<1+name:a*&s=-summary.loss");
+  assert.deepEqual(read(new URL("http://h/p/demo?nonsense=1&x=wall"), "/").unknown, ["nonsense"]);
+});
+
+test("lists keep commas and percent signs of their members", () => {
+  const list = ["a,b", "100%", "%2C", "plain"];
+  assert.deepEqual(listed(joined(list)), list);
+  assert.deepEqual(listed(""), []);
+});
+
+test("numbers are short, and say what they are", () => {
+  const said = [0, 1, -1, 0.1 + 0.2, 1234, 12_345, -123_456_789, 3.14159e-7, 1e21, NaN, -Infinity, null, "text"].map((value) => short(value));
+  assert.deepEqual(said, ["0", "1", "-1", "0.3", "1234", "12.3k", "-123M", "3.14e-7", "1000000P", "NaN", "-∞", "–", "text"]);
+  assert.deepEqual([0.34, 4.2, 42, 192, 18_240, 262_800].map(duration), ["340 ms", "4.2 s", "42 s", "3m12s", "5h04m", "3d01h"]);
+  assert.deepEqual([1.31, 0.97, null].map(skew), ["+31 %", "−3 %", "–"]);
+  assert.deepEqual([0, 42, 300].map(ago), ["now", "42 s ago", "5 min ago"]);
+  assert.deepEqual([512, 1536, 70e9].map(size), ["512 B", "1.5 KiB", "65.2 GiB"]);
+  assert.equal(ranges([5, 0, 1, 2, 7, 8]), "0–2, 5, 7–8");
+  assert.deepEqual(leaf("optimizer.lr"), ["optimizer.", "lr"]);
+});
+
+test("a pixel shows the column it lies in, and none where nothing was logged", () => {
+  assert.deepEqual([...columnsOf([0, 1, 2, 3], -0.5, 3.5, 8)], [0, 0, 1, 1, 2, 2, 3, 3]);
+  assert.ok(columnsOf([0, 1, 9, 10], 0, 10, 11).includes(-1));
+  assert.deepEqual([...columnsOf([], 0, 1, 3)], [-1, -1, -1]);
+  assert.deepEqual(ticks(0, 1000, 5), [0, 200, 400, 600, 800, 1000]);
+});

@@ -1,0 +1,97 @@
+"""How the page looks: for people who cannot see it, on a telephone, in the dark; and what its keys do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.conftest import WAIT_MS, Server, Visit
+from tests.page.made import eight_ranks, sweep
+
+pytestmark = pytest.mark.real(timeout_s=180)
+expect.set_options(timeout=WAIT_MS)
+
+VIEWS = {
+    "project": ("/p/demo", '[data-key="loss"] .u-over'),
+    "groups": ("/p/demo?g=config.lr&f=group:sweep&open=config.lr:0.003", "tr[data-run]"),
+    "run": ("/r/demo/eight", ".heat canvas"),
+    "ranks": ("/r/demo/eight/ranks?ranks=5,6", ".tile.bad"),
+    "compare": ("/p/demo/compare?runs=sweep01,sweep02,sweep03&all=1", '[data-key="loss"] .u-over'),
+    "system": ("/r/demo/eight/system", ".heat canvas"),
+    "logs": ("/r/demo/eight/logs", ".line"),
+    "config": ("/r/demo/eight/config", ".block tr"),
+}
+
+
+@pytest.fixture
+def server(tmp_path: Path, serve: Callable[[Path], Server]) -> Server:
+    sweep(tmp_path / "disttrack-runs", runs=6, steps=60)
+    eight_ranks(tmp_path / "disttrack-runs", steps=400)
+    return serve(tmp_path)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing(server: Server, visit: Callable[..., Visit], checked: Path, dark: bool) -> None:
+    page = visit(server, dark=dark).open("/p/demo")
+    axe = (checked / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    found: dict[str, list[str]] = {}
+    for name, (path, shown) in VIEWS.items():
+        page.goto(server.origin + path)
+        expect(page.locator(shown).first).to_be_visible()
+        page.evaluate(axe)
+        wrong: list[dict[str, Any]] = page.evaluate("async () => (await axe.run(document)).violations")
+        if wrong:
+            found[name] = [
+                f"{each['id']}: {each['nodes'][0]['html'][:300]} {each['nodes'][0]['failureSummary']}" for each in wrong
+            ]
+    assert found == {}
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_nothing_is_wider_than_a_telephone(server: Server, visit: Callable[..., Visit], width: int) -> None:
+    page = visit(server, width=width, height=740).open("/p/demo")
+    wide: dict[str, int] = {}
+    for name, (path, shown) in VIEWS.items():
+        page.goto(server.origin + path)
+        expect(page.locator(shown).first).to_be_attached()
+        if (scrolled := page.evaluate("document.documentElement.scrollWidth")) > width:
+            wide[name] = scrolled
+    assert wide == {}
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server, dark=True).open("/p/demo")
+    expect(page.locator('[data-key="loss"] .u-over')).to_be_visible()
+    assert background(page) == "rgb(20, 23, 28)"
+    page.keyboard.press("D")
+    assert background(page) == "rgb(255, 255, 255)"
+    page.reload()
+    expect(page.locator('[data-key="loss"] .u-over')).to_be_visible()
+    assert background(page) == "rgb(255, 255, 255)"
+
+
+def background(page: Page) -> str:
+    return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+def test_the_keys_are_listed_and_do_what_they_say(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/p/demo")
+    expect(page.locator("tr[data-run]").first).to_be_visible()
+    page.keyboard.press("?")
+    keys = page.get_by_role("dialog", name="Keys")
+    for does in ("filter the runs", "compare the selected runs", "logarithmic y-axes", "copy the link"):
+        expect(keys).to_contain_text(does)
+    page.keyboard.press("Escape")
+    expect(keys).to_have_count(0)
+    page.keyboard.press("/")
+    expect(page.get_by_label("Filter runs")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("llm-7b")
+    page.keyboard.press("Escape")
+    expect(page.locator("tr[data-run]").first).to_be_visible()

@@ -1,0 +1,162 @@
+"""The project view in a real browser: the table finds, sorts, groups, unfolds and edits; charts zoom; URLs hold it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.conftest import WAIT_MS, Server, Visit
+from tests.page.made import eight_ranks, many_runs, sweep
+
+pytestmark = pytest.mark.real(timeout_s=180)
+expect.set_options(timeout=WAIT_MS)
+
+
+@pytest.fixture
+def server(tmp_path: Path, serve: Callable[[Path], Server]) -> Server:
+    root = tmp_path / "disttrack-runs"
+    sweep(root)
+    eight_ranks(root, steps=200)
+    return serve(tmp_path)
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("table.runs tr[data-run] a").all_inner_texts()
+
+
+def drawn(page: Page, key: str) -> None:
+    """Wait until the chart of a metric shows lines."""
+    expect(page.locator(f'[data-key="{key}"] .u-over')).to_be_visible()
+
+
+def test_runs_and_charts_are_there_with_no_click(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open()
+    expect(page.locator("tr[data-run]")).to_have_count(13)
+    expect(page).to_have_url(re.compile("/p/demo$"))
+    drawn(page, "loss")
+    expect(page.locator(".feed")).to_contain_text("live")
+    assert names(page)[0] == "llm-7b"
+
+
+def test_the_table_sorts_and_filters_and_a_fresh_profile_shows_the_same(
+    server: Server, visit: Callable[..., Visit]
+) -> None:
+    page = visit(server).open("/p/demo")
+    page.get_by_label("Filter runs").fill("lr:3e-4 group:sweep")
+    expect(page.locator("tr[data-run]")).to_have_count(3)
+    page.get_by_title("Sort by summary.loss", exact=True).click()
+    expect(page).to_have_url(re.compile(r"s=-summary"))
+    page.get_by_title("Sort by summary.loss", exact=True).click()
+    expect(page).to_have_url(re.compile(r"s=summary"))
+    expect(page.locator("tr[data-run] a").first).to_have_text("calm-owl-1")
+    found, url = names(page), page.url
+    again = visit(server).open(url.removeprefix(server.origin))
+    expect(again.locator("tr[data-run]")).to_have_count(3)
+    assert names(again) == found
+    expect(again.get_by_label("Filter runs")).to_have_value("lr:3e-4 group:sweep")
+
+
+def test_a_filter_that_cannot_be_read_is_answered_at_its_place(server: Server, visit: Callable[..., Visit]) -> None:
+    visitor = visit(server)
+    visitor.expected = "400"
+    page = visitor.open("/p/demo")
+    page.get_by_label("Filter runs").fill("loss<")
+    expect(page.locator(".wrong")).to_be_visible()
+    expect(page.locator("tr[data-run]")).to_have_count(13)  # what was found before stays
+    page.get_by_label("Filter runs").fill("loss<0")
+    expect(page.get_by_text("None of 13 runs")).to_be_visible()
+    page.get_by_role("button", name="Clear the filter").last.click()
+    expect(page.locator("tr[data-run]")).to_have_count(13)
+
+
+def test_groups_have_members_and_both_have_eyes(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/p/demo?g=config.lr&f=group:sweep")
+    expect(page.locator("tr.group")).to_have_count(4)
+    expect(page.locator("tr.group").first).to_contain_text("3 runs")
+    drawn(page, "loss")
+    page.get_by_role("button", name=re.compile("Unfold group")).first.click()
+    expect(page.locator("tr[data-run]")).to_have_count(3)
+    eye = page.locator("tr[data-run] .eye").first
+    expect(eye).to_have_attribute("aria-pressed", "false")
+    eye.click()
+    expect(eye).to_have_attribute("aria-pressed", "true")
+    group = page.locator("tr.group .eye").first
+    group.click()
+    expect(group).to_have_attribute("aria-pressed", "false")
+    expect(eye).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_run_unfolds_to_nodes_and_ranks(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/p/demo")
+    page.get_by_role("button", name="Unfold llm-7b").click()
+    expect(page.get_by_role("rowheader", name="node1")).to_be_visible()
+    page.get_by_role("button", name="Unfold node node1").click()
+    expect(page.get_by_role("link", name="rank 6")).to_be_visible()
+    expect(page.get_by_role("link", name="rank 3")).to_have_count(0)
+
+
+def test_edits_are_kept_and_can_be_undone(server: Server, visit: Callable[..., Visit]) -> None:
+    visitor = visit(server)
+    page = visitor.open("/p/demo")
+    row = page.locator('tr[data-run="demo/sweep11"]')
+    row.hover()
+    row.get_by_role("button", name="Edit name").click()
+    page.get_by_label("name", exact=True).fill("the good one")
+    page.keyboard.press("Enter")
+    expect(row.get_by_role("link")).to_have_text("the good one")
+    page.reload()
+    expect(row.get_by_role("link")).to_have_text("the good one")
+    row.get_by_label("Select the good one").click()
+    page.locator('tr[data-run="demo/sweep10"]').get_by_role("checkbox").click()
+    expect(page.get_by_text("2 runs selected")).to_be_visible()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator("tr[data-run]")).to_have_count(11)
+    page.get_by_role("button", name="Undo").last.click()
+    expect(page.locator("tr[data-run]")).to_have_count(13)
+
+
+def test_a_drag_zooms_all_charts_and_the_back_button_goes_a_view_back(
+    server: Server, visit: Callable[..., Visit]
+) -> None:
+    page = visit(server).open("/p/demo")
+    drawn(page, "loss")
+    over = page.locator('[data-key="loss"] .u-over').bounding_box()
+    assert over is not None
+    y = over["y"] + over["height"] / 2
+    page.mouse.move(over["x"] + over["width"] * 0.25, y)
+    page.mouse.down()
+    page.mouse.move(over["x"] + over["width"] * 0.5, y, steps=5)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"zoom=\d+(\.\d+)?~\d+"))
+    page.locator("tr[data-run] a").first.click()
+    expect(page.get_by_role("heading", name=re.compile("llm-7b"))).to_be_visible()
+    page.go_back()
+    expect(page).to_have_url(re.compile(r"/p/demo\?zoom="))
+    expect(page.locator(".chart-tools .chip")).to_be_visible()
+    page.keyboard.press("0")
+    expect(page).to_have_url(re.compile(r"/p/demo$"))
+
+
+def test_two_keys_select_and_one_compares(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/p/demo?f=group:sweep")
+    expect(page.locator("tr[data-run]")).to_have_count(12)
+    for key in "jxjxd":
+        page.keyboard.press(key)
+    expect(page).to_have_url(re.compile(r"/p/demo/compare\?runs=sweep1[01],sweep1[01]"))
+    expect(page.get_by_role("rowheader", name="lr").first).to_be_visible()
+    drawn(page, "loss")
+    page.get_by_role("button", name="set as baseline").click()
+    expect(page).to_have_url(re.compile(r"base=sweep1"))
+
+
+def test_a_thousand_runs_scroll(tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit]) -> None:
+    many_runs(tmp_path / "disttrack-runs", runs=1000)
+    page = visit(serve(tmp_path)).open("/p/many")
+    expect(page.locator("table.runs")).to_have_attribute("aria-rowcount", "1001")
+    page.locator(".scroller").evaluate("box => box.scrollTo(0, box.scrollHeight)")
+    expect(page.get_by_role("link", name="trial-0", exact=True)).to_be_visible()
+    assert page.locator("tr[data-run]").count() < 100

@@ -1,0 +1,106 @@
+"""One run in a real browser: which rank is gone or late is said with no click, and its tabs say the rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.page.conftest import WAIT_MS, Server, Visit
+from tests.page.made import eight_ranks, wide
+
+pytestmark = pytest.mark.real(timeout_s=180)
+expect.set_options(timeout=WAIT_MS)
+
+
+@pytest.fixture
+def server(tmp_path: Path, serve: Callable[[Path], Server]) -> Server:
+    eight_ranks(tmp_path / "disttrack-runs", steps=800)
+    return serve(tmp_path)
+
+
+def test_the_dead_rank_is_named_and_the_slow_one_is_seen(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/r/demo/eight")
+    expect(page.locator(".verdict")).to_contain_text("Rank 6 (node1) failed by SIGKILL")
+    expect(page.get_by_role("group", name=re.compile("compute of 8 ranks.*Gone: rank 6"))).to_be_visible()
+    loss = page.locator('.pair [data-key="loss"]')
+    expect(loss.locator(".u-over")).to_be_visible()
+    expect(loss.locator(".legend li")).to_have_text(["median of 8 ranks"])  # the dead rank's early part is as others'
+    page.keyboard.press("2")
+    expect(page).to_have_url(re.compile("/r/demo/eight/ranks$"))
+    expect(page.locator(".ranks-table tbody tr").first).to_contain_text(re.compile(r"5.*node1.*\+3\d"))
+    expect(page.get_by_role("button", name=re.compile(r"^rank 5: finished.*\+3\d"))).to_have_class(re.compile("slow"))
+    expect(page.get_by_text(re.compile("rank 5 has the greatest value in"))).to_be_visible()
+    page.get_by_role("button", name=re.compile("^rank 5: ")).click()
+    expect(page).to_have_url(re.compile("ranks=5"))
+    expect(page.locator('[data-key="time/compute"] .u-over')).to_be_visible()
+
+
+def test_equal_step_times_name_no_culprit(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/r/demo/eight/ranks?by=time/step")
+    expect(page.get_by_role("row", name=re.compile("finished")).first).to_be_visible()
+    expect(page.locator(".tile.slow")).to_have_count(0)
+
+
+def test_logs_are_found_by_rank_stream_and_pattern(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/r/demo/eight/logs")
+    lines = page.locator(".log-box .line")
+    expect(lines.last).to_contain_text("WARNING: GPU 1 clocks throttled")
+    expect(page.locator(".line", has_text="step 700: saved checkpoint")).to_contain_text("×7")  # rank 6 is dead by then
+    page.get_by_role("button", name="stderr").click()
+    expect(lines).to_have_count(3)
+    page.get_by_label("Find in the logs").fill("CUDA .*illegal")
+    expect(lines).to_have_count(1)
+    expect(page).to_have_url(re.compile(r"stream=stderr&grep=CUDA"))
+    lines.click()
+    expect(page.get_by_label("The chosen line")).to_contain_text("rank 6")
+    page.get_by_role("link", name=re.compile("charts at step")).click()
+    expect(page).to_have_url(re.compile(r"/r/demo/eight\?zoom="))
+
+
+def test_nodes_samples_are_heat_maps_that_unfold_to_lines(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/r/demo/eight/system")
+    card = page.locator('[data-quantity="gpu.percent"]')
+    expect(card.get_by_role("group", name=re.compile("of 8 rows"))).to_be_visible()
+    card.get_by_role("button", name="lines").click()
+    expect(card.locator(".legend li")).to_have_count(8)
+
+
+def test_config_and_files_say_what_there_is(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/r/demo/eight/config")
+    expect(page.get_by_role("row", name="model.width 4096")).to_be_visible()
+    page.get_by_label("Find key").fill("strategy")
+    expect(page.get_by_role("row", name="model.width 4096")).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Files").click()
+    expect(page.get_by_text("The run saved no files")).to_be_visible()
+    page.get_by_role("link", name="Media").click()
+    expect(page.get_by_text("No media was logged")).to_be_visible()
+
+
+def test_a_chart_says_its_numbers_as_a_table(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/r/demo/eight?q=grad")
+    card = page.locator('.wall [data-key="grad_norm"]')
+    card.get_by_role("button", name="View grad_norm as table").click()
+    expect(card.get_by_role("row", name=re.compile("^rank 5 "))).to_be_visible()
+    card.get_by_role("button", name="Enlarge grad_norm").click()
+    expect(page).to_have_url(re.compile("card=grad_norm"))
+    page.go_back()
+    expect(page).not_to_have_url(re.compile("card="))
+
+
+def test_256_ranks_are_a_band_with_named_outliers(
+    tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit]
+) -> None:
+    wide(tmp_path / "disttrack-runs", steps=100)
+    page = visit(serve(tmp_path)).open("/r/scale/wide?q=compute")
+    card = page.locator('.wall [data-key="time/compute"]')
+    expect(
+        card.get_by_role("group", name=re.compile("of 256 ranks.*Furthest from the median: .*rank 77"))
+    ).to_be_visible()
+    page.keyboard.press("2")
+    expect(page.locator(".tile")).to_have_count(256)
+    expect(page.locator(".tile.bad")).to_have_text(re.compile("200"))
