@@ -5,17 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.page import EIGHT, Server, serving
 from benchmarks.reading import KEY, SERIES, Logs, indexed
 from benchmarks.result import Benchmark, Goal, Measured
 from benchmarks.workbench import Unmeasurable, Workbench
 
-try:
-    from playwright.sync_api import BrowserContext, CDPSession, Page, sync_playwright
-except ImportError:  # a test dependency: the other benchmarks do without
-    sync_playwright = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 __all__ = ["BENCHMARKS"]
 
@@ -41,11 +40,15 @@ FIRST_LINE = """() => new Promise((done) => {
 
 
 @contextmanager
-def _browsing(bench: Workbench, kind: Logs) -> Generator[tuple[Server, Any]]:
+def _browsing(bench: Workbench, kind: Logs) -> Generator[tuple[Server, Browser]]:
     """Yield a server of such logs, which is warm, and a headless Chromium."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if sync_playwright is None or path is None:
-        raise Unmeasurable("it needs the package playwright and the program chromium")
+    try:
+        from playwright.sync_api import sync_playwright  # a test dependency: the other benchmarks do without
+    except ImportError as error:
+        raise Unmeasurable("it needs the package playwright") from error
+    if path is None:
+        raise Unmeasurable("it needs the program chromium")
     found = indexed(bench, kind)
     with serving(bench, found.root.parent) as server, sync_playwright() as playwright:
         server.ask("/api/series", run="run00000", key=KEY)
@@ -56,8 +59,8 @@ def _browsing(bench: Workbench, kind: Logs) -> Generator[tuple[Server, Any]]:
         browser.close()
 
 
-def _opened(server: Server, context: BrowserContext) -> tuple[Page, CDPSession]:
-    """Return a page of a fresh profile that may ask the server, and the wire to it."""
+def _opened(server: Server, context: BrowserContext) -> tuple[Page, Any]:
+    """Return a page of a fresh profile that may ask the server, and its CDPSession (whose messages have no types)."""
     context.set_default_timeout(WAIT_MS)
     context.request.get(server.link)  # exchanges the token for the cookie
     page = context.new_page()
@@ -73,12 +76,16 @@ def _first_chart(bench: Workbench) -> Measured:
             page, wire = _opened(server, context)
             sizes: list[float] = []
             wire.send("Network.enable")
-            wire.on("Network.loadingFinished", lambda event, sizes=sizes: sizes.append(event["encodedDataLength"]))
+            wire.on("Network.loadingFinished", partial(_note, sizes))
             page.goto(f"{server.origin}/r/bench/run00000?q={KEY}", wait_until="commit")
             times.append(float(page.evaluate(FIRST_LINE)))
             kib.append(sum(sizes) / 1024)
             context.close()
     return Measured(times, note=f"{max(kib):.0f} KiB on the wire", also=max(kib) <= 200)
+
+
+def _note(sizes: list[float], event: dict[str, Any]) -> None:
+    sizes.append(float(event["encodedDataLength"]))
 
 
 def _zoom(bench: Workbench) -> Measured:
@@ -106,8 +113,8 @@ def _zoom(bench: Workbench) -> Measured:
     return Measured([frames[len(frames) // 2]], note=f"8 lines of 100k points; p95 {frames[int(FRAMES * 0.95)]:.0f} ms")
 
 
-def _task_s(wire: CDPSession) -> float:
-    metrics = wire.send("Performance.getMetrics")["metrics"]
+def _task_s(wire: Any) -> float:
+    metrics = cast("list[dict[str, Any]]", wire.send("Performance.getMetrics")["metrics"])
     return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from disttrack.server.modules import PAGE, lay, npm
 
@@ -28,7 +28,8 @@ QUIET = (
     "--disable-sync",
     "--no-first-run",
 )
-WAIT_MS = 30_000  # for what a browser shows, on a machine that does other things too
+WAIT_MS = 60_000  # for what a browser shows, on a machine that does other things too
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture(scope="session")
@@ -148,6 +149,7 @@ class Visit:
         """Open a path of the page as the printed line does: with the token."""
         page = self.context.new_page()
         page.goto(f"{self.server.origin}{path}{'&' if '?' in path else '?'}token={self.server.token}")
+        page.wait_for_url(lambda url: "token=" not in url)  # exchanged for the cookie
         return page
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.page.conftest import WAIT_MS, Server, Visit
+from tests.page.conftest import Server, Visit
 from tests.road.site import TORCHRUN, Site
 
 pytestmark = pytest.mark.real(timeout_s=180)
-expect.set_options(timeout=WAIT_MS * 2)
 
 TRAIN = """
     import os, sys, time, pathlib

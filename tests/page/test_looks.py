@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import WAIT_MS, Server, Visit
+from tests.page.conftest import Server, Visit
 from tests.page.made import eight_ranks, sweep
 
 pytestmark = pytest.mark.real(timeout_s=180)
-expect.set_options(timeout=WAIT_MS)
 
 VIEWS = {
     "project": ("/p/demo", '[data-key="loss"] .u-over'),

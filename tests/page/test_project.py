@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import WAIT_MS, Server, Visit
+from tests.page.conftest import Server, Visit
 from tests.page.made import eight_ranks, many_runs, sweep
 
 pytestmark = pytest.mark.real(timeout_s=180)
-expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture
@@ -64,6 +63,7 @@ def test_a_filter_that_cannot_be_read_is_answered_at_its_place(server: Server, v
     visitor = visit(server)
     visitor.expected = "400"
     page = visitor.open("/p/demo")
+    expect(page.locator("tr[data-run]")).to_have_count(13)
     page.get_by_label("Filter runs").fill("loss<")
     expect(page.locator(".wrong")).to_be_visible()
     expect(page.locator("tr[data-run]")).to_have_count(13)  # what was found before stays

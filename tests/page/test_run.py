@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.page.conftest import WAIT_MS, Server, Visit
+from tests.page.conftest import Server, Visit
 from tests.page.made import eight_ranks, wide
 
 pytestmark = pytest.mark.real(timeout_s=180)
-expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture

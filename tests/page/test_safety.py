@@ -10,11 +10,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.index.logs import RunLog
-from tests.page.conftest import WAIT_MS, Server, Visit
+from tests.page.conftest import Server, Visit
 from tests.page.made import START_US, printed, process
 
 pytestmark = pytest.mark.real(timeout_s=180)
-expect.set_options(timeout=WAIT_MS)
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'`${alert(2)}</script><script>alert(3)</script>javascript:alert(4)"
 
