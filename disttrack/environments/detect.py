@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from disttrack.environments import process_group, torchrun
+from disttrack.environments import process_group, ray, torchrun
 from disttrack.environments.launch import Identity, own_key, parent_key
 from disttrack.errors import UsageError
 from disttrack.records.types import Rank
@@ -22,6 +22,7 @@ def detect(environ: Mapping[str, str], modules: Mapping[str, Any], settings: Set
     """Return who this process is; raise UsageError only for ranks that were set by hand and make no sense."""
     return (
         _explicit(environ, modules, settings)
+        or ray.identity(environ, modules)
         or _in_group(environ, modules)
         or torchrun.identity(environ)
         or single(settled=not process_group.may_appear(modules))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from disttrack.environments import ray
 from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
@@ -199,10 +200,11 @@ class Launch:
         """Note how the process of a rank ended after it, where it failed and the rank did not say so.
 
         Only of the last rank that a process was, and only while its run is open: what becomes of a process long after
-        is nothing of that run.
+        is nothing of that run. Ray kills the processes of trials and workers that are done.
         """
         if (
             not run.ended
+            and not source.join.launch_key.startswith(ray.PREFIX)
             and ending.failed
             and ending != source.ending
             and source is self._last_of[process_of(source.join)]
@@ -211,13 +213,21 @@ class Launch:
 
     def _see_end(self, run: RunIngest, source: Source, said: End | None) -> None:
         time_us, exit_code = (said.time_us, said.exit_code) if said is not None else (now_us(), 0)
-        self._see(run, source, "ended", time_us, Ending(exit_code))
+        self._see(run, source, "ended", time_us, Ending(exit_code), stopped=said is not None and said.stopped)
 
     def _see(
-        self, run: RunIngest, source: Source, seen: Literal["ended", "crashed"], time_us: int, ending: Ending
+        self,
+        run: RunIngest,
+        source: Source,
+        seen: Literal["ended", "crashed"],
+        time_us: int,
+        ending: Ending,
+        *,
+        stopped: bool = False,
     ) -> None:
         incarnation = source.join.incarnation
-        run.see(source, Sighting(incarnation=incarnation, seen=seen, time_us=time_us, **ending._asdict()))
+        how = ending._asdict()
+        run.see(source, Sighting(incarnation=incarnation, seen=seen, time_us=time_us, stopped=stopped, **how))
 
     def adopt(self, *, orphans: bool = False) -> list[tuple[RunIngest, Source, int]]:
         """Bring home the journals of this launch whose process is dead, whether it ever met a writer or not.
