@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from disttrack.environments.launch import Identity
 from disttrack.records.types import Rank
 
-__all__ = ["PREFIX", "Experiment", "experiment", "identity", "launch_of", "trial_identity"]
+__all__ = ["PREFIX", "Experiment", "directory_of", "experiment", "identity", "launch_of", "trial_identity"]
 
 PREFIX = "ray:"
 """Every launch key under Ray begins so: its writer runs on the head of the cluster (transport.hosting)."""
@@ -50,9 +50,11 @@ def experiment(modules: Mapping[str, Any]) -> Experiment | None:
     try:
         context = _train_context(modules)
         if context is not None:
-            return Experiment(context.train_run_context.run_config.name, _directory(context.storage_context))
+            return Experiment(context.train_run_context.run_config.name, directory_of(context.storage_context))
         session = _session(modules)
-        return None if session is None else Experiment(session.trial_info.experiment_name, _directory(session.storage))
+        return (
+            None if session is None else Experiment(session.trial_info.experiment_name, directory_of(session.storage))
+        )
     except AttributeError:
         return None
 
@@ -60,6 +62,11 @@ def experiment(modules: Mapping[str, Any]) -> Experiment | None:
 def launch_of(storage: Any) -> str:
     """Return the key of a Tune experiment, which all its trials share, and so one writer. storage: a trial's own."""
     return f"{PREFIX}tune:{storage.experiment_fs_path}"
+
+
+def directory_of(storage: Any) -> str | None:
+    """Return the directory below which experiments lie; None where it is no file system that can be mounted."""
+    return str(storage.storage_fs_path) if storage.storage_filesystem.type_name == "local" else None
 
 
 def trial_identity(launch_key: str) -> Identity:
@@ -105,8 +112,3 @@ def _train_context(modules: Mapping[str, Any]) -> Any:
 def _session(modules: Mapping[str, Any]) -> Any:
     """Return the session of a Tune function or of a worker of Train v1; None in any other process."""
     return getattr(modules.get("ray.train._internal.session"), "_session", None)
-
-
-def _directory(storage: Any) -> str | None:
-    """Return the directory below which experiments lie; None where it is no file system that can be mounted."""
-    return str(storage.storage_fs_path) if storage.storage_filesystem.type_name == "local" else None

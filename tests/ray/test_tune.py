@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -76,7 +77,6 @@ def test_trials_of_a_function_are_runs_through_early_stop_failure_and_death(ray_
     for kind, (trial_id, iterations, _) in trials.items():
         run = ray_site.show(trial_id)
         retried = kind in ("raises", "dies")
-        print(kind, run["state"], iterations)
         assert (run["group"], run["name"], run["world_size"], run["attempt"]) == ("exp", "objective", 1, int(retried))
         assert run["config"]["kind"] == kind
         assert run["receipt"]["stored"] == run["receipt"]["logged"]
@@ -96,3 +96,79 @@ def test_trials_of_a_function_are_runs_through_early_stop_failure_and_death(ray_
     assert trials["bad"][1] < 12
     assert runs[trials["bad"][0]]["state"] == "stopped"
     assert {runs[trials[kind][0]]["state"] for kind in ("raises", "dies")} == {"finished"}
+
+
+PERTURBED = """
+import json, time
+from pathlib import Path
+import disttrack
+from disttrack.integrations.ray import trainable
+from ray import tune
+from ray.tune.schedulers import PopulationBasedTraining
+
+here = Path(sys.argv[0]).parent
+
+@trainable(project="demo")
+class Walk(tune.Trainable):
+    def setup(self, config):
+        self.lr, self.value = config["lr"], 0.0
+    def step(self):
+        self.value += self.lr
+        disttrack.log({"own": self.lr})
+        return {"value": self.value, "lr_used": self.lr}
+    def save_checkpoint(self, directory):
+        return {"value": self.value}
+    def load_checkpoint(self, saved):
+        self.value = saved["value"]
+    def reset_config(self, config):
+        self.lr = config["lr"]
+        return True
+
+class Seen(tune.Callback):
+    def __init__(self):
+        self.rows = {}
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        row = [result["training_iteration"], result["lr_used"], result["value"]]
+        self.rows.setdefault(trial.trial_id, []).append(row)
+        (here / "pids").open("a").write(f"{trial.trial_id} {result['pid']}\\n")
+
+seen = Seen()
+pbt = PopulationBasedTraining(
+    time_attr="training_iteration", metric="value", mode="max", perturbation_interval=4,
+    hyperparam_mutations={"lr": tune.uniform(0.1, 10)}, quantile_fraction=0.34, synch=True,
+)
+tune.Tuner(
+    tune.with_resources(Walk, {"cpu": 2}),
+    param_space={"lr": tune.grid_search([0.1, 1.0, 3.0])},
+    tune_config=tune.TuneConfig(scheduler=pbt, reuse_actors=True),
+    run_config=tune.RunConfig(
+        name="pbt", storage_path=str(here), stop={"training_iteration": 16}, verbose=0, callbacks=[seen]
+    ),
+).fit()
+print("TOLD", json.dumps(seen.rows))
+"""
+
+
+@pytest.mark.real(timeout_s=180)
+def test_perturbed_trials_that_share_an_actor_keep_their_rows_and_tell_of_their_perturbations(
+    ray_site: RaySite,
+) -> None:
+    trials = told(ray_site.drive(PERTURBED))
+    pids = [line.split() for line in (ray_site.directory / "pids").read_text().splitlines()]
+    assert any(len({trial for trial, other in pids if other == pid}) > 1 for _, pid in pids), "no actor was used again"
+    assert sorted(run["id"] for run in ray_site.ls()) == sorted(trials)
+    perturbed = 0
+    for trial_id, rows in trials.items():
+        run = ray_site.show(trial_id)
+        assert (run["state"], run["attempt"], run["ranks_joined"]) == ("stopped", 0, 1)
+        assert run["config"] == {"lr": rows[-1][1]}
+        stored = {
+            key: [(row["step"], row["value"]) for row in ray_site.export(trial_id, "--keys", key)]
+            for key in ("value", "own")
+        }
+        assert sorted(stored["value"]) == sorted((step, value) for step, _, value in rows)
+        assert sorted(stored["own"]) == sorted((step, lr) for step, lr, _ in rows)
+        changes = [(step, before, lr) for (_, before, _), (step, lr, _) in itertools.pairwise(rows) if lr != before]
+        assert [(one["step"], one["before"], one["after"]) for one in run["config_changes"]] == changes
+        perturbed += len(changes)
+    assert perturbed

@@ -12,23 +12,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar, cast, overload
 
-from ray.tune import Trainable
-from ray.tune.result import (
-    DONE,
-    HOSTNAME,
-    NODE_IP,
-    PID,
-    RESULT_DUPLICATE,
-    SHOULD_CHECKPOINT,
-    TIMESTAMP,
-    TRAINING_ITERATION,
-    TRIAL_ID,
-)
-
 from disttrack.api.init import open_run
 from disttrack.api.recorder import OtherStep
 from disttrack.api.run import Run, describe
-from disttrack.environments.ray import Experiment, launch_of, trial_identity
+from disttrack.environments.ray import Experiment, directory_of, launch_of, trial_identity
 from disttrack.integrations.ray.arguments import InitArguments, init_arguments, with_experiment
 
 __all__ = ["trainable"]
@@ -37,12 +24,13 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 UNWIND_S = 5.0  # for a function that is stopped in report(), to run its `finally` blocks
 
+# Names of ray.tune.result, which are those of every version, and known without loading Tune.
+_DONE, _RETURNED, _ITERATION = "done", "__duplicate__", "training_iteration"
 #: What Tune adds to each result and a run knows by itself, or has no use for.
 _TUNES_OWN = frozenset(
     {
-        *("config", "date", "experiment_tag", "iterations_since_restore", "time_since_restore"),
-        *("timesteps_since_restore", "trial_name", DONE, HOSTNAME, NODE_IP, PID, RESULT_DUPLICATE, SHOULD_CHECKPOINT),
-        *(TIMESTAMP, TRIAL_ID),
+        *("config", "date", "done", "experiment_tag", "hostname", "iterations_since_restore", "node_ip", "pid"),
+        *("should_checkpoint", "time_since_restore", "timestamp", "timesteps_since_restore", "trial_id", "trial_name"),
     }
 )
 
@@ -74,44 +62,51 @@ def _tracked(target: T, init: InitArguments) -> T:
     return cast(T, type(target.__name__, (Tracked, target), {"_init": init, **{n: getattr(target, n) for n in names}}))
 
 
-class Tracked(Trainable):
+class Tracked:
     """What a trainable does besides, once it is decorated."""
 
     _init: ClassVar[InitArguments]
     _run: Run | None = None  # of the trial that this actor hosts now, from its first step on
+    # Of tune.Trainable, which is beside this among the bases.
+    config: dict[str, Any]
+    iteration: int
+    trial_id: str
+    trial_name: str
+    _storage: Any
+    _trial_info: Any
 
     def train(self) -> Any:
         """Run one iteration, and log what it reports before anybody else hears of it."""
         run = self._opened()
         try:
-            result = super().train()
+            result = cast(Any, super()).train()
         except BaseException as error:
             self._close(error=error)
             raise
-        if RESULT_DUPLICATE in result:  # the function has returned; this repeats its last result
+        if _RETURNED in result:  # the function has returned; this repeats its last result
             self._close(done=True)
         else:
-            iteration = result.get(TRAINING_ITERATION, self.iteration)
+            iteration = result.get(_ITERATION, self.iteration)
             run.log(_row(result), step=OtherStep(iteration), commit=True)
-            if result.get(DONE):
+            if result.get(_DONE):
                 self._close(done=True)
         return result
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Restore, as part of the run."""
         self._opened()
-        super().load_checkpoint(checkpoint)
+        cast(Any, super()).load_checkpoint(checkpoint)
 
     def reset(self, new_config: Any, storage: Any = None) -> Any:
         """Become another trial, or the same with other hyperparameters."""
         self._close()
-        return super().reset(new_config, storage=storage)
+        return cast(Any, super()).reset(new_config, storage=storage)
 
     def stop(self) -> None:
         """End; a function that waits in report() is let go before its run is."""
         session = getattr(sys.modules.get("ray.train._internal.session"), "_session", None)
         try:
-            super().stop()
+            cast(Any, super()).stop()
         finally:
             if session is not None and session.training_started:
                 session.training_thread.join(UNWIND_S)
@@ -120,17 +115,13 @@ class Tracked(Trainable):
     def _opened(self) -> Run:
         """Return the run of the trial that this actor hosts now."""
         if self._run is None:
-            storage = self._storage
-            experiment = Experiment(
-                self._trial_info.experiment_name,
-                str(storage.storage_fs_path) if storage.storage_filesystem.type_name == "local" else None,
-            )
+            experiment = Experiment(self._trial_info.experiment_name, directory_of(self._storage))
             arguments = with_experiment(self._init.arguments, experiment)
             arguments |= {"id": self.trial_id, "name": arguments.get("name", self.trial_name)}
             self._run = open_run(
                 {"reinit": "finish_previous", **arguments},
                 **self._init.others,
-                identity=trial_identity(launch_of(storage)),
+                identity=trial_identity(launch_of(self._storage)),
                 first_step=self.iteration + 1,
             )
             self._run.config.update(self.config, allow_val_change=True)
