@@ -238,7 +238,8 @@ class Launch:
     def adopt(self, *, orphans: bool = False, before: Join | None = None) -> list[tuple[RunIngest, Source, int]]:
         """Bring home the journals of this launch whose process is dead, whether it ever met a writer or not.
 
-        before: only those of the run that this incarnation would open. Returns run, source and offset from which on records were new.
+        before: only those of the run that this incarnation would open.
+        Returns run, source and offset from which on records were new.
         """
         self._adopting = True
         try:
