@@ -114,7 +114,8 @@ class Relay:
             self._node.guard(self._adopt)
         for member in self._members.values():
             self._node.guard(self._bring_home, member)
-        if not self._link.linked and self._link.gone_s(now) > self._patience_s():
+        seat = self._node.meeting is not None and self._node.meeting.is_seat  # only its own node has the next writer
+        if not seat and not self._link.linked and self._link.gone_s(now) > self._patience_s():
             self._node.guard(self._succeed)
 
     def may_go(self, now: float) -> bool:
