@@ -257,7 +257,14 @@ class Launch:
             return mine and meant and join.incarnation not in self._given_up and left
 
         adopted: list[tuple[RunIngest, Source, int]] = []
-        for stored in sorted(dead_journals(self._runtime, wanted), key=lambda stored: stored.join.start_time):
+        left = [(stored, how_ended(stored.join)) for stored in dead_journals(self._runtime, wanted)]
+
+        # Those before a rank may be of several attempts; of one attempt, who led the others into their end comes first.
+        def order(death: tuple[StoredOutbox, Ending]) -> tuple[int, int]:
+            stored, ending = death
+            return (0 if before is None else stored.join.start_time), ending.led
+
+        for stored, ending in sorted(left, key=order):
             join = stored.join
             try:
                 run, source = self.place(join, orphans=orphans)
@@ -272,7 +279,7 @@ class Launch:
             if source.over and rest:  # and stored: but the log was damaged since
                 self.bury_again(run, source)
             elif not source.over:
-                self.bury(run, source, how_ended(join))
+                self.bury(run, source, ending)
             adopted.append((run, source, offset))
         return adopted
 
