@@ -20,6 +20,7 @@ import msgspec
 from disttrack.environments import ray
 from disttrack.environments.files import open_plain, read_plain
 from disttrack.environments.host import private_directory
+from disttrack.records.structs import prepare
 from disttrack.transport.meeting import PREFIX, SEAT
 from disttrack.transport.rendezvous import launch_hash, read_record, start_writer
 from disttrack.transport.store_server import StoreServer
@@ -162,3 +163,6 @@ class Seeker:
             self.trouble = f"{type(cause).__name__}: {cause}".splitlines()[0]
         else:
             self.seat, self.trouble = seat, None
+
+
+prepare(globals())

@@ -216,6 +216,12 @@ def test_homecomings_are_told_once_a_run() -> None:
     ]
 
 
+def test_ranks_that_never_called_init_are_counted_where_they_are_many() -> None:
+    absent = [rank(number, state="absent") for number in range(1, 1_000)]
+    lines = list(run_report(dataclasses.replace(RUN, ranks=[rank(0), *absent]), ANYWHERE))
+    assert lines[lines.index("Ranks") + 2 :][1:2] == ["  999 ranks never called init"]
+
+
 KILLED = Failure(2, "node-b", "crashed", None, "SIGKILL", None, 1_700_000_100.0, 3)
 
 
