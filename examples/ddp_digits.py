@@ -1,6 +1,7 @@
 """Data-parallel training of a small network on scikit-learn's handwritten digits, on CPU: every rank logs.
 
     torchrun --nproc-per-node 2 examples/ddp_digits.py
+    sbatch launchers/slurm.sbatch examples/ddp_digits.py
     PROCESSES=2 sh launchers/mpirun.sh examples/ddp_digits.py
     python examples/ddp_digits.py --spawn 2
 

@@ -106,6 +106,8 @@ def make_join(
         rank=rank,
         hints=identity.hints,
         meeting=identity.meeting,
+        job=identity.job.name if identity.job is not None else "",
+        requeues=identity.job.requeues if identity.job is not None else 0,
         nodes=identity.nodes,
         host=hostname(),
         boot_id=boot_id(),

@@ -1,6 +1,6 @@
 """Who am I: the ladder from an environment to an Identity (DESIGN §4). Pure over the mappings it is given.
 
-The innermost launcher wins, and all fields come from one row.
+The innermost launcher wins, and all fields come from one row. Beside the ladder stands the scheduler's job around it.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ LAUNCHERS: tuple[Callable[[Mapping[str, str]], Identity | None], ...] = (
 
 def detect(environ: Mapping[str, str], modules: Mapping[str, Any], settings: Settings) -> Identity:
     """Return who this process is; raise UsageError only for ranks that were set by hand and make no sense."""
-    return (
+    found = (
         _by_hand(environ, modules, settings)
         or ray.identity(environ, modules)  # it knows better than what leaked into its workers
         or in_group(environ, modules)
         or _of_launcher(environ, modules)
         or single(settled=not process_group.may_appear(modules))
     )
+    return found._replace(job=slurm.job(environ, modules))
 
 
 def single(*, settled: bool) -> Identity:

@@ -13,7 +13,23 @@ from typing import NamedTuple
 from disttrack.environments.host import boot_id, is_alive, parent_of, process_environ, process_start_time
 from disttrack.records.types import Rank
 
-__all__ = ["Identity", "launcher_key", "launcher_lives", "launcher_pid", "own_key", "owner_is_gone", "parent_key"]
+__all__ = [
+    "Identity",
+    "Job",
+    "launcher_key",
+    "launcher_lives",
+    "launcher_pid",
+    "own_key",
+    "owner_is_gone",
+    "parent_key",
+]
+
+
+class Job(NamedTuple):
+    """What a scheduler calls a launch, also when it starts it again on other nodes, and how often it has done so."""
+
+    name: str
+    requeues: int
 
 
 class Identity(NamedTuple):
@@ -22,6 +38,7 @@ class Identity(NamedTuple):
     launch_key is None where only the process group's store can tell (environments.process_group). It is the same in
     all ranks of a node; how nodes find each other is meeting: "tcp://host:port/name", a TCPStore and the launch's
     name in it, or "file:name", a file in the runs' root; "" where there is one node only. nodes: None if unknown.
+    job: of the scheduler that started it, if one did.
     """
 
     rank: Rank
@@ -29,6 +46,7 @@ class Identity(NamedTuple):
     hints: tuple[tuple[str, str], ...] = ()
     meeting: str = ""
     nodes: int | None = None
+    job: Job | None = None
 
 
 def own_key() -> str:

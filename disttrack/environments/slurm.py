@@ -1,13 +1,18 @@
-"""srun: ranks from its step's variables. A batch script has SLURM_PROCID and SLURM_NTASKS, too, but no step."""
+"""Slurm: ranks from the variables of srun's step, and the job around whatever else starts ranks in it.
+
+A batch script has SLURM_PROCID and SLURM_NTASKS, too, but no step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
 
-from disttrack.environments.launch import Identity, launcher_key
+from disttrack.environments.launch import Identity, Job, launcher_key
 from disttrack.environments.variables import Names, node_count, place
 
-__all__ = ["NAMES", "identity"]
+__all__ = ["NAMES", "identity", "job"]
 
 NAMES = Names("Slurm step", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", besides=("SLURM_STEP_ID",))
 
@@ -24,3 +29,25 @@ def identity(environ: Mapping[str, str]) -> Identity | None:
     # On each node the tasks' parent is the slurmstepd of their step.
     key = launcher_key(environ, (NAMES.rank, *NAMES.besides))
     return Identity(rank, key, (("SLURM_RESTART_COUNT", restarts),), meeting, nodes)
+
+
+def job(environ: Mapping[str, str], modules: Mapping[str, Any]) -> Job | None:
+    """Return what Slurm calls the launch of a process, also one that is no task of a step, or that torchrun started.
+
+    A requeued job keeps its number, and its steps are counted anew. The program is part of the name: a batch script
+    that leaves out what is done already counts its steps otherwise.
+    """
+    number = environ.get("SLURM_JOB_ID")
+    if not number:
+        return None
+    step = environ.get("SLURM_STEP_ID") or "batch"
+    name = f"slurm:{environ.get('SLURM_CLUSTER_NAME', '')}:{number}.{step}:{_program(modules)}"
+    restarts = environ.get("SLURM_RESTART_COUNT", "")
+    return Job(name, int(restarts) if restarts.isdecimal() else 0)
+
+
+def _program(modules: Mapping[str, Any]) -> str:
+    """Return the name of the script or module that this process runs; "" where there is none."""
+    main = modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    return PurePath(getattr(main, "__file__", None) or "").name if spec is None else str(spec.name)

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from disttrack.environments import host
 from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import RunRecord
+from disttrack.query.preemption import taken_down
 from disttrack.query.teardown import Following, following, torn_down
 from disttrack.records.names import LIVE
 from disttrack.records.types import Incarnation
@@ -51,6 +52,7 @@ FRESH_S = 120.0  # a writer touches its runs' markers about every 15 s
 MAX_RANKS = 65_536  # entries a frame can hold; a larger world size is a mistake, and no reason to list a billion ranks
 _WORST_FIRST: tuple[RunState, ...] = ("crashed", "failed", "lost", "preempted", "stopped")
 _ENDED_BADLY = ("failed", "crashed", "lost")
+_GONE = (*_ENDED_BADLY, "silent")
 _FINAL = ("ended", "crashed", "lost")
 _ROLES = {"rank": 0, "helper": 1, "claimant": 2, "node": 3}
 
@@ -194,11 +196,14 @@ def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, 
     """Return the state of each rank that joined an attempt.
 
     A rank that its launcher ended since a peer had failed is terminated; where no peer had, the launcher was told to
-    end, and all are preempted, unless it goes on with another number of ranks.
+    end, and all are preempted, unless it goes on with another number of ranks. So are they where a scheduler took the
+    attempt down.
     Where a rank said that its machine is being taken away (Run.mark_preempting), it is preempted if it ended otherwise
     than well; so are other ranks of the attempt whose end came no earlier than that word, by their clocks.
     """
     states: dict[int, RankState] = {rank: _rank_state(source, record, observer) for rank, source in team.joined.items()}
+    if team.followed is None and _taken_down(team, states, record, observer):
+        return {rank: "preempted" if state in _GONE else state for rank, state in states.items()}
     badly = sorted(
         (rank for rank, state in states.items() if state in _ENDED_BADLY), key=lambda rank: _fell(team, rank)
     )
@@ -220,6 +225,14 @@ def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, 
             if itself or ended_us is None or ended_us >= min(said_us):
                 states[rank] = "preempted"
     return states
+
+
+def _taken_down(team: Team, states: dict[int, RankState], record: RunRecord, observer: Observer) -> bool:
+    """Say whether a scheduler took an attempt down; silent ranks are gone where their job's writer is."""
+    gone = sorted((rank for rank, state in states.items() if state in _GONE), key=lambda rank: _fell(team, rank))
+    if not gone or ("silent" in states.values() and observer.sees_marker(record)):
+        return False
+    return taken_down([team.joined[rank] for rank in gone])
 
 
 def _fell(team: Team, rank: int) -> tuple[float, int]:
@@ -246,7 +259,7 @@ def _rank_state(source: SourceFacts, record: RunRecord, observer: Observer) -> R
             case "ended":  # and its End was lost to damage
                 return "failed" if source.sighted.fell else "finished"
             case "crashed" | "lost" | "silent" as seen:
-                return seen
+                return "crashed" if source.sighted.fell and seen == "silent" else seen  # its journal was to follow
             case _:
                 pass
     join = source.join

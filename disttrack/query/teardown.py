@@ -7,7 +7,7 @@ from typing import Literal
 
 from disttrack.index.facts import SourceFacts
 
-__all__ = ["Following", "following", "torn_down"]
+__all__ = ["Following", "following", "torn_down", "was_told"]
 
 Following = Literal["retry", "resize"]
 
@@ -31,16 +31,20 @@ def torn_down(badly: dict[int, SourceFacts], followed: Following | None) -> set[
     return (told | rest) - {first}
 
 
-def _was_told(source: SourceFacts, first: SourceFacts) -> bool:
-    """Say whether a rank ended as one that is told to; first: who fell first."""
+def was_told(source: SourceFacts) -> bool:
+    """Say whether a rank ended as one that SIGTERM told to."""
     if source.ended is not None:
         return source.ended.exit_code == TOLD and source.ended.exception is None
     seen = source.fell
-    if seen is None:
-        return False
-    if seen.signal == signal.SIGKILL and first.fell is not None:
+    return seen is not None and (seen.signal == signal.SIGTERM or seen.exit_code == TOLD)
+
+
+def _was_told(source: SourceFacts, first: SourceFacts) -> bool:
+    """Say whether a rank ended as one that is told to, and killed where it would not; first: who fell first."""
+    seen = source.fell
+    if source.ended is None and seen is not None and seen.signal == signal.SIGKILL and first.fell is not None:
         return seen.time_us - first.fell.time_us >= KILLED_AFTER_US
-    return seen.signal == signal.SIGTERM or seen.exit_code == TOLD
+    return was_told(source)
 
 
 def _is_unknown(source: SourceFacts) -> bool:
@@ -65,9 +69,10 @@ def following(attempt: list[SourceFacts], later: list[SourceFacts]) -> Following
     common = counts.keys() & after.keys()
     if not common:
         return None
-    return "resize" if all(counts[node] == after[node] for node in common) else "retry"
+    return "resize" if all(counts[agent] == after[agent] for agent in common) else "retry"
 
 
-def _counts(sources: list[SourceFacts]) -> dict[str, tuple[tuple[str, str], ...]]:
+def _counts(sources: list[SourceFacts]) -> dict[tuple[str, str], tuple[tuple[str, str], ...]]:
+    """Return what each agent counts, by its node and what tells it from another one there."""
     joins = [source.join for source in sources if source.join is not None and _has_agent(source)]
-    return {join.node or join.host: join.hints for join in joins}
+    return {(join.node or join.host, join.launch_key): join.hints for join in joins}

@@ -113,6 +113,8 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     node: str = ""  # environments.host.node_id: processes of one node can watch each other
     nodes: int | None = None  # of the launch; None where the launcher does not say
     meeting: str = ""  # where the nodes of the launch meet (environments.launch.Identity)
+    job: str = ""  # what a scheduler calls the launch (environments.launch.Job); "" where none started it
+    requeues: int = 0  # how often it has started it again
     run_id: RunId | None = None  # the run that welcomed it
     pid: int
     start_time: int  # of the process, in clock ticks since boot
@@ -136,6 +138,9 @@ class RunHeader(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None
     launch_key: str
     ordinal: int
+    meeting: str = ""  # these three of the rank that opened it
+    job: str = ""
+    requeues: int = 0
     nonce: str  # of the writer's life
     time_us: int
 

@@ -123,6 +123,17 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
     exception: str | None = None
 
 
+class Died(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent to the writer, at once: this process is gone; what its journal holds follows.
+
+    exit_code, signal: as of Gone, which may come too late, where a scheduler kills the writer for what happened here.
+    """
+
+    incarnation: Incarnation
+    exit_code: int | None = None
+    signal: int | None = None
+
+
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody to a node's process: how are you? Changes nothing, and keeps nobody alive; answered by a Status."""
 
@@ -200,12 +211,6 @@ class Wait(NamedTuple):
     incarnation: Incarnation
 
 
-class Died(NamedTuple):
-    """An agent to the writer, at once: this process is gone; what its journal holds follows."""
-
-    incarnation: Incarnation
-
-
 class Buried(NamedTuple):
     """The writer to an agent: how this process ended is stored."""
 
@@ -218,8 +223,8 @@ class Over(NamedTuple):
     incarnation: Incarnation
 
 
-_Struct = Hello | Welcome | Refusal | Moved | NodeHello | NodeWelcome | Gone | Waiting | Offer | Ask | Status
-_Word = Ping | Unknown | Wait | Died | Buried | Over
+_Struct = Hello | Welcome | Refusal | Moved | NodeHello | NodeWelcome | Died | Gone | Waiting | Offer | Ask | Status
+_Word = Ping | Unknown | Wait | Buried | Over
 _Blob = Wanted | Piece | Kept
 Message = _Struct | _Word | _Blob | Data | Ack
 
@@ -230,6 +235,7 @@ _STRUCTS: dict[int, type[_Struct]] = {
     ord("M"): Moved,
     ord("N"): NodeHello,
     ord("n"): NodeWelcome,
+    ord("d"): Died,
     ord("G"): Gone,
     ord("B"): Waiting,
     ord("O"): Offer,
@@ -240,7 +246,6 @@ _WORDS: dict[int, type[_Word]] = {
     ord("P"): Ping,
     ord("U"): Unknown,
     ord("w"): Wait,
-    ord("d"): Died,
     ord("b"): Buried,
     ord("o"): Over,
 }

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from disttrack.records.types import Join, Role
 
-__all__ = ["Member", "place", "restarted", "same_node", "same_process"]
+__all__ = ["Member", "place", "requeued", "restarted", "same_node", "same_process"]
 
 # A launcher starts a node's processes of one round within this time of each other. Between the starts of two rounds
 # lie the import and init of a script, a failure, and the nodes' agreement on the next round.
@@ -44,6 +44,11 @@ def same_node(one: Join, other: Join) -> bool:
 def same_process(one: Join, other: Join) -> bool:
     """Say whether two incarnations are of one process: of two ranks of a run, the later was executed over the other."""
     return (one.boot_id, one.pid, one.start_time) == (other.boot_id, other.pid, other.start_time)
+
+
+def requeued(one: Join, other: Join) -> bool:
+    """Say whether a scheduler has started the job of an incarnation anew, with the other: then nothing of it lives."""
+    return bool(one.job) and one.job == other.job and one.requeues < other.requeues
 
 
 def place(join: Join, lives: bool, members: Sequence[Member]) -> tuple[int, Role]:
@@ -76,14 +81,19 @@ def _goes_on(join: Join, team: Sequence[Member], twins: Sequence[Member]) -> boo
 
 
 def restarted(join: Join, members: Sequence[Member]) -> bool:
-    """Say whether the launcher of an incarnation says that it is not of the round of those of its node."""
-    return any(same_node(member.join, join) and member.join.hints != join.hints for member in members)
+    """Say whether the launcher of an incarnation says that it is not of the round of those of its node, or of any."""
+    return any(
+        requeued(member.join, join) or (same_node(member.join, join) and member.join.hints != join.hints)
+        for member in members
+    )
 
 
 def _another_round(join: Join, team: Sequence[Member]) -> bool:
     """Say whether an attempt cannot be the one of this incarnation, whatever its rank."""
     mine = [member for member in team if same_node(member.join, join)]
-    if any(member.join.rank.world_size != join.rank.world_size for member in team) or restarted(join, mine):
+    if any(member.join.rank.world_size != join.rank.world_size for member in team):
+        return True
+    if restarted(join, team) or any(requeued(join, member.join) for member in team):
         return True
     if any(_is_local_twin(member, join) for member in mine):
         return True

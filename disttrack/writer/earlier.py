@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
-from disttrack.records.names import LIVE
+from disttrack.records.names import LIVE, directory_name
 from disttrack.records.types import Join, RunHeader
 from disttrack.writer.history import read_history
 
-__all__ = ["count_runs", "run_in_root", "run_of_parent", "run_that_lacks"]
+__all__ = ["count_runs", "run_in_root", "run_of_job", "run_of_parent", "run_that_lacks"]
 
 MEETING_US = 10 * 60 * 1_000_000  # between the clocks of two nodes, and the starts of their ranks
 
@@ -20,7 +20,7 @@ MEETING_US = 10 * 60 * 1_000_000  # between the clocks of two nodes, and the sta
 def count_runs(project: Path) -> int:
     """Return how many runs a project holds."""
     try:
-        return sum(1 for path in project.iterdir() if not path.name.startswith("."))
+        return len(_names(project))
     except FileNotFoundError:
         return 0
 
@@ -33,6 +33,49 @@ def run_in_root(project: Path, join: Join) -> str | None:
         if header is not None and (header.launch_key, header.ordinal) == (join.launch_key, join.ordinal):
             return header.run_id
     return None
+
+
+def run_of_job(project: Path, join: Join) -> str | None:
+    """Return the run of a scheduler's job that a rank belongs to, though no note and no rank of its launch tells.
+
+    Another node of this very start may have opened it, whose writer was killed with its tasks; or an earlier start of
+    a job that was requeued, maybe on other nodes. A person's choice of another run (resume, fork) comes first. Of a
+    batch script that starts several launches by itself, nobody can tell which of its runs is meant.
+    """
+    if not join.job or join.lineage is not None or not project.is_dir():
+        return None
+    live = project / LIVE
+    markers = [marker.name for marker in live.iterdir()] if live.is_dir() else []
+    runs = _of_job(project, markers, join) or (_of_job(project, _names(project), join) if join.requeues else [])
+    if ".batch:" in join.job and (len(runs) > 1 or any(_began_again(project, run, join) for run in runs)):
+        return None
+    return max(runs, key=lambda run: run.time_us).run_id if runs else None
+
+
+def _of_job(project: Path, names: list[str], join: Join) -> list[RunHeader]:
+    headers = (_header(project / name / "log") for name in names)
+    return [
+        header
+        for header in headers
+        if header is not None
+        and (header.job, header.ordinal) == (join.job, join.ordinal)
+        and join.group in (None, header.group)
+        and (header.requeues < join.requeues or (header.meeting and _starts_together(header, join)))
+    ]
+
+
+def _began_again(project: Path, run: RunHeader, join: Join) -> bool:
+    """Say whether another launch of this start has gone on with a run already."""
+    others = (admission.join for admission in read_history(project / directory_name(run.run_id) / "log").admissions)
+    return any(other.requeues == join.requeues and other.launch_key != join.launch_key for other in others)
+
+
+def _starts_together(header: RunHeader, join: Join) -> bool:
+    return (header.meeting, header.requeues) == (join.meeting, join.requeues)
+
+
+def _names(project: Path) -> list[str]:
+    return [path.name for path in project.iterdir() if not path.name.startswith(".")]
 
 
 def run_of_parent(project: Path, join: Join) -> str | None:

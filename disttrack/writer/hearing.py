@@ -47,7 +47,7 @@ class Hearing:
         """Note a word of a rank; store that it runs where it was silent."""
         incarnation = source.join.incarnation
         self._heard[incarnation] = time.monotonic()
-        if source.silent:
+        if source.silent and not source.died:
             run.see(source, Sighting(incarnation=incarnation, seen="running", time_us=now_us()))
 
     def expect_node(self, node: str, host: str) -> None:

@@ -23,13 +23,13 @@ from disttrack.records.payloads import End
 from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.attempts import same_process
-from disttrack.writer.earlier import count_runs, run_in_root, run_of_parent, run_that_lacks
+from disttrack.writer.earlier import count_runs, run_in_root, run_of_job, run_of_parent, run_that_lacks
 from disttrack.writer.ingest import RunIngest, now_us
 from disttrack.writer.liveness import dead_journals, how_ended, lives
 from disttrack.writer.roster import Source
 from disttrack.writer.watches import Process, process_of
 
-__all__ = ["Launch"]
+__all__ = ["Launch", "run_key"]
 
 
 RESUME_LOOK_S = 1.0
@@ -116,13 +116,13 @@ class Launch:
     def _find(self, join: Join) -> RunIngest | None:
         if join.role in ("helper", "node") and join.parent is not None and join.parent in self._run_of:
             return self._run_of[join.parent]
-        run = self.runs.get(_run_key(join))
+        run = self.runs.get(run_key(join))
         if run is not None and join.given_id is None and run.sources.finished_before(join):
             return None
         return run
 
     def _open(self, join: Join, *, orphans: bool = False) -> RunIngest:
-        key = _run_key(join)
+        key = run_key(join)
         project = Path(join.root) / directory_name(join.project)
         given = join.given_id
         again = self.runs.get(key)  # finished, and begun once more by the same parent
@@ -158,6 +158,7 @@ class Launch:
             or join.run_id
             or _resumed(project, join)
             or run_in_root(project, join)
+            or run_of_job(project, join)
             or run_of_parent(project, join)
             or (run_that_lacks(project, join) if orphans else None)
         )
@@ -177,6 +178,12 @@ class Launch:
         run.sync()
         if run.sources.all_over():
             run.end()
+
+    def end_earlier_starts(self, run: RunIngest) -> None:
+        """Note that nothing more comes of those whose job a scheduler has started anew, maybe on other nodes."""
+        for source in run.sources.left_by_earlier_starts():
+            if source.join.node not in ("", self._node):  # else we see ourselves that its process is gone
+                run.see(source, Sighting(incarnation=source.join.incarnation, seen="lost", time_us=now_us()))
 
     def bury_again(self, run: RunIngest, source: Source) -> None:
         """Store all of a source that was over, once more."""
@@ -200,6 +207,11 @@ class Launch:
             # Helpers go without a word (multiprocessing children run no exit hooks): that is how they end.
             helper = source.admission.role in ("helper", "node")
             self._see(run, source, "ended" if helper else "crashed", now_us(), ending)
+
+    def died(self, run: RunIngest, source: Source, ending: Ending) -> None:
+        """Note how a rank's process on another node ended whose journal is still to come: others may end for it."""
+        if ending.failed and not source.over and source.admission.role == "rank":
+            self._see(run, source, "silent", now_us(), ending)
 
     def ended(self, run: RunIngest, source: Source, data: bytes) -> None:
         """Note that a rank said its last record, which data ends with."""
@@ -228,7 +240,7 @@ class Launch:
         self,
         run: RunIngest,
         source: Source,
-        seen: Literal["ended", "crashed"],
+        seen: Literal["ended", "crashed", "silent"],
         time_us: int,
         ending: Ending,
         *,
@@ -238,26 +250,29 @@ class Launch:
         how = ending._asdict()
         run.see(source, Sighting(incarnation=incarnation, seen=seen, time_us=time_us, stopped=stopped, **how))
 
-    def adopt(self, *, orphans: bool = False, before: Join | None = None) -> list[tuple[RunIngest, Source, int]]:
+    def adopt(
+        self, *, orphans: bool = False, also: Callable[[Join], bool] = lambda _: False, before: Join | None = None
+    ) -> list[tuple[RunIngest, Source, int]]:
         """Bring home the journals of this launch whose process is dead, whether it ever met a writer or not.
 
-        before: only those of the run that this incarnation would open.
+        also: of which other launches. before: only those of the run that this incarnation would open.
         Returns run, source and offset from which on records were new.
         """
         self._adopting = True
         try:
-            return self._adopt(orphans, before)
+            return self._adopt(orphans, also, before)
         finally:
             self._adopting = False
 
-    def _adopt(self, orphans: bool, before: Join | None) -> list[tuple[RunIngest, Source, int]]:
-
+    def _adopt(
+        self, orphans: bool, also: Callable[[Join], bool], before: Join | None
+    ) -> list[tuple[RunIngest, Source, int]]:
         # orphans: also those from before this node booted again; that nobody holds them is asked of each.
         def wanted(join: Join) -> bool:
             mine = join.launch_key == self._key and (orphans or join.node in ("", self._node))
-            mine = mine or self._is_left_by_a_container(join)
+            mine = mine or also(join) or self._is_left_by_a_container(join)
             left = not self._is_over(join.incarnation) or has_blobs(Path(join.journal))
-            meant = before is None or (_run_key(join) == _run_key(before) and join.incarnation != before.incarnation)
+            meant = before is None or (run_key(join) == run_key(before) and join.incarnation != before.incarnation)
             return mine and meant and join.incarnation not in self._given_up and left
 
         adopted: list[tuple[RunIngest, Source, int]] = []
@@ -342,6 +357,9 @@ def _run_header(run_id: RunId, join: Join, name: str, group: str | None, nonce: 
         group=group,
         launch_key=join.launch_key,
         ordinal=join.ordinal,
+        meeting=join.meeting,
+        job=join.job,
+        requeues=join.requeues,
         nonce=nonce,
         time_us=now_us(),
     )
@@ -361,6 +379,6 @@ def _only_orphans(run: RunIngest) -> bool:
     return all(source.admission.orphan for source in run.sources.values())
 
 
-def _run_key(join: Join) -> str:
+def run_key(join: Join) -> str:
     """Return what tells the runs of a launch apart. Not the root: each node may see it at another path."""
     return json.dumps([join.project, join.group, join.given_id, join.ordinal])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from disttrack.environments.host import hostname
 from disttrack.transport.meeting import Address
+from disttrack.transport.probe import Probe
 from disttrack.transport.protocol import PROTOCOL_VERSION, Message, NodeHello, NodeWelcome
 from disttrack.transport.status import LinkStatus
 from disttrack.transport.uplink import Uplink
@@ -16,6 +17,7 @@ __all__ = ["SILENT_S", "Link"]
 
 BEAT_S = 2.0
 SOON_S = 0.01  # a connection takes some milliseconds
+QUIET_S = BEAT_S + 0.5  # without an answer: is anybody there?
 SILENT_S = 10.0  # without an answer of the writer: it is gone, or its node, or the way there
 CONNECT_S = 6.0  # ... without a first one: the next endpoint is tried, and each next one given as much longer
 CONNECT_AT_MOST_S = 60.0
@@ -35,8 +37,11 @@ class Link:
         now = time.monotonic()
         self._heard = self._lasted = now  # lasted: the last moment of a link, or of waiting for one to a new writer
         self._known: str | None = None  # the writer that was found last
+        self._answered = now  # when it said something last, or was found
         self._since = now  # when a link began or ended
         self._beat = 0.0
+        self._probes: dict[str, Probe] = {}  # by endpoint, of a writer that does not answer
+        self._refused_at: float | None = None  # when its host said first that nobody listens there any more
 
     @property
     def connected(self) -> bool:
@@ -56,6 +61,12 @@ class Link:
         return notice.writer if notice is not None else None
 
     @property
+    def runs(self) -> dict[str, str]:
+        """The run ids that the writer has told of where the nodes meet, by run key."""
+        notice = self._node.meeting.found if self._node.meeting is not None else None
+        return {} if notice is None else notice.runs
+
+    @property
     def withdrawn(self) -> bool:
         """Say whether the writer went in order, and no other has come."""
         notice = self._node.meeting.found if self._node.meeting is not None else None
@@ -72,6 +83,31 @@ class Link:
         """Return how long there has been no link to the writer that is known."""
         return now - self._lasted
 
+    def refused_s(self, now: float) -> float | None:
+        """Return for how long the writer's host has said that its process is gone; None where it does not say so."""
+        return None if self._refused_at is None else now - self._refused_at
+
+    def look(self, now: float) -> None:
+        """Find out whether a writer that does not answer is gone."""
+        found = self.found
+        if found is None or now - self._answered <= QUIET_S:
+            self._stop_asking()
+            return
+        if set(self._probes) != set(found.endpoints):
+            self._stop_asking()
+            self._probes = {endpoint: Probe(endpoint) for endpoint in found.endpoints}
+        answers = [probe.look() for probe in self._probes.values()]
+        if not answers or not all(answers):
+            self._refused_at = None
+        elif self._refused_at is None:
+            self._refused_at = now
+
+    def _stop_asking(self) -> None:
+        for probe in self._probes.values():
+            probe.close()
+        self._probes = {}
+        self._refused_at = None
+
     def send(self, message: Message) -> bool:
         """Send a message; say whether it was taken."""
         return self._uplink is not None and self._uplink.send(message)
@@ -80,7 +116,7 @@ class Link:
         """Yield what the writer said."""
         uplink = self._uplink
         for message in uplink.messages() if uplink is not None else ():
-            self._heard = now
+            self._heard = self._answered = now
             yield message
             if self._uplink is not uplink:
                 return  # closed over what it said
@@ -89,11 +125,14 @@ class Link:
         """Say whether a connection leads nowhere: the writer is silent, or another one is the writer."""
         found = self.found
         new = found is not None and found.nonce != self._known
+        if new:
+            self._answered = now
         if self.linked or new:  # who has just come gets as much time as its predecessor had
             self._lasted, self._known = now, found.nonce if found is not None else self._known
         moved = found is not None and self._address is not None and found.nonce != self._address.nonce
         patience_s = SILENT_S if self.linked else min(CONNECT_S * self._attempts, CONNECT_AT_MOST_S)
-        return self.connected and (moved or now - self._heard > patience_s)
+        gone = self.linked and self._refused_at is not None
+        return self.connected and (moved or gone or now - self._heard > patience_s)
 
     def keep(self, now: float) -> None:
         """Connect where a writer is known, and say now and then that this node is here."""

@@ -20,6 +20,7 @@ from disttrack.transport.receiver import Peer, Receiver
 from disttrack.transport.rendezvous import Claim, Record, socket_path
 from disttrack.transport.seats import read_seat
 from disttrack.transport.status import Complaint, LinkStatus, MemberStatus, NodeStatus, PartName, Status
+from disttrack.writer.attempts import requeued
 from disttrack.writer.liveness import dead_journals
 from disttrack.writer.sampling import Sampling
 from disttrack.writer.watches import Watches
@@ -79,6 +80,7 @@ class Node:
         self.sampling = Sampling(runtime, self.complain)
         self.meeting: Meeting | None = None
         self.rounds = 0
+        self._met: Join | None = None  # a rank of ours that a scheduler started
         self._complaints: dict[str, float] = {}  # when each was made last
         self._since = time.monotonic()
 
@@ -88,10 +90,20 @@ class Node:
 
     def left(self) -> Iterator[StoredOutbox]:
         """Yield the journals that ranks of this launch left on this node when they died, home or not."""
-        return dead_journals(self.runtime, lambda join: join.launch_key == self.launch_key and self.is_local(join))
+        return dead_journals(self.runtime, lambda join: self.is_ours(join) or self.is_of_earlier_start(join))
+
+    def is_ours(self, join: Join) -> bool:
+        """Say whether an incarnation is of this launch, and of this node."""
+        return join.launch_key == self.launch_key and self.is_local(join)
+
+    def is_of_earlier_start(self, join: Join) -> bool:
+        """Say whether an incarnation is of this node, and of this launch before a scheduler started it anew."""
+        return self._met is not None and requeued(join, self._met) and self.is_local(join)
 
     def meet(self, join: Join) -> None:
         """Meet the other nodes where a rank of ours says: elastic launches move on to another store."""
+        if join.job and join.launch_key == self.launch_key:
+            self._met = join
         if join.meeting and not self.take_seat():
             self._meet(join.meeting, Path(join.root), shared=join.shared)
 

@@ -42,7 +42,8 @@ from disttrack.transport.status import Status
 from disttrack.writer.announcing import Announcement
 from disttrack.writer.carried import Carried
 from disttrack.writer.carrying import Carrier
-from disttrack.writer.launch import Launch
+from disttrack.writer.earlier import run_of_job
+from disttrack.writer.launch import Launch, run_key
 from disttrack.writer.link import SILENT_S, Link
 from disttrack.writer.liveness import how_ended
 from disttrack.writer.node import Node, Part
@@ -96,6 +97,7 @@ class Relay:
         now = time.monotonic()
         for message in self._link.answers(now):
             self._node.guard(self._take_answer, message)
+        self._link.look(now)
         if (won := self._succession.won(linked=self._link.linked)) is not None:
             self._leave_for(self._become_writer(won))
         else:
@@ -120,8 +122,9 @@ class Relay:
             self._node.guard(self._bring_home, member)
         lowest = min((member.join.rank.rank for member in self._members.values()), default=0)
         seat = self._node.meeting is not None and self._node.meeting.is_seat  # only its own node has the next writer
-        if not seat and not self._link.linked and self._link.gone_s(now) > self._succession.patience_s(lowest):
-            self._node.guard(self._succession.begin, self._runs.values())
+        gone_s, refused_s = self._link.gone_s(now), self._link.refused_s(now)
+        if not seat and not self._link.linked and self._succession.is_due(lowest, gone_s=gone_s, refused_s=refused_s):
+            self._node.guard(self._succession.begin, self._runs.values() or self._unseen_runs())
 
     def may_go(self, now: float) -> bool:
         """Say whether no rank of ours lives, and the writer has all they left (or cannot be had)."""
@@ -252,7 +255,7 @@ class Relay:
             return
         for member in self._members.values():
             if member.died:
-                self._link.send(Died(member.join.incarnation))
+                self._say_died(member)
             if member.died or member.hello:
                 self._say_hello(member)  # who lives and was told so says it anew
             elif member.final and member.sent == member.acked:
@@ -314,8 +317,12 @@ class Relay:
 
     def _died(self, member: Carried) -> None:
         member.died = True
-        self._link.send(Died(member.join.incarnation))
+        self._say_died(member)
         self._speak_for(member)
+
+    def _say_died(self, member: Carried) -> None:
+        ending = self._ending(member.join)
+        self._link.send(Died(incarnation=member.join.incarnation, exit_code=ending.exit_code, signal=ending.signal))
 
     def _speak_for(self, member: Carried) -> None:
         """Take over from a rank that has said its last word: its journal holds it all."""
@@ -338,6 +345,17 @@ class Relay:
     def _ending(self, join: Join) -> Ending:
         """Return how the process of a dead rank ended, as we saw it, or as the kernel still tells."""
         return self._node.watches.gone().get(process_of(join)) or how_ended(join)
+
+    def _unseen_runs(self) -> list[Path]:
+        """Return where the runs of our ranks lie that the writer had opened before it could welcome one of them."""
+        found: list[Path] = []
+        for member in self._members.values():
+            project = Path(member.join.root) / directory_name(member.join.project)
+            run_id = self._link.runs.get(run_key(member.join)) or run_of_job(project, member.join)
+            if run_id is None:
+                return []
+            found.append(project / directory_name(run_id))
+        return found
 
     def _leave_for(self, part: Part) -> None:
         """Be something else from now on, and have our ranks say Hello to it."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from disttrack.environments.endings import UNKNOWN
 from disttrack.records.types import Admission, Incarnation, Join, Role
 from disttrack.transport.streams import Incoming
-from disttrack.writer.attempts import Member, place, restarted, same_process
+from disttrack.writer.attempts import Member, place, requeued, restarted, same_process
 from disttrack.writer.team import Team
 
 __all__ = ["Roster", "Source"]
@@ -76,7 +76,7 @@ class Roster(dict[Incarnation, Source]):
             Member(
                 source.join,
                 source.admission.attempt,
-                source.over or same_process(source.join, join) or not alive(source),
+                source.over or same_process(source.join, join) or requeued(source.join, join) or not alive(source),
                 source.clean,
                 source.heard,
                 source.stopped,
@@ -98,6 +98,19 @@ class Roster(dict[Incarnation, Source]):
                 join, [Member(other.join, team.attempt, other.over, other.clean) for other in team.members]
             )
         )
+
+    def left_by_earlier_starts(self) -> list[Source]:
+        """Return the sources of which nothing was seen to end, although their job has been started anew since."""
+        newest: dict[str, Join] = {}
+        for source in self.values():
+            join = source.join
+            if join.job and (join.job not in newest or requeued(newest[join.job], join)):
+                newest[join.job] = join
+        return [
+            source
+            for source in self.values()
+            if not source.over and source.join.job and requeued(source.join, newest[source.join.job])
+        ]
 
     def is_replaced(self, source: Source) -> bool:
         """Say whether another process came in place of a rank of which this writer has heard nothing."""

@@ -227,7 +227,9 @@ class Writer:
 
     def _take_known(self, peer: Peer, message: _Spoken, run: RunIngest, source: Source) -> None:
         if isinstance(message, Died):
-            source.died = True
+            if not source.died:
+                source.died = True
+                self._launch.died(run, source, Ending(message.exit_code, message.signal))
         elif isinstance(message, Waiting | Offer | Piece):
             self._stowing.take(peer, message, run, source)
         elif isinstance(message, Gone):
@@ -305,7 +307,7 @@ class Writer:
         self._progressed = time.monotonic()
 
     def _adopt(self) -> None:
-        for run, source, _ in self._launch.adopt():
+        for run, source, _ in self._launch.adopt(also=self._node.is_of_earlier_start):
             self._stowing.look(run, source)
 
     # Now and then
@@ -313,6 +315,7 @@ class Writer:
     def _look_after(self, run: RunIngest, now: float, mark: bool) -> None:
         if run.is_lost():
             self._refill(run)
+        self._launch.end_earlier_starts(run)
         self._hearing.notice_silence(run, now)
         if self._is_over(run, now):
             self._adopt()

@@ -15,6 +15,8 @@ __all__ = ["SUCCEED_S", "Succession"]
 
 SUCCEED_S = 60.0  # without the writer: the lowest node that has the run's directory takes over
 SUCCEED_STEP_S = 2.0  # ... the next one so much later
+REFUSED_S = 4.0  # ... where its host says that its process is gone; a rank there has another one within 2 s
+REFUSED_STEP_S = 0.25
 
 
 class Succession:
@@ -29,9 +31,14 @@ class Succession:
         """Say whether we asked to be the writer, and do not know yet whether we are."""
         return self._said is not None
 
-    def patience_s(self, lowest: int) -> float:
-        """Return how long a node without its writer waits for others to follow it; lowest: of the node's ranks."""
-        return SUCCEED_S + SUCCEED_STEP_S * min(lowest, 30)
+    def is_due(self, lowest: int, *, gone_s: float, refused_s: float | None) -> bool:
+        """Say whether a node without its writer has waited long enough for others to follow it.
+
+        lowest: of the node's ranks. gone_s: without the writer; refused_s: since its host has said that it is gone.
+        """
+        if refused_s is not None and refused_s > REFUSED_S + REFUSED_STEP_S * min(lowest, 40):
+            return True
+        return gone_s > SUCCEED_S + SUCCEED_STEP_S * min(lowest, 30)
 
     def begin(self, runs: Iterable[Path]) -> None:
         """Ask to be the writer, where the directories of the runs can be reached: their log says what is stored."""
@@ -50,7 +57,7 @@ class Succession:
             said.retract()
             self._said = None
         elif said.stands:
-            self._node.complain("the writer's node has been gone for a minute; this node's process takes over")
+            self._node.complain("the writer is gone; this node's process takes over")
             self._said = None
             return said
         return None

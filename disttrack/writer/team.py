@@ -35,6 +35,7 @@ class Team(Generic[S]):
         self.members: list[S] = []
         self._ranks: set[int] = set()
         self._world_sizes: set[int] = set()
+        self._starts: set[tuple[str, int]] = set()  # of their scheduler's jobs
         self._by_host: dict[tuple[str, str], list[S]] = {}
         self._clean = self._gone = 0  # so many of the first members are
 
@@ -44,6 +45,7 @@ class Team(Generic[S]):
         self.members.append(source)
         self._ranks.add(join.rank.rank)
         self._world_sizes.add(join.rank.world_size)
+        self._starts.add((join.job, join.requeues))
         self._by_host.setdefault((join.boot_id, join.node), []).append(source)
 
     def has(self, rank: int) -> bool:
@@ -62,7 +64,9 @@ class Team(Generic[S]):
         That is so where it is another rank of a launch of this size, the others of its host were started with it and
         live, and somebody does.
         """
-        if self._world_sizes != {join.rank.world_size} or join.rank.rank in self._ranks or not self._somebody(alive):
+        if self._world_sizes != {join.rank.world_size} or self._starts != {(join.job, join.requeues)}:
+            return False
+        if join.rank.rank in self._ranks or not self._somebody(alive):
             return False
         return all(
             (other.admission.join.launch_key, other.admission.join.hints) == (join.launch_key, join.hints)

@@ -11,6 +11,7 @@ import tracemalloc
 import zlib
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -52,7 +53,7 @@ run_headers = st.builds(
 
 
 def make_header(**changes: int) -> RunHeader:
-    fields = {"format_version": FORMAT_VERSION, "ordinal": 0, "time_us": 7} | changes
+    fields: dict[str, Any] = {"format_version": FORMAT_VERSION, "ordinal": 0, "time_us": 7} | changes
     return RunHeader(run_id=RunId("r"), project="p", name="n", group=None, launch_key="k", nonce="x", **fields)
 
 

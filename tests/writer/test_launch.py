@@ -180,3 +180,126 @@ def test_a_given_id_that_is_opened_again_while_other_ranks_are_in_it_has_one_log
     assert (again is first, zero.admission.attempt, second.admission.attempt) == (True, 0, 1)
     assert here.run_of(one.join.incarnation) is first
     here.close()
+
+
+# A scheduler's job that is started anew
+
+JOB = "slurm:cluster:7.0:train.py"
+
+
+def started(tmp_path: Path, requeues: int, node: int = 0, job: str = JOB, **fields: object) -> Join:
+    """Return the Join of a rank of one start of a job: on another node, and of another launch, than in other starts."""
+    key = f"parent:boot:{requeues}:{node}"
+    fields = {"launch_key": key, "node": f"boot{requeues}/{node}", "meeting": f"file:7.0.{requeues}", **fields}
+    return join(tmp_path, dead_pid(), job=job, requeues=requeues, boot_id=f"boot{requeues}.{node}", **fields)
+
+
+def launched(tmp_path: Path, who: Join) -> Launch:
+    claim = Claim(tmp_path / "runtime", who.launch_key)
+    assert claim.take()
+    return Launch(tmp_path / "runtime", who.launch_key, claim, "nonce")
+
+
+def test_a_requeued_job_goes_on_with_its_run_in_the_next_attempt(tmp_path: Path) -> None:
+    ranks = [Rank(rank=rank, world_size=2, source="Slurm step") for rank in range(2)]
+    before = [started(tmp_path, 0, rank=rank) for rank in ranks]
+    first = launched(tmp_path, before[0])
+    run, _ = [first.admit(who) for who in before][1]
+    first.close()  # killed with its step: it saw no rank end
+    again = [started(tmp_path, 1, rank=rank) for rank in reversed(ranks)]
+    second = launched(tmp_path, again[0])
+    admitted = [second.admit(who) for who in again]
+    found = admitted[0][0]
+    assert found.header.run_id == run.header.run_id
+    assert [(source.admission.attempt, source.admission.role) for _, source in admitted] == [(1, "rank")] * 2
+    second.end_earlier_starts(found)
+    assert [source.over for source in found.sources.values()] == [True, True, False, False]
+    second.close()
+
+
+def test_a_requeued_job_goes_on_with_its_run_also_where_a_handler_ended_it_well(tmp_path: Path) -> None:
+    before = started(tmp_path, 0)
+    journal(tmp_path, before, rows=3, exit_code=0).close()
+    first = launched(tmp_path, before)
+    run, source = first.admit(before)
+    first.bury(run, source)
+    first.end_run(run)
+    first.close()
+    assert source.clean
+    second = launched(tmp_path, again := started(tmp_path, 1))
+    found, next_source = second.admit(again)
+    assert (found.header.run_id, next_source.admission.attempt) == (run.header.run_id, 1)
+    second.close()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"job": "slurm:cluster:7.1:train.py"},
+        {"job": "slurm:cluster:8.0:train.py"},
+        {"job": "slurm:cluster:7.0:evaluate.py"},
+        {"ordinal": 1},
+        {"group": "another"},
+        {"given_id": "mine"},
+        {"requeues": 0},
+    ],
+)
+def test_what_is_not_the_same_launch_of_the_job_is_another_run(tmp_path: Path, other: dict[str, object]) -> None:
+    first = launched(tmp_path, before := started(tmp_path, 0))
+    run, _ = first.admit(before)
+    first.close()
+    who = changed(started(tmp_path, 1), **other)
+    second = launched(tmp_path, who)
+    assert second.admit(who)[0].header.run_id != run.header.run_id
+    second.close()
+
+
+def test_another_node_of_the_same_start_finds_the_run_whose_writer_is_gone(tmp_path: Path) -> None:
+    first = launched(tmp_path, before := started(tmp_path, 0))
+    run, _ = first.admit(before)
+    first.close()
+    who = started(tmp_path, 0, node=1, rank=Rank(rank=1, world_size=2, source="Slurm step"))
+    second = launched(tmp_path, who)
+    assert second.admit(who)[0].header.run_id == run.header.run_id
+    second.close()
+
+
+def test_of_several_launches_of_a_batch_script_none_is_guessed(tmp_path: Path) -> None:
+    batch = "slurm:cluster:7.batch:train.py"
+    one = started(tmp_path, 0, job=batch, meeting="")
+    two = started(tmp_path, 0, node=1, job=batch, meeting="")
+    for who in (one, two):
+        launch = launched(tmp_path, who)
+        launch.admit(who)
+        launch.close()
+    again = started(tmp_path, 1, job=batch, meeting="")
+    here = launched(tmp_path, again)
+    assert here.admit(again)[1].admission.attempt == 0
+    here.close()
+
+
+def test_of_two_launches_that_a_batch_script_starts_the_second_does_not_take_the_firsts_run(tmp_path: Path) -> None:
+    batch = "slurm:cluster:7.batch:train.py"
+    starts = [started(tmp_path, 0, job=batch, meeting="")]
+    starts += [started(tmp_path, 1, node=node, job=batch, meeting="") for node in range(2)]
+    runs: list[str] = []
+    for who in starts:
+        launch = launched(tmp_path, who)
+        runs.append(launch.admit(who)[0].header.run_id)
+        launch.close()
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_what_an_earlier_start_left_on_a_node_is_brought_home_by_the_next(tmp_path: Path) -> None:
+    lost = started(tmp_path, 0)
+    journal(tmp_path, lost, rows=10)
+    first = launched(tmp_path, lost)
+    run, _ = first.admit(lost)
+    first.close()
+    who = started(tmp_path, 1)
+    second = launched(tmp_path, who)
+    second.admit(who)
+    ((found, source, offset),) = second.adopt(also=lambda left: left.job == JOB and left.requeues < 1)
+    assert (found.header.run_id, source.admission.attempt, offset) == (run.header.run_id, 0, 0)
+    assert source.committed == source.end > 0
+    second.close()
