@@ -73,6 +73,7 @@ class Run(RunHooks, RunFiles):
         self._console: Console | RedirectedConsole | None = None
         self._greeting: Greeting | None = None
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
+        self._stopped = False  # it ends before it is done
         self._alerts = Alerts(self._complain, redact=settings.redact_secrets)
 
     def observe(self) -> None:
@@ -196,6 +197,14 @@ class Run(RunHooks, RunFiles):
         if self._recorder is not None and self._recorder.sender is not None:
             self._recorder.sender.hurry()
 
+    def mark_stopped(self, stopped: bool = True) -> None:
+        """Say that this rank, if it ends well from now on, ends before it is done: it is `stopped`, not finished.
+
+        For whoever runs it: a scheduler that gives up a trial, or pauses it. A process that goes on with the same run
+        later goes on with its attempt, and is no new try.
+        """
+        self._stopped = stopped
+
     def status(self) -> Receipt:
         """Return what has become of this rank's records so far; waits for nothing."""
         if self._receipt is not None:
@@ -225,7 +234,7 @@ class Run(RunHooks, RunFiles):
         if self._facts is not None:
             self._facts.finish()
         exit_code = exit_code if exit_code is not None else int(why is not None)
-        recorder.end(exit_code, why)
+        recorder.end(exit_code, why, stopped=self._stopped and not exit_code and why is None)
         self._receipt = self._wait_for_receipt(recorder)
         if self._greeting is not None:
             self._greeting.close()
