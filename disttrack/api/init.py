@@ -19,8 +19,10 @@ from disttrack.api.run import Run, attach, disabled_run
 from disttrack.api.summary import Summary
 from disttrack.environments.detect import detect
 from disttrack.environments.processes import PARENT, in_notebook, is_helper, parent_journal
+from disttrack.environments.statements import statements
 from disttrack.errors import NotInitialized, NotLoggedIn, ResumeError, UsageError
 from disttrack.journal.stored import newest_join
+from disttrack.records.types import Rank
 from disttrack.settings import Settings, load, root_of
 
 __all__ = ["config", "current", "finish", "init", "log", "opened", "summary"]
@@ -187,12 +189,21 @@ def _say_once(text: str) -> None:
         _log.warning("%s", text)
 
 
+def _tell_what_is_not_heeded(rank: Rank) -> None:
+    """Say once which launcher's variables make no sense, and who this process is without them."""
+    for statement in statements(os.environ):
+        if statement.trouble is not None and statement.variables[0] in os.environ:
+            place = f"rank {rank.rank} of {rank.world_size}, from {rank.source}"
+            _say_once(f"disttrack: {statement.source} is not heeded ({statement.trouble}): this process is {place}")
+
+
 def _open(settings: Settings, *, beside: bool) -> Run:
     """Open a run; beside: another one that children of this process belong to."""
     parent = parent_journal(os.environ)
     if parent is not None and not beside and is_helper(sys.modules):
         return attach(str(parent))
     identity = detect(os.environ, sys.modules, settings)
+    _tell_what_is_not_heeded(identity.rank)
     group = settings.group
     if group is None and parent is not None and not beside and (family := newest_join(parent)) is not None:
         group = family.group  # a child's own run stands beside its parent's

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 import time
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from disttrack.api.images import check_file, file_note
+from disttrack.api.intake import Intake
 from disttrack.api.media import media_of
-from disttrack.journal.ledger import Ledger
 from disttrack.journal.outbox import Outbox
 from disttrack.records.blobs import Note
-from disttrack.records.classes import CAPTURED, CLASS_OF, LOWEST_SHARE, Dropped, DropReason, RecordClass, share
+from disttrack.records.classes import CLASS_OF, Dropped, DropReason, RecordClass
 from disttrack.records.codec import COMMIT, EXPLICIT_STEP, RowEncoder, encode
 from disttrack.records.media import Media
-from disttrack.records.payloads import KIND_OF, USER_KINDS, End, FileRef, Payload, RecordKind
+from disttrack.records.payloads import KIND_OF, USER_KINDS, FileRef, Payload
 from disttrack.records.values import Aside, Unloggable, text
 from disttrack.transport.sender import Sender
 
@@ -30,12 +29,7 @@ _log = logging.getLogger("disttrack")
 _now_ns = time.time_ns
 
 MAX_STEP = 2**63 - 1
-LARGE_BYTES = 4096
-RETRY_S = 0.1  # after the disk took nothing
-TELL_S = 1.0  # between two writings of what was dropped
-
 _METRICS = RecordClass.METRICS
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class OtherStep(int):
@@ -63,7 +57,6 @@ class Recorder:
 
     def __init__(self, outbox: Outbox | None, sender: Sender | None, *, strict: bool) -> None:
         """outbox is None where no journal could be made: then everything is counted as dropped."""
-        self.outbox = outbox
         self.sender = sender
         self.step = 0  # of the next row without one
         self._known_step = 0  # EXPLICIT_STEP once that is final: readers add nothing to it
@@ -73,34 +66,30 @@ class Recorder:
         self._lock = threading.RLock()
         self._busy = False
         self._later: deque[Callable[[], None]] = deque()  # calls made from within a call
-        self._ledger = Ledger()
-        # From which size on a record needs leave: all, where something was dropped and is not written down, or the
-        # journal is filling up; else large ones, as one may take all the room there is.
-        self._ask_from_bytes = LARGE_BYTES
-        self._failed: DropReason | None = None  # why the journal took nothing at the last try
-        self._retry_at = self._tell_at = 0.0
+        self._intake = Intake(outbox, self._warn, self._encoder.announce_again)
         self._rejected_values = 0
-        self._captured = 0  # records that disttrack made by itself, those included that were dropped
         self._ended = False
         self._said: set[str] = set()
 
     @property
+    def outbox(self) -> Outbox | None:
+        """The journal; None where none could be made."""
+        return self._intake.outbox
+
+    @property
     def counts(self) -> Counts:
         """What was logged so far, and what of it is lost."""
-        written, lost = (self.outbox.count, self.outbox.lost) if self.outbox is not None else (0, 0)
-        return Counts(written + self._ledger.total, self._ledger.total + lost, self._rejected_values)
+        return Counts(self._intake.logged, self._intake.dropped, self._rejected_values)
 
     @property
     def drops(self) -> tuple[Dropped, ...]:
         """What of it is lost, by class and reason."""
-        lost = self.outbox.lost if self.outbox is not None else 0
-        told = (drop for drop in self._ledger.counts() if drop.record_class not in CAPTURED)
-        return (*told, *([Dropped(_METRICS, "removed", lost)] if lost else []))
+        return self._intake.drops
 
     @property
     def captured_drops(self) -> tuple[Dropped, ...]:
         """What is lost of that which disttrack made by itself, by class and reason."""
-        return tuple(drop for drop in self._ledger.counts() if drop.record_class in CAPTURED)
+        return self._intake.captured_drops
 
     def begin_at(self, step: int) -> None:
         """Count rows without a step from this one on; it is final. For a recorder that has written no row."""
@@ -154,7 +143,7 @@ class Recorder:
             except Unloggable as why:
                 problems.append((key, str(why)))
             except _NoRoom as why:
-                self._in_turn(partial(self._drop, RecordClass.MEDIA, why.reason, None))
+                self._in_turn(partial(self._intake.drop, RecordClass.MEDIA, why.reason))
             except Exception as error:  # of another library's value
                 problems.append((key, f"reading the value raised {type(error).__name__}: {error}"))
         return refs, problems
@@ -169,7 +158,7 @@ class Recorder:
             self._in_turn(partial(self._refuse, f"save() left out {within}: {why}", RecordClass.MEDIA))
             return False
         except _NoRoom as why:
-            self._in_turn(partial(self._drop, RecordClass.MEDIA, why.reason, None))
+            self._in_turn(partial(self._intake.drop, RecordClass.MEDIA, why.reason))
             return False
         size, now_us = path.stat().st_size, _now_ns() // 1000
         self.say(FileRef(path=text(within), size=size, blob=blob, time_us=now_us, policy=policy))
@@ -177,20 +166,17 @@ class Recorder:
 
     def _add_blob(self, content: bytes | memoryview | Path, note: Note) -> int:
         """Put a blob into the spool; raise _NoRoom."""
-        outbox = self.outbox
-        if outbox is None:
-            raise _NoRoom("no journal")
         size = content.stat().st_size if isinstance(content, Path) else memoryview(content).nbytes
         with self._lock:
-            refusal = self._refusal(outbox, RecordClass.MEDIA, size)
-        if refusal is not None:
-            raise _NoRoom(refusal)
+            refusal = self._intake.refusal(RecordClass.MEDIA, size)
+        outbox = self.outbox
+        if outbox is None or refusal is not None:
+            raise _NoRoom(refusal or "no journal")
         try:
             return outbox.spool.add(content, note)
         except OSError as error:
             with self._lock:
-                self._journal_failed(outbox, error)
-            raise _NoRoom(self._failed or "disk error") from error
+                raise _NoRoom(self._intake.fail(error)) from error
 
     def _in_turn(self, action: Callable[[], None]) -> None:
         """Run what appends records as row does: one at a time, and after the call of this thread that it interrupts."""
@@ -252,90 +238,15 @@ class Recorder:
             if row_step >= self.step:
                 self.step = min(row_step + 1, MAX_STEP) if flags & COMMIT else row_step
         if told:  # rows of one step are merged when they are read
-            self.append(told, RecordClass.MEDIA, row_step)
+            self._intake.append(told, RecordClass.MEDIA, row_step)
         if record:
-            self.append(record, _METRICS, row_step)
+            self._intake.append(record, _METRICS, row_step)
         if problems:
             self.leave_out(problems)
         return None
 
-    def append(self, record: bytes, record_class: RecordClass, step: int | None = None, *, counts: bool = True) -> None:
-        """Append a record, or note that it is dropped. For who has its turn (row, _in_turn).
-
-        counts: whether the script made it; see USER_KINDS.
-        """
-        outbox = self.outbox
-        if not counts and record_class in CAPTURED:
-            self._captured += 1
-        if outbox is None:
-            self._ledger.add(record_class, "no journal", step)
-            return
-        if len(record) >= self._ask_from_bytes:
-            refusal = self._refusal(outbox, record_class, len(record))
-            if refusal is not None:
-                self._drop(record_class, refusal, step)
-                return
-        try:
-            if outbox.append(record, int(counts)):
-                self._look(outbox)
-        except OSError as error:
-            self._journal_failed(outbox, error)
-            self._drop(record_class, self._failed or "disk error", step)
-
-    def _drop(self, record_class: RecordClass, reason: DropReason, step: int | None) -> None:
-        self._ledger.add(record_class, reason, step)
-        self._ask_from_bytes = 0
-        self._encoder.announce_again()  # the schema may have been in what was not written
-
-    def _look(self, outbox: Outbox) -> None:
-        """See what a journal wants that has grown by some more."""
-        if outbox.announcement_due:
-            outbox.announcement_due = False
-            self._encoder.announce_again()
-        if outbox.filled >= LOWEST_SHARE:
-            self._ask_from_bytes = 0
-
-    def _refusal(self, outbox: Outbox, record_class: RecordClass, size: int) -> DropReason | None:
-        """Return why a record is not to be appended; None where it is. What was dropped before is written first."""
-        now = time.monotonic()
-        if self._failed is not None and now < self._retry_at:
-            return self._failed
-        if not outbox.has_room(size, share(record_class)):
-            self._warn(
-                f"the journal in {outbox.directory} is full: what is logged is not stored as fast as it comes, or "
-                f"nobody stores it; new {record_class} records are dropped, and counted, until there is room again"
-            )
-            return "quota"
-        untold = self._ledger.untold
-        if untold and now >= self._tell_at:
-            self._tell_at = now + TELL_S
-            try:
-                self._tell(outbox)
-            except OSError as error:
-                self._journal_failed(outbox, error)
-                return self._failed
-            untold = False
-        self._failed = None
-        self._ask_from_bytes = 0 if untold or outbox.filled >= LOWEST_SHARE else LARGE_BYTES
-        return None
-
-    def _tell(self, outbox: Outbox) -> None:
-        """Write down what was dropped: at most once, also if a signal handler ends the run meanwhile."""
-        drops = self._ledger.take()
-        try:
-            outbox.append(b"".join(encode(RecordKind.DROP, drop) for drop in drops), 0)
-        except OSError:
-            self._ledger.put_back(drops)
-            raise
-
-    def _journal_failed(self, outbox: Outbox, error: OSError) -> None:
-        self._failed = "disk full" if error.errno in _FULL else "disk error"
-        self._retry_at = time.monotonic() + RETRY_S
-        self._warn(f"the journal in {outbox.directory} takes nothing ({error}); what is logged now is lost")
-
     def _refuse(self, why: str, record_class: RecordClass = _METRICS) -> None:
-        self._ledger.add(record_class, "invalid")
-        self._ask_from_bytes = 0
+        self._intake.drop(record_class, "invalid")
         if self._strict:
             raise ValueError(why)
         self._warn(why)
@@ -380,7 +291,7 @@ class Recorder:
         except Exception as error:  # larger than a record may be
             self._refuse(f"a {type(value).__name__} could not be kept ({error})", CLASS_OF[kind])
             return
-        self.append(record, CLASS_OF[kind], counts=kind in USER_KINDS)
+        self._intake.append(record, CLASS_OF[kind], counts=kind in USER_KINDS)
 
     def end(self, exit_code: int, exception: str | None) -> None:
         """Append the End record and let the sender hurry; nothing is accepted after it."""
@@ -394,38 +305,9 @@ class Recorder:
         if self._ended:
             return
         self._ended = True
-        counts = self.counts
-        end = End(
-            exit_code=exit_code,
-            logged=counts.logged,
-            dropped=counts.dropped,
-            time_us=_now_ns() // 1000,
-            exception=exception,
-            captured=self._captured,
-            captured_dropped=self._ledger.captured,
-        )
-        outbox = self.outbox
-        if outbox is None:
-            return
-        if outbox.lost:
-            self._ledger.forget(_METRICS, "removed", outbox.lost)
-        try:
-            self._append_last(outbox, end)
-        except OSError:
-            outbox.use_reserve()
-            try:
-                self._append_last(outbox, end)
-            except OSError as error:
-                self._journal_failed(outbox, error)
-
-    def _append_last(self, outbox: Outbox, end: End) -> None:
-        """Append what was dropped, then the End; raise OSError where they do not fit."""
-        if self._ledger.untold:
-            self._tell(outbox)
-        start = outbox.end
-        outbox.append(encode(RecordKind.END, end), 0)
-        if self.sender is not None:
-            self.sender.finish(start, outbox.end)
+        place = self._intake.end(exit_code, exception)
+        if place is not None and self.sender is not None:
+            self.sender.finish(*place)
 
     def abandon(self) -> None:
         """Forget journal and thread without touching them: this is a forked child, and they are its parent's."""

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -13,6 +14,7 @@ from disttrack.cli.output import count, printable, say_json
 from disttrack.cli.reading import as_json, in_directory
 from disttrack.doctor.damage import DamagedRange, Held, Loss
 from disttrack.doctor.verification import CheckedRun, Pending, UnreadableJournal, Verification, verify
+from disttrack.errors import UsageError
 from disttrack.settings import root_of
 
 __all__ = ["fsck"]
@@ -44,6 +46,12 @@ def fsck(context: click.Context, run_id: str | None, json: bool, directory: str 
         found = verify(root_of(directory), run_id, line.tell)
     finally:
         line.close()
+    if not (found.runs or found.pending or found.unreadable or Path(found.root).is_dir()):
+        raise UsageError(
+            f"{printable(found.root)} cannot be verified",
+            "it does not exist, and no journal on this host belongs there",
+            "Name the directory that disttrack-runs lies in with --dir (or DISTTRACK_DIR).",
+        )
     if json:
         say_json(dataclasses.asdict(found))
     else:

@@ -77,14 +77,6 @@ def _compared(around: Surroundings, statement: Statement) -> Finding | None:
     if (statement.rank, statement.world_size) == (rank.rank, rank.world_size):
         return None
     says = f"{statement.source} says rank {statement.rank} of {statement.world_size}"
-    if rank.source == "single process" and (statement.world_size or 1) > 1:
-        return failed(
-            "rank.contradiction",
-            f"{says}, which is not detected: each of these processes becomes a run of its own, unless its script "
-            "makes a process group",
-            f"start it with DISTTRACK_RANK=${rank_name} DISTTRACK_WORLD_SIZE=${size_name}",
-            **facts,
-        )
     if nodes is not None and statement.world_size == nodes:
         return good("rank.around", f"{says}: the launcher of the nodes, around {rank.source}", **facts)
     if statement.world_size == 1:

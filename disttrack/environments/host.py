@@ -35,6 +35,7 @@ __all__ = [
     "parent_of",
     "pid_namespace",
     "private_directory",
+    "process_arguments",
     "process_environ",
     "process_start_time",
     "process_state",
@@ -126,6 +127,15 @@ def process_environ(pid: int) -> dict[str, str] | None:
         return None
     pairs = (os.fsdecode(item).partition("=") for item in items if b"=" in item)
     return {name: value for name, _, value in pairs}
+
+
+def process_arguments(pid: int) -> list[str]:
+    """Return the command line of a process; [] where it is gone or may not be read."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return [os.fsdecode(item) for item in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return []
 
 
 def is_alive(pid: int, start_time: int) -> bool:

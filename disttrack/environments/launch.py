@@ -7,12 +7,13 @@ in every other. It is never the group, which people choose and reuse.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from disttrack.environments.host import boot_id, is_alive, process_start_time
+from disttrack.environments.host import boot_id, is_alive, parent_of, process_environ, process_start_time
 from disttrack.records.types import Rank
 
-__all__ = ["Identity", "launcher_lives", "own_key", "owner_is_gone", "parent_key"]
+__all__ = ["Identity", "launcher_key", "launcher_lives", "launcher_pid", "own_key", "owner_is_gone", "parent_key"]
 
 
 class Identity(NamedTuple):
@@ -42,6 +43,8 @@ def owner_is_gone(launch_key: str) -> bool:
     if kind not in ("process", "parent"):
         return False
     boot, pid, start_time = owner.rsplit(":", 2)
+    if pid == "0":  # the ranks' parent stands outside their container: not ours to see
+        return False
     return boot == boot_id() and not is_alive(int(pid), int(start_time))
 
 
@@ -54,3 +57,24 @@ def parent_key(pid: int | None = None) -> str:
     """Return the key of a launch whose ranks one process of this host started (default: this process's parent)."""
     pid = os.getppid() if pid is None else pid
     return f"parent:{boot_id()}:{pid}:{process_start_time(pid)}"
+
+
+def launcher_key(environ: Mapping[str, str], names: Iterable[str]) -> str:
+    """Return the key of the launch whose ranks the launcher on this host started, told by these variables."""
+    return parent_key(launcher_pid(environ, names))
+
+
+def launcher_pid(environ: Mapping[str, str], names: Iterable[str]) -> int:
+    """Return the nearest ancestor that was not itself started as this rank: what started it, on this host.
+
+    names: the variables that tell the ranks apart. The rank may stand below a wrapper (bash, numactl) that inherited
+    the same ones.
+    """
+    said = {name: environ[name] for name in names if name in environ}
+    pid = os.getppid()
+    while said and pid > 1:
+        started_with = process_environ(pid)
+        if started_with is None or any(started_with.get(name) != value for name, value in said.items()):
+            break
+        pid = parent_of(pid)
+    return pid

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PARENT", "has_multiprocessing_parent", "in_notebook", "is_helper", "parent_journal"]
+from disttrack.environments.host import process_environ
+
+__all__ = ["PARENT", "has_multiprocessing_parent", "in_notebook", "inherited", "is_helper", "parent_journal"]
 
 PARENT = "DISTTRACK_PARENT"
 """The journal directory of the run that is open in this process, for the children it starts."""
@@ -16,6 +18,18 @@ def has_multiprocessing_parent(modules: Mapping[str, Any]) -> bool:
     """Say whether multiprocessing started this process."""
     process = modules.get("multiprocessing.process")
     return process is not None and process.parent_process() is not None
+
+
+def inherited(environ: Mapping[str, str], modules: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Say whether a launcher's variables were meant for the process that started this one by multiprocessing.
+
+    Where they are this process's own, its parent (an agent that starts functions) was not started with them.
+    """
+    said = {name: environ[name] for name in names if name in environ}
+    if not said or not has_multiprocessing_parent(modules):
+        return False
+    started_with = process_environ(modules["multiprocessing.process"].parent_process().pid) or {}
+    return all(started_with.get(name) == value for name, value in said.items())
 
 
 def in_notebook(modules: Mapping[str, Any]) -> bool:

@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-__all__ = ["Statement", "statements"]
+from disttrack.environments import horovod, lightning, lsf, mpi, rank_variables, slurm
+from disttrack.environments.variables import Names, number
+
+__all__ = ["Statement", "statements", "variables"]
 
 
 class Statement(NamedTuple):
@@ -19,39 +22,44 @@ class Statement(NamedTuple):
     trouble: str | None
 
 
-# (source, rank, world size, what must be there besides), facts/launchers.md §1
+# RANK and WORLD_SIZE are also torchrun's, DeepSpeed's and many more's.
 _SOURCES = (
-    ("RANK and WORLD_SIZE", "RANK", "WORLD_SIZE", ""),
-    ("Horovod", "HOROVOD_RANK", "HOROVOD_SIZE", ""),
-    ("Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", ""),
-    ("MVAPICH2", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", ""),
-    ("PMI", "PMI_RANK", "PMI_SIZE", ""),
-    ("Slurm step", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_ID"),  # a batch script has no step
-    ("LSF", "JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE", ""),
+    rank_variables.BARE,
+    horovod.NAMES,
+    mpi.OPEN_MPI,
+    mpi.MVAPICH,
+    mpi.PMI,
+    slurm.NAMES,
+    lsf.NAMES,
 )
+
+
+def variables() -> tuple[str, ...]:
+    """Return the variables that tell one rank of a launch from the others."""
+    return (*(names.rank for names in _SOURCES), "LOCAL_RANK")
 
 
 def statements(environ: Mapping[str, str]) -> Iterator[Statement]:
     """Yield what is said by those who say anything."""
-    for source, rank_name, size_name, besides in _SOURCES:
-        if (besides and besides not in environ) or (rank_name not in environ and size_name not in environ):
+    for names in _SOURCES:
+        said = names.rank in environ or names.world_size in environ
+        if not said or any(name not in environ for name in names.besides):
             continue
-        rank, size = _number(environ.get(rank_name)), _number(environ.get(size_name))
-        yield Statement(source, (rank_name, size_name), rank, size, _trouble(environ, rank_name, size_name, rank, size))
+        if names is rank_variables.BARE and lightning.identity(environ) is not None:
+            continue  # its children have a WORLD_SIZE, and no RANK
+        rank, size = number(environ.get(names.rank)), number(environ.get(names.world_size))
+        yield Statement(names.source, names[1:3], rank, size, _trouble(environ, names, rank, size))
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.strip().isdecimal() else None
-
-
-def _trouble(
-    environ: Mapping[str, str], rank_name: str, size_name: str, rank: int | None, size: int | None
-) -> str | None:
-    for name, number in ((rank_name, rank), (size_name, size)):
+def _trouble(environ: Mapping[str, str], names: Names, rank: int | None, size: int | None) -> str | None:
+    for name, said in ((names.rank, rank), (names.world_size, size)):
         if name not in environ:
             return f"{name} is not set"
-        if number is None:
+        if said is None:
             return f"{name}={environ[name]!r:.40} is no number"
     if rank is not None and size is not None and not rank < size:
-        return f"{rank_name}={rank} is not below {size_name}={size}"
+        return f"{names.rank}={rank} is not below {names.world_size}={size}"
+    local = names.local_rank or "LOCAL_RANK" * (names is rank_variables.BARE)
+    if environ.get(local) and number(environ[local]) is None:
+        return f"{local}={environ[local]!r:.40} is no number"
     return None

@@ -2,64 +2,37 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
-from disttrack.environments.host import parent_of, process_environ
-from disttrack.environments.launch import Identity, parent_key
-from disttrack.records.types import Rank
+from disttrack.environments.launch import Identity, launcher_key
+from disttrack.environments.variables import Names, node_count, place
 
-__all__ = ["agent_store", "identity"]
+__all__ = ["NAMES", "agent_store", "identity"]
 
-SOURCE = "torchrun"
+NAMES = Names("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", besides=("TORCHELASTIC_RUN_ID",))
 
 
 def identity(environ: Mapping[str, str]) -> Identity | None:
     """Return who this process is under torchrun; None where the variables are not torchrun's or make no sense."""
-    try:
-        run_id = environ["TORCHELASTIC_RUN_ID"]
-        rank, world_size = int(environ["RANK"]), int(environ["WORLD_SIZE"])
-        local_rank = int(environ["LOCAL_RANK"]) if environ.get("LOCAL_RANK") else None
-    except (KeyError, ValueError):
+    rank = place(environ, NAMES)
+    if rank is None:
         return None
-    if not 0 <= rank < world_size or not 0 <= (local_rank or 0) < world_size:
-        return None
-    place = Rank(rank=rank, world_size=world_size, local_rank=local_rank, source=SOURCE)
     # The count is a hint, not an attempt's number: it stays 0 on an elastic scale-up (facts/launchers.md §0.1).
     hints = (("TORCHELASTIC_RESTART_COUNT", environ.get("TORCHELASTIC_RESTART_COUNT", "0")),)
-    key = parent_key(_agent(run_id, environ["RANK"]))
-    return Identity(place, key, hints, _meeting(environ, run_id), _nodes(environ))
+    key = launcher_key(environ, ("TORCHELASTIC_RUN_ID", "RANK"))
+    nodes = node_count(environ, rank.world_size, nodes="GROUP_WORLD_SIZE")
+    return Identity(rank, key, hints, _meeting(environ, nodes), nodes)
 
 
-def _nodes(environ: Mapping[str, str]) -> int | None:
-    count = environ.get("GROUP_WORLD_SIZE", "")
-    return int(count) if count.isdecimal() and count != "0" else None
-
-
-def _meeting(environ: Mapping[str, str], run_id: str) -> str:
+def _meeting(environ: Mapping[str, str], nodes: int | None) -> str:
     """Return where the agents' ranks can meet: in the agent's store, else in a file named after it."""
+    run_id = environ["TORCHELASTIC_RUN_ID"]
     store = agent_store(environ)
     if store is not None:
         host, port = store
         return f"tcp://{host}:{port}/{run_id}"
     master = f"{environ.get('MASTER_ADDR', '')}:{environ.get('MASTER_PORT', '')}"
-    return f"file:{run_id}@{master}" if (_nodes(environ) or 1) > 1 and master != ":" else ""
-
-
-def _agent(run_id: str, rank: str) -> int:
-    """Return the pid of the agent: the nearest ancestor that was not itself started as this rank.
-
-    The rank may stand below a wrapper (bash, numactl) that inherited the same variables.
-    """
-    pid = os.getppid()
-    while pid > 1:
-        started_with = process_environ(pid)
-        if started_with is None:
-            break
-        if (started_with.get("TORCHELASTIC_RUN_ID"), started_with.get("RANK")) != (run_id, rank):
-            break
-        pid = parent_of(pid)
-    return pid
+    return f"file:{run_id}@{master}" if (nodes or 1) > 1 and master != ":" else ""
 
 
 def agent_store(environ: Mapping[str, str]) -> tuple[str, int] | None:

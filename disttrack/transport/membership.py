@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from disttrack.environments import process_group
+from disttrack.environments.detect import in_group
 from disttrack.environments.launch import Identity, own_key
+from disttrack.environments.process_group import agree_on_key
 from disttrack.journal.heads import write_join
 from disttrack.journal.stored import newest_join
 from disttrack.records.types import Join, Rank, RunId, changed, new_incarnation
@@ -40,10 +42,10 @@ class Membership:
                 return False
             self._become(Identity(parent.rank, parent.launch_key, parent.hints, parent.meeting, parent.nodes))
             return True
-        found = process_group.identity(sys.modules)
+        found = in_group(os.environ, sys.modules)
         if found is None:
             return False
-        key = found.launch_key or process_group.agree_on_key(sys.modules, f"{new_incarnation():016x}")
+        key = found.launch_key or agree_on_key(sys.modules, f"{new_incarnation():016x}")
         self._become(found._replace(launch_key=key))
         return True
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from disttrack.api.intake import Intake
 from disttrack.api.recorder import Recorder
 from disttrack.journal.ledger import Ledger
 from disttrack.journal.outbox import MIN_QUOTA_BYTES, Outbox
@@ -94,14 +95,15 @@ def test_what_is_of_less_worth_is_refused_first() -> None:
     assert [share(record_class) for record_class in order] == [0.6, 0.7, 0.8, 1.0]
 
 
-def test_each_class_is_refused_from_its_own_share_of_the_quota_on(recorder: Recorder, outbox: Outbox) -> None:
+def test_each_class_is_refused_from_its_own_share_of_the_quota_on(outbox: Outbox) -> None:
+    intake = Intake(outbox, lambda _: None, lambda: None)
     refused: dict[RecordClass, float] = {}
     while len(refused) < len(RecordClass):
         for record_class in RecordClass:
-            before = recorder.drops + recorder.captured_drops
+            before = intake.drops + intake.captured_drops
             filled = outbox.filled
-            recorder.append(b"x" * 100, record_class)
-            if recorder.drops + recorder.captured_drops != before:
+            intake.append(b"x" * 100, record_class)
+            if intake.drops + intake.captured_drops != before:
                 refused.setdefault(record_class, filled)
     for record_class, filled in refused.items():
         assert abs(filled - share(record_class)) < 0.03
@@ -204,6 +206,7 @@ def test_drops_of_one_class_and_reason_are_one_line_of_the_ledger() -> None:
 FULL_DISK = """
 import json, logging, sys
 from pathlib import Path
+from disttrack.api.intake import Intake
 from disttrack.api.recorder import Recorder
 from disttrack.journal.outbox import Outbox
 from tests.journal.joins import make_join

@@ -98,10 +98,12 @@ def test_only_local_rank_0_examines_the_node() -> None:
     assert {finding.group for finding in report.findings} == {"rank", "settings"}
 
 
-def test_a_launcher_that_is_not_detected_is_wrong_and_says_what_to_set() -> None:
-    finding = the(examined(**SLURM), "rank.contradiction")
-    assert finding.level == "failed"
-    assert finding.fix == "start it with DISTTRACK_RANK=$SLURM_PROCID DISTTRACK_WORLD_SIZE=$SLURM_STEP_NUM_TASKS"
+def test_a_launcher_whose_variables_make_no_sense_is_named_with_what_to_set() -> None:
+    report = examined(**SLURM | {"SLURM_PROCID": "4"})
+    assert the(report, "rank.detected").facts["source"] == "single process"
+    finding = the(report, "rank.contradiction")
+    assert finding.text == "Slurm step is not heeded: SLURM_PROCID=4 is not below SLURM_STEP_NUM_TASKS=2"
+    assert finding.fix == "set SLURM_PROCID and SLURM_STEP_NUM_TASKS both, or unset both"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from disttrack.records.types import Rank
 from disttrack.settings import Settings
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
+PARENT = SimpleNamespace(pid=os.getpid())  # which was started with none of these variables
 ALONE = Rank(rank=0, world_size=1, local_rank=0, source="single process")
 
 
@@ -53,14 +55,9 @@ def test_a_plain_process_is_a_launch_by_itself() -> None:
     assert found() == single(settled=True)
 
 
-def test_what_other_programs_say_about_ranks_is_not_taken_for_torchruns() -> None:
-    environ = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "node-0", "SLURM_PROCID": "3"}
-    assert found(environ).rank == ALONE
-
-
 @pytest.mark.parametrize(
     "modules",
-    [{"torch": SimpleNamespace()}, multiprocessing("a parent"), group(initialized=False), group(available=False)],
+    [{"torch": SimpleNamespace()}, multiprocessing(PARENT), group(initialized=False), group(available=False)],
     ids=["torch", "multiprocessing", "no group yet", "no groups here"],
 )
 def test_a_process_that_may_get_a_group_is_not_settled(modules: dict[str, Any]) -> None:
@@ -122,7 +119,7 @@ def test_torchruns_row_is_taken_whole() -> None:
 
 def test_torchruns_row_is_settled_also_where_torch_is_loaded() -> None:
     assert found(TORCHRUN, group(initialized=False)).rank.settled
-    assert found(TORCHRUN, multiprocessing("a parent")).rank.source == "torchrun"
+    assert found(TORCHRUN, multiprocessing(PARENT)).rank.source == "torchrun"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +142,7 @@ def test_a_live_group_is_the_truth_about_ranks() -> None:
 
 
 def test_ranks_that_multiprocessing_spawned_have_their_parents_key() -> None:
-    identity = found(modules=group(2, 8) | multiprocessing("a parent"))
+    identity = found(modules=group(2, 8) | multiprocessing(PARENT))
     assert identity.rank.source == "torch.distributed"
     assert identity.launch_key == parent_key()
 

@@ -37,6 +37,14 @@ def test_fsck_of_a_whole_run_says_so_and_writes_nothing(root: Path) -> None:
     assert list(listing(root.parent)) == before
 
 
+def test_fsck_of_a_root_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "disttrack", "fsck", "--dir", str(tmp_path / "typo")], capture_output=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert f"{tmp_path / 'typo' / 'disttrack-runs'} cannot be verified: it does not exist".encode() in done.stderr
+
+
 @pytest.mark.real(timeout_s=120)
 def test_fsck_names_what_a_damaged_frame_held_and_writes_nothing(root: Path) -> None:
     log, process = long_run(root, frames=5)

@@ -5,6 +5,7 @@ import pytest
 from tests.road.site import Site
 
 
+@pytest.mark.real(timeout_s=120)
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_children_that_log_become_helpers_of_their_parents_rank(site: Site, method: str) -> None:
     script = site.script(
