@@ -70,6 +70,7 @@ class Run(RunHooks, RunFiles):
         self._facts: FactFinder | None = None
         self._console: Console | RedirectedConsole | None = None
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
+        self._stopped = False  # it ends before it is done
         self._alerts = Alerts(self._complain, redact=settings.redact_secrets)
 
     def observe(self) -> None:
@@ -191,6 +192,14 @@ class Run(RunHooks, RunFiles):
         if self._recorder is not None and self._recorder.sender is not None:
             self._recorder.sender.hurry()
 
+    def mark_stopped(self, stopped: bool = True) -> None:
+        """Say that this rank, if it ends well from now on, ends before it is done: it is `stopped`, not finished.
+
+        For whoever runs it: a scheduler that gives up a trial, or pauses it. A process that goes on with the same run
+        later goes on with its attempt, and is no new try.
+        """
+        self._stopped = stopped
+
     def status(self) -> Receipt:
         """Return what has become of this rank's records so far; waits for nothing."""
         if self._receipt is not None:
@@ -219,7 +228,8 @@ class Run(RunHooks, RunFiles):
             self._console.finish()
         if self._facts is not None:
             self._facts.finish()
-        recorder.end(exit_code if exit_code is not None else int(why is not None), why)
+        code = exit_code if exit_code is not None else int(why is not None)
+        recorder.end(code, why, stopped=self._stopped and not code and why is None)
         self._receipt = self._wait_for_receipt(recorder)
         if os.environ.get(PARENT) == self._join.journal:
             del os.environ[PARENT]

@@ -57,6 +57,7 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "pending": [asdict(place) for place in run.receipt.places],
         "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
         "config_by_rank": {str(rank): config for rank, config in run.config_by_rank.items()},
+        "config_changes": [asdict(change) for change in run.config_changes],
         "metrics": [asdict(metric) for metric in run.metrics],
         "alerts": [_alert_shape(alert) for alert in run.alerts],
         "damaged": [place._asdict() for place in run.damaged],

@@ -16,6 +16,7 @@ from disttrack.environments import (
     mpi,
     process_group,
     rank_variables,
+    ray,
     slurm,
     torchrun,
 )
@@ -47,7 +48,7 @@ def detect(environ: Mapping[str, str], modules: Mapping[str, Any], settings: Set
     """Return who this process is; raise UsageError only for ranks that were set by hand and make no sense."""
     return (
         _by_hand(environ, modules, settings)
-        # Ray's contexts stand here: they know better than what leaked into its workers.
+        or ray.identity(environ, modules)  # it knows better than what leaked into its workers
         or in_group(environ, modules)
         or _of_launcher(environ, modules)
         or single(settled=not process_group.may_appear(modules))

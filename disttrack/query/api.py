@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from disttrack.index.queries import Damaged, RunRecord
+from disttrack.query.config_changes import ConfigChange
 from disttrack.query.console import ConsoleLine, console_of
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.finding import check_search, find_runs
@@ -101,6 +102,11 @@ class RunView(RunRow, WithHistory):
     def config(self) -> dict[str, object]:
         """What was configured, by key."""
         return self._run.config
+
+    @property
+    def config_changes(self) -> list[ConfigChange]:
+        """Where a rank's config changed when it went on: a perturbed trial, a retry with other arguments."""
+        return self._run.detail.config_changes
 
     @property
     def config_by_rank(self) -> dict[int, dict[str, object]]:

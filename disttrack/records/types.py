@@ -154,6 +154,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     time_us: int
     exit_code: int | None = None  # as the rank said; of "crashed", and where it says more than the rank: of its process
     signal: int | None = None  # that its process died of, also after it ended
+    stopped: bool = False  # of "ended": before it was done, as the rank said
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ class Source(Incoming):
         self.admitted = False  # in this segment
         self.over = False  # it ended, or its process did
         self.clean = False  # it ended with exit code 0, whatever became of its process
+        self.stopped = False  # it ended before it was done, as it said
         self.ending = UNKNOWN  # what was last stored of how it ended
         self.silent = False
         self.died = False  # on another node: its agent says that the process is gone
@@ -64,6 +65,7 @@ class Roster(dict[Incarnation, Source]):
                 source.admission.attempt,
                 source.over or same_process(source.join, join) or not alive(source),
                 source.clean,
+                source.stopped,
             )
             for source in self.values()
             if source.admission.role == "rank"

@@ -1,7 +1,11 @@
-"""Ray: trials and train workers as runs and ranks, and histories as data sets.
+"""Ray: every trial of Tune is a run, every worker of Train a rank of one, and histories of many runs are data sets.
 
-In: what Ray calls, and runs that were logged. Out: runs, and ray.data.Datasets. Only what is asked for is imported:
-ray.data takes a second, and a trial has no use for it.
+    @disttrack.integrations.ray.trainable                      # on what tune.Tuner gets
+    run = disttrack.integrations.ray.setup(config)             # first in train_loop_per_worker
+    rows = disttrack.integrations.ray.read_history(project)    # a ray.data.Dataset
+
+In: what Ray hands to trials and workers, and runs that were logged. Out: runs, through api; data sets. What goes wrong
+costs the trial nothing: it is said. What trials have no use for, such as ray.data, is imported once it is asked for.
 """
 
 from __future__ import annotations
@@ -9,10 +13,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from disttrack.integrations.ray.train import setup
+from disttrack.integrations.ray.trainable import trainable
+
 if TYPE_CHECKING:
     from disttrack.integrations.ray.history import read_history
 
-__all__ = ["read_history"]
+__all__ = ["read_history", "setup", "trainable"]
 
 _MODULES = {"read_history": "history"}
 
