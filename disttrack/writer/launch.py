@@ -81,7 +81,7 @@ class Launch:
         if run is None and not self._adopting:
             # One before it may have died before it met a writer. A trial that fails at once is tried again as soon, and
             # whoever is placed first would have the first attempt.
-            self.adopt(of_run=_run_key(join))
+            self.adopt(of_run=self._key_of(join))
             run = self._find(join)
         orphan = orphans and run is None
         run = run or self._open(join, orphans=orphans)
@@ -113,13 +113,18 @@ class Launch:
     def _find(self, join: Join) -> RunIngest | None:
         if join.role in ("helper", "node") and join.parent is not None and join.parent in self._run_of:
             return self._run_of[join.parent]
-        run = self.runs.get(_run_key(join))
+        run = self.runs.get(self._key_of(join))
         if run is not None and join.given_id is None and run.sources.finished_before(join):
             return None
         return run
 
+    def _key_of(self, join: Join) -> str:
+        """Return the key of the run that a join belongs to: an onlooker's is the one that its launch had last."""
+        known = [*self._claim.runs()] if join.is_onlooker else []
+        return known[-1] if known else _run_key(join)
+
     def _open(self, join: Join, *, orphans: bool = False) -> RunIngest:
-        key = _run_key(join)
+        key = self._key_of(join)
         project = Path(join.root) / directory_name(join.project)
         given = join.given_id
         again = self.runs.get(key)  # finished, and begun once more by the same parent
@@ -252,7 +257,7 @@ class Launch:
         def wanted(join: Join) -> bool:
             mine = join.launch_key == self._key and (orphans or join.node in ("", self._node))
             left = not self._is_over(join.incarnation) or has_blobs(Path(join.journal))
-            meant = of_run is None or _run_key(join) == of_run
+            meant = of_run is None or self._key_of(join) == of_run
             return mine and meant and join.incarnation not in self._given_up and left
 
         adopted: list[tuple[RunIngest, Source, int]] = []

@@ -171,3 +171,18 @@ def test_a_given_id_that_is_opened_again_while_other_ranks_are_in_it_has_one_log
     assert (again is first, zero.admission.attempt, second.admission.attempt) == (True, 0, 1)
     assert here.run_of(one.join.incarnation) is first
     here.close()
+
+
+def test_an_onlooker_belongs_to_the_newest_run_of_its_launch_whatever_it_calls_it(tmp_path: Path) -> None:
+    """Whoever controls ranks knows their launch, but not what they told init."""
+    first = launch(tmp_path)
+    first.admit(join(tmp_path, project="theirs"))
+    later, _ = first.admit(join(tmp_path, project="theirs", ordinal=1))
+    seen, source = first.admit(join(tmp_path, project="another", role="helper", parent=None))
+    assert seen is later
+    assert (source.admission.role, source.admission.attempt) == ("helper", 0)
+    first.close()
+    second = launch(tmp_path)
+    again, _ = second.admit(join(tmp_path, project="theirs", role="helper", parent=None))
+    assert again.header.run_id == later.header.run_id
+    second.close()

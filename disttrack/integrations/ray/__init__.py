@@ -17,11 +17,16 @@ from disttrack.integrations.ray.train import setup
 from disttrack.integrations.ray.trainable import trainable
 
 if TYPE_CHECKING:
+    from disttrack.integrations.ray.callbacks import DisttrackCallback, DisttrackLoggerCallback
     from disttrack.integrations.ray.history import read_history
 
-__all__ = ["read_history", "setup", "trainable"]
+__all__ = ["DisttrackCallback", "DisttrackLoggerCallback", "read_history", "setup", "trainable"]
 
-_MODULES = {"read_history": "history"}
+_MODULES = {
+    "DisttrackCallback": "callbacks",
+    "DisttrackLoggerCallback": "callbacks",
+    "read_history": "history",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -18,7 +18,7 @@ from disttrack.api.run import Run, describe
 from disttrack.environments.ray import Experiment, directory_of, launch_of, trial_identity
 from disttrack.integrations.ray.arguments import InitArguments, init_arguments, with_experiment
 
-__all__ = ["trainable"]
+__all__ = ["Tracked", "row_of_result", "trainable"]
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -87,7 +87,7 @@ class Tracked:
             self._close(done=True)
         else:
             iteration = result.get(_ITERATION, self.iteration)
-            run.log(_row(result), step=OtherStep(iteration), commit=True)
+            run.log(row_of_result(result), step=OtherStep(iteration), commit=True)
             if result.get(_DONE):
                 self._close(done=True)
         return result
@@ -139,7 +139,7 @@ class Tracked:
         run.finish(quiet=True)  # a trial may be paused many times
 
 
-def _row(result: Mapping[str, Any]) -> dict[str, Any]:
+def row_of_result(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a result says that the trial reported, and Tune's counts and times."""
     row = {name: value for name, value in result.items() if name not in _TUNES_OWN}
     if row.get("checkpoint_dir_name", "") is None:
