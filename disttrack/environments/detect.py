@@ -112,7 +112,7 @@ def _by_hand(environ: Mapping[str, str], modules: Mapping[str, Any], settings: S
             "Ranks run from 0 to world_size - 1.",
         )
     place = Rank(rank=settings.rank, world_size=settings.world_size, local_rank=settings.local_rank, source="settings")
-    around = in_group(environ, modules) or _of_launcher(environ, modules)
+    around = ray.identity(environ, modules) or in_group(environ, modules) or _of_launcher(environ, modules)
     if around is not None and (around.rank.world_size > 1 or around.rank.source == torchrun.NAMES.source):
         return around._replace(rank=place)
     if settings.world_size == 1:

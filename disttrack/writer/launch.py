@@ -81,7 +81,7 @@ class Launch:
         if run is None and not self._adopting:
             # One before it may have died before it met a writer. A trial that fails at once is tried again as soon, and
             # whoever is placed first would have the first attempt.
-            self.adopt(of_run=self._key_of(join))
+            self.adopt(before=join)
             run = self._find(join)
         orphan = orphans and run is None
         run = run or self._open(join, orphans=orphans)
@@ -240,24 +240,27 @@ class Launch:
         how = ending._asdict()
         run.see(source, Sighting(incarnation=incarnation, seen=seen, time_us=time_us, stopped=stopped, **how))
 
-    def adopt(self, *, orphans: bool = False, of_run: str | None = None) -> list[tuple[RunIngest, Source, int]]:
+    def adopt(self, *, orphans: bool = False, before: Join | None = None) -> list[tuple[RunIngest, Source, int]]:
         """Bring home the journals of this launch whose process is dead, whether it ever met a writer or not.
 
-        of_run: only those of the run with this key. Returns run, source and offset from which on records were new.
+        before: only those of the run that this incarnation would open.
+        Returns run, source and offset from which on records were new.
         """
         self._adopting = True
         try:
-            return self._adopt(orphans, of_run)
+            return self._adopt(orphans, before)
         finally:
             self._adopting = False
 
-    def _adopt(self, orphans: bool, of_run: str | None) -> list[tuple[RunIngest, Source, int]]:
+    def _adopt(self, orphans: bool, before: Join | None) -> list[tuple[RunIngest, Source, int]]:
 
         # orphans: also those from before this node booted again; that nobody holds them is asked of each.
         def wanted(join: Join) -> bool:
             mine = join.launch_key == self._key and (orphans or join.node in ("", self._node))
             left = not self._is_over(join.incarnation) or has_blobs(Path(join.journal))
-            meant = of_run is None or self._key_of(join) == of_run
+            meant = before is None or (
+                self._key_of(join) == self._key_of(before) and join.incarnation != before.incarnation
+            )
             return mine and meant and join.incarnation not in self._given_up and left
 
         adopted: list[tuple[RunIngest, Source, int]] = []
