@@ -23,6 +23,7 @@ from disttrack.environments.host import (
     runtime_directory,
 )
 from disttrack.environments.launch import Identity, own_key
+from disttrack.environments.torchrun import NAMES, error_file
 from disttrack.errors import UnsafeDirectory
 from disttrack.journal.directories import is_good_place, note_place, outbox_directory
 from disttrack.journal.outbox import DEFAULT_QUOTA_BYTES, Outbox
@@ -110,6 +111,7 @@ def make_join(
         boot_id=boot_id(),
         pid=pid,
         start_time=process_start_time(pid),
+        error_file=error_file(os.environ) if rank.source == NAMES.source else "",
         sample_s=settings.system_interval_s,
         sample_quota_bytes=settings.journal_quota_bytes,
         journal="",
@@ -210,6 +212,7 @@ def helper_recorder(
         name=None,
         auto=False,
         lineage=None,
+        error_file="",
         run_id=None,
         host=hostname(),
         boot_id=boot_id(),

@@ -17,6 +17,7 @@ _COLOURS = {
     "crashed": "red",
     "lost": "red",
     "preempted": "yellow",
+    "terminated": "yellow",
     "silent": "yellow",
     "pending": "yellow",
     "stopped": "yellow",
@@ -46,6 +47,8 @@ def failure_sentence(failure: Failure) -> str:
         told += f": {printable(failure.exception.splitlines()[0])}"
     if failure.others:
         told += f"; {count(failure.others, 'other rank')} after it"
+    if failure.terminated:
+        told += f"; {count(failure.terminated, 'rank')} ended by the launcher"
     return told
 
 

@@ -19,15 +19,27 @@ MASK_AT, EXIT_CODE_AT = 0, 60
 
 
 class Ending(NamedTuple):
-    """The exit code of a process, or the number of the signal it died of; neither where that cannot be known."""
+    """The exit code of a process, or the number of the signal it died of; neither where that cannot be known.
+
+    exception: what the process left for its launcher about it.
+    """
 
     exit_code: int | None = None
     signal: int | None = None
+    exception: str | None = None
 
     @property
     def failed(self) -> bool:
         """Whether it is known that the process did not end with exit code 0."""
-        return self.signal is not None or bool(self.exit_code)
+        return self.signal is not None or bool(self.exit_code) or self.exception is not None
+
+    @property
+    def led(self) -> int:
+        """How likely others ended because of it, of processes seen dead at one look: 0 first.
+
+        Whoever was told to go (SIGTERM) comes last, and before that one of whom nothing is known.
+        """
+        return 2 if self.signal == signal.SIGTERM else 1 if self == UNKNOWN else 0
 
 
 UNKNOWN = Ending()

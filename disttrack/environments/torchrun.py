@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
+from disttrack.environments.files import read_plain
 from disttrack.environments.launch import Identity, launcher_key
 from disttrack.environments.variables import Names, node_count, place
 
-__all__ = ["NAMES", "agent_store", "identity"]
+__all__ = ["NAMES", "agent_store", "error_file", "error_in", "identity"]
 
 NAMES = Names("torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", besides=("TORCHELASTIC_RUN_ID",))
+MAX_ERROR_BYTES = 1 << 20
+MAX_EXCEPTION = 2_000  # characters
 
 
 def identity(environ: Mapping[str, str]) -> Identity | None:
@@ -41,3 +46,19 @@ def agent_store(environ: Mapping[str, str]) -> tuple[str, int] | None:
         return None
     host, port = environ.get("MASTER_ADDR"), environ.get("MASTER_PORT", "")
     return (host, int(port)) if host and port.isdecimal() and 0 < int(port) < 65536 else None
+
+
+def error_file(environ: Mapping[str, str]) -> str:
+    """Return where this rank leaves for its agent why it failed (elastic's @record does so); "" for nowhere."""
+    return environ.get("TORCHELASTIC_ERROR_FILE", "") if place(environ, NAMES) is not None else ""
+
+
+def error_in(path: str) -> str | None:
+    """Return the exception that a rank left in its error file; None where there is none that can be read."""
+    try:
+        told: dict[str, Any] = json.loads(read_plain(path, MAX_ERROR_BYTES))
+        message: dict[str, Any] | str = told["message"]
+        text = message if isinstance(message, str) else str(message["message"])
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return text[:MAX_EXCEPTION] or None

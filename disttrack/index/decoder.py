@@ -218,7 +218,13 @@ class RunDecoder:
             if sighting.seen != "ended":
                 segment.over_us = None
             seen = Sighted(
-                sighting.seen, sighting.exit_code, sighting.signal, sighting.time_us, segment.number, frame.start
+                sighting.seen,
+                sighting.exit_code,
+                sighting.signal,
+                sighting.time_us,
+                segment.number,
+                frame.start,
+                sighting.exception,
             )
             self._stream(sighting.incarnation).facts.saw(seen)
         elif frame.kind == FrameKind.EDIT:

@@ -94,7 +94,7 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
             self.damaged.append(DamagedRange(start, end, why[:MAX_WHY], segment))
 
 
-class Sighted(msgspec.Struct):
+class Sighted(msgspec.Struct, omit_defaults=True):
     """A sighting of a source, and its place in the log."""
 
     seen: Literal["ended", "silent", "running", "crashed", "lost", "moved"]
@@ -103,6 +103,7 @@ class Sighted(msgspec.Struct):
     time_us: int
     segment: int
     position: int
+    exception: str | None = None
 
     @property
     def place(self) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 __all__ = ["DDL", "RUN_TABLES", "SCHEMA_VERSION"]
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 DDL = """
 -- How many runs were ever given an id here: ids of dropped runs are not used again, so that a reader

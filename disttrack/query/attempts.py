@@ -11,7 +11,7 @@ from disttrack.index.queries import RunRecord
 from disttrack.query.members import Member, Observer, RankState, RunState, Team, rank_states, run_state, team_of
 from disttrack.query.superseded import cuts
 
-__all__ = ["AttemptRow", "Failure", "attempt_rows", "ending_of", "first_failure", "last_s", "may_go_on"]
+__all__ = ["AttemptRow", "Failure", "attempt_rows", "ending_of", "exception_of", "first_failure", "last_s", "may_go_on"]
 
 _FAILED = ("failed", "crashed", "lost")
 _OPEN = ("running", "pending", "silent")
@@ -29,6 +29,7 @@ class Failure:
     exception: str | None
     at: float  # unix seconds
     others: int  # ranks that failed after it
+    terminated: int = 0  # ranks that their launcher ended since it failed
 
 
 @dataclass(frozen=True)
@@ -111,14 +112,22 @@ def first_failure(record: RunRecord, team: Team, observer: Observer) -> Failure 
         state=states[rank],
         exit_code=exit_code,
         signal=signal,
-        exception=source.ended.exception if source.ended is not None else None,
+        exception=exception_of(source),
         at=(at_us or 0) / 1e6,
         others=len(failed) - 1,
+        terminated=sum(state == "terminated" for state in states.values()),
     )
 
 
 def _place(source: SourceFacts) -> tuple[float, int]:
     return source.fell.place if source.fell is not None else (math.inf, 0)
+
+
+def exception_of(source: SourceFacts) -> str | None:
+    """Return the exception that a rank failed with: as it said, else as it left it for its launcher."""
+    said = source.ended.exception if source.ended is not None else None
+    left = (seen.exception for seen in (source.fell, source.sighted) if seen is not None)
+    return said or next(filter(None, left), None)
 
 
 def ending_of(source: SourceFacts) -> tuple[int | None, str | None]:

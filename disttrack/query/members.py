@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from disttrack.environments import host
 from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import RunRecord
+from disttrack.query.teardown import Following, following, torn_down
 from disttrack.records.names import LIVE
 from disttrack.records.types import Incarnation
 
@@ -32,7 +33,17 @@ __all__ = [
 ]
 
 RankState = Literal[
-    "absent", "pending", "running", "silent", "finished", "stopped", "failed", "crashed", "preempted", "lost"
+    "absent",
+    "pending",
+    "running",
+    "silent",
+    "finished",
+    "stopped",
+    "failed",
+    "crashed",
+    "preempted",
+    "terminated",
+    "lost",
 ]
 RunState = Literal["running", "finished", "failed", "crashed", "preempted", "stopped", "lost", "unknown"]
 
@@ -143,6 +154,7 @@ class Team:
     world_size: int
     joined: dict[int, SourceFacts]  # by rank, ascending
     voices: dict[int, list[SourceFacts]]  # by rank: its sources, helpers and claimants of this attempt
+    followed: Following | None = None  # why another attempt came after it, where its launcher tells
 
     def local_rank(self, rank: int) -> int | None:
         """Return a joined rank's local rank: as it says, else its place among the ranks of its node."""
@@ -172,16 +184,27 @@ def team_of(everybody: list[Member], attempt: int) -> Team:
     places = [source.join.rank for source in joined.values() if source.join is not None]
     settled = [place for place in places if place.settled] or places
     world_size = max((place.world_size for place in settled), default=0)
-    return Team(attempt, min(world_size, MAX_RANKS), joined, voices)
+    later = [member for member in everybody if member.source.role == "rank" and member.attempt > attempt]
+    nearest = min((member.attempt for member in later), default=0)
+    after = [member.source for member in later if member.attempt == nearest]
+    return Team(attempt, min(world_size, MAX_RANKS), joined, voices, following(list(joined.values()), after))
 
 
 def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, RankState]:
     """Return the state of each rank that joined an attempt.
 
+    A rank that its launcher ended since a peer had failed is terminated; where no peer had, the launcher was told to
+    end, and all are preempted, unless it goes on with another number of ranks.
     Where a rank said that its machine is being taken away (Run.mark_preempting), it is preempted if it ended otherwise
     than well; so are other ranks of the attempt whose end came no earlier than that word, by their clocks.
     """
     states: dict[int, RankState] = {rank: _rank_state(source, record, observer) for rank, source in team.joined.items()}
+    badly = sorted(
+        (rank for rank, state in states.items() if state in _ENDED_BADLY), key=lambda rank: _fell(team, rank)
+    )
+    told = torn_down({rank: team.joined[rank] for rank in badly}, team.followed)
+    for rank in told:
+        states[rank] = "terminated" if team.followed == "resize" or len(told) < len(badly) else "preempted"
     said_us = [
         source.preempting_us
         for sources in team.voices.values()
@@ -191,12 +214,18 @@ def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, 
     if not said_us:
         return states
     for rank, state in states.items():
-        if state in _ENDED_BADLY:
+        if state in (*_ENDED_BADLY, "terminated"):
             itself = any(source.preempting_us is not None for source in team.voices.get(rank, ()))
             ended_us = _ended_us(team.joined[rank])
             if itself or ended_us is None or ended_us >= min(said_us):
                 states[rank] = "preempted"
     return states
+
+
+def _fell(team: Team, rank: int) -> tuple[float, int]:
+    """Return where in the log a rank is first said not to have ended well; what only the observer sees comes last."""
+    seen = team.joined[rank].fell
+    return seen.place if seen is not None else (math.inf, 0)
 
 
 def _ended_us(source: SourceFacts) -> int | None:
@@ -247,6 +276,8 @@ def run_state(states: list[RankState], record: RunRecord, observer: Observer) ->
         return "running"
     if "silent" in states:
         return "unknown"
+    if "terminated" in states:
+        return "stopped"
     if states or record.facts.over_us is not None:
         return "finished"
     return "running" if observer.sees_marker(record) else "unknown"

@@ -8,6 +8,7 @@ from pathlib import Path
 from disttrack.errors import UsageError
 from disttrack.index.snapshots import Snapshot
 from disttrack.query.alerts import AlertRow, alert_rows
+from disttrack.query.attempts import exception_of
 from disttrack.query.members import Observer, members, newest_team
 from disttrack.query.metrics import summary_of_rank
 from disttrack.query.reader import Reader
@@ -52,7 +53,6 @@ def view_of(snapshot: Snapshot, rank: int, observer: Observer) -> RankView:
             "Name one of them.",
         )
     mine = [member for member in everybody if member.rank == rank]
-    ended = team.joined[rank].ended if rank in team.joined else None
     run = row_of(record, observer)
     return RankView(
         **vars(row),
@@ -61,6 +61,6 @@ def view_of(snapshot: Snapshot, rank: int, observer: Observer) -> RankView:
         name=run.name,
         config=merged_config(by_precedence(mine)),
         summary=summary_of_rank(snapshot, mine),
-        exception=ended.exception if ended is not None else None,
+        exception=exception_of(team.joined[rank]) if rank in team.joined else None,
         alerts=alert_rows(mine),
     )

@@ -116,6 +116,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     start_time: int  # of the process, in clock ticks since boot
     sample_s: float = 0.0  # how often this rank wants samples of its node; 0 for none
     sample_quota_bytes: int | None = None  # what their journal may take
+    error_file: str = ""  # where the process leaves for its launcher why it failed
     journal: str  # the directory of this incarnation's journal
     time_us: int
 
@@ -151,7 +152,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
     orphan: bool = False  # its journal never met a writer and was brought home later
 
 
-class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a writer or agent saw of an incarnation: it ended, fell silent, came back, or its process went."""
 
     incarnation: Incarnation
@@ -160,6 +161,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None  # as the rank said; of "crashed", and where it says more than the rank: of its process
     signal: int | None = None  # that its process died of, also after it ended
     stopped: bool = False  # of "ended": before it was done, as the rank said
+    exception: str | None = None  # that the process left for its launcher
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,13 +107,15 @@ class NodeWelcome(msgspec.Struct, frozen=True, kw_only=True):
 class Gone(msgspec.Struct, frozen=True, kw_only=True):
     """An agent to the writer: this process is gone, and you have its whole journal.
 
-    said: its last record, if that is an End. exit_code, signal: how the process ended, where the node could tell.
+    said: its last record, if that is an End. exit_code, signal, exception: how the process ended, where the node could
+    tell.
     """
 
     incarnation: Incarnation
     said: End | None
     exit_code: int | None
     signal: int | None
+    exception: str | None = None
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,6 +83,7 @@ class Carried(Passing):
                     said=self.journal.said(),
                     exit_code=seen.exit_code,
                     signal=seen.signal,
+                    exception=seen.exception,
                 )
             )
 

@@ -36,8 +36,8 @@ def writer_of(node: Node, announcement: Announcement | None) -> Writer:
 def agent_of(node: Node, former: Launch | None = None) -> Relay:
     """Return a node's process as an agent of its launch's writer."""
 
-    def become_writer(succeed: bool) -> Writer:
-        return writer_of(node, Announcement(node, listen=True, succeed=succeed))
+    def become_writer(announcement: Announcement) -> Writer:
+        return writer_of(node, announcement)
 
     return Relay(node, become_writer, lambda: Choice(node), former)
 

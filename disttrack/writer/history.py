@@ -74,7 +74,9 @@ def read_history(log: Path) -> History:
                 history.ended &= sighting.seen == "ended"  # said once more; anything else opens the run again
                 if sighting.seen in OVER:
                     history.over.add(sighting.incarnation)
-                    history.endings[sighting.incarnation] = Ending(sighting.exit_code, sighting.signal)
+                    history.endings[sighting.incarnation] = Ending(
+                        sighting.exit_code, sighting.signal, sighting.exception
+                    )
                 if is_clean(sighting):
                     history.clean.add(sighting.incarnation)
                 if sighting.stopped:

@@ -229,7 +229,7 @@ class RunIngest:
         self._seen.append((source, source.over))
         source.silent = seen.seen == "silent"
         if seen.seen in OVER:
-            source.over, source.ending = True, Ending(seen.exit_code, seen.signal)
+            source.over, source.ending = True, Ending(seen.exit_code, seen.signal, seen.exception)
             source.clean |= is_clean(seen)
             source.stopped |= seen.stopped
         self.changed_at = self._clock()

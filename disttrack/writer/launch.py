@@ -264,7 +264,8 @@ class Launch:
             return mine and meant and join.incarnation not in self._given_up and left
 
         adopted: list[tuple[RunIngest, Source, int]] = []
-        for stored in sorted(dead_journals(self._runtime, wanted), key=lambda stored: stored.join.start_time):
+        left = [(stored, how_ended(stored.join)) for stored in dead_journals(self._runtime, wanted)]
+        for stored, ending in sorted(left, key=lambda death: (death[1].led, death[0].join.start_time)):
             join = stored.join
             try:
                 run, source = self.place(join, orphans=orphans)
@@ -279,7 +280,7 @@ class Launch:
             if source.over and rest:  # and stored: but the log was damaged since
                 self.bury_again(run, source)
             elif not source.over:
-                self.bury(run, source, how_ended(join))
+                self.bury(run, source, ending)
             adopted.append((run, source, offset))
         return adopted
 

@@ -33,7 +33,8 @@ class Link:
         self._attempts = 0
         self._refusal: str | None = None  # why the writer, or our own keys, would not have us
         now = time.monotonic()
-        self._heard = self._lasted = now  # lasted: the last moment of a link
+        self._heard = self._lasted = now  # lasted: the last moment of a link, or of waiting for one to a new writer
+        self._known: str | None = None  # the writer that was found last
         self._since = now  # when a link began or ended
         self._beat = 0.0
 
@@ -68,7 +69,7 @@ class Link:
         return SOON_S if self.connected and time.monotonic() - self._heard < 1.0 else 0.1
 
     def gone_s(self, now: float) -> float:
-        """Return how long there has been no link."""
+        """Return how long there has been no link to the writer that is known."""
         return now - self._lasted
 
     def send(self, message: Message) -> bool:
@@ -86,9 +87,10 @@ class Link:
 
     def is_lost(self, now: float) -> bool:
         """Say whether a connection leads nowhere: the writer is silent, or another one is the writer."""
-        if self.linked:
-            self._lasted = now
         found = self.found
+        new = found is not None and found.nonce != self._known
+        if self.linked or new:  # who has just come gets as much time as its predecessor had
+            self._lasted, self._known = now, found.nonce if found is not None else self._known
         moved = found is not None and self._address is not None and found.nonce != self._address.nonce
         patience_s = SILENT_S if self.linked else min(CONNECT_S * self._attempts, CONNECT_AT_MOST_S)
         return self.connected and (moved or now - self._heard > patience_s)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from disttrack.environments.endings import UNKNOWN, Ending, ending_of
 from disttrack.environments.host import boot_id, is_alive
+from disttrack.environments.torchrun import error_in
 from disttrack.journal.directories import is_held
 from disttrack.journal.stored import StoredOutbox, stored_outboxes
 from disttrack.records.types import Join
@@ -35,7 +36,15 @@ def dead_journals(runtime: Path, wanted: Callable[[Join], bool]) -> Iterator[Sto
 
 def how_ended(join: Join) -> Ending:
     """Return how the process of an incarnation ended, as far as it can be known without having watched it."""
-    return ending_of(join.pid, join.start_time) if join.boot_id == boot_id() else UNKNOWN
+    return _ending(join) if join.boot_id == boot_id() and not lives(join) else UNKNOWN
+
+
+def _ending(join: Join, pidfd: int = -1) -> Ending:
+    """Return how the process of an incarnation ended that runs no more, with what it left for its launcher."""
+    ending = ending_of(join.pid, join.start_time, pidfd)
+    if ending.exit_code == 0 or not join.error_file:
+        return ending
+    return ending._replace(exception=error_in(join.error_file))
 
 
 class Watch:
@@ -61,8 +70,8 @@ class Watch:
 
     def ending(self) -> Ending:
         """Return how the process ended, as far as the kernel tells or told; unknown while it lives."""
-        if self.local and self._ending == UNKNOWN:
-            self._ending = ending_of(self._join.pid, self._join.start_time, self.fd)
+        if self._ending == UNKNOWN and self.gone():
+            self._ending = _ending(self._join, self.fd)
         return self._ending
 
     def close(self) -> None:

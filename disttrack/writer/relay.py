@@ -39,6 +39,7 @@ from disttrack.transport.protocol import (
 )
 from disttrack.transport.receiver import Peer
 from disttrack.transport.status import Status
+from disttrack.writer.announcing import Announcement
 from disttrack.writer.carried import Carried
 from disttrack.writer.carrying import Carrier
 from disttrack.writer.launch import Launch
@@ -46,14 +47,13 @@ from disttrack.writer.link import SILENT_S, Link
 from disttrack.writer.liveness import how_ended
 from disttrack.writer.node import Node, Part
 from disttrack.writer.sampling import Placed
+from disttrack.writer.succession import SUCCEED_S, Succession
 from disttrack.writer.watches import process_of
 
 __all__ = ["Relay"]
 
 ADOPT_S = 5.0
 LINGER_S = 5.0
-SUCCEED_S = 60.0  # without the writer: the lowest node that has the run's directory takes over
-SUCCEED_STEP_S = 2.0  # ... the next one so much later
 GIVE_UP_S = 30 * 60.0  # with nobody alive here and no writer: the journals stay, for `ls` or the next process
 
 
@@ -63,11 +63,11 @@ class Relay:
     def __init__(
         self,
         node: Node,
-        become_writer: Callable[[bool], Part],
+        become_writer: Callable[[Announcement], Part],
         choose_again: Callable[[], Part],
         former: Launch | None = None,
     ) -> None:
-        """become_writer: in place of one whose node is gone (True), or before us on this one.
+        """become_writer: in place of one whose node is gone, or of one before us on this node.
 
         choose_again: whether we are the writer, now that the last one has gone without our ranks' records.
         former: the runs of a writer that this process was until now.
@@ -80,6 +80,7 @@ class Relay:
         self._runs: dict[RunId, Path] = {}  # where those lie that our ranks were welcomed to
         self._link = Link(node)
         self._carrier = Carrier(self._link.send)
+        self._succession = Succession(node)
         self._adopted = 0.0
         self._busy_until = time.monotonic() + LINGER_S
         self._next: Part = self
@@ -95,7 +96,10 @@ class Relay:
         now = time.monotonic()
         for message in self._link.answers(now):
             self._node.guard(self._take_answer, message)
-        self._keep_link(now)
+        if (won := self._succession.won(linked=self._link.linked)) is not None:
+            self._leave_for(self._become_writer(won))
+        else:
+            self._keep_link(now)
         if self._link.linked:
             self._node.guard(self._carrier.work, now)
 
@@ -114,8 +118,9 @@ class Relay:
             self._node.guard(self._adopt)
         for member in self._members.values():
             self._node.guard(self._bring_home, member)
-        if not self._link.linked and self._link.gone_s(now) > self._patience_s():
-            self._node.guard(self._succeed)
+        lowest = min((member.join.rank.rank for member in self._members.values()), default=0)
+        if not self._link.linked and self._link.gone_s(now) > self._succession.patience_s(lowest):
+            self._node.guard(self._succession.begin, self._runs.values())
 
     def may_go(self, now: float) -> bool:
         """Say whether no rank of ours lives, and the writer has all they left (or cannot be had)."""
@@ -145,6 +150,7 @@ class Relay:
 
     def close(self) -> None:
         """Leave the writer."""
+        self._succession.close()
         self._unlink()
         self._carrier.close()
 
@@ -271,14 +277,17 @@ class Relay:
     def _keep_link(self, now: float) -> None:
         if self._link.is_lost(now):
             self._unlink()
-        if self._link.withdrawn and not self._link.linked and not self._all_home():
-            self._leave_for(self._choose_again())  # the writer went in order, and never knew of these ranks
-            return
         found = self._link.found
-        if not self._link.connected and found is not None and found.node == self._node.id:
-            self._take_over()  # a writer before us on this node: its claim is ours
-            return
-        self._link.keep(now)
+        ours = not self._link.connected and found is not None and found.node == self._node.id
+        if not self._succession.pending:
+            if self._link.withdrawn and not self._link.linked and not self._all_home():
+                self._leave_for(self._choose_again())  # the writer went in order, and never knew of these ranks
+                return
+            if ours:  # a writer before us on this node: its claim is ours
+                self._leave_for(self._become_writer(Announcement(self._node, listen=True)))
+                return
+        if not ours:
+            self._link.keep(now)
 
     def _unlink(self) -> None:
         if not self._link.connected:
@@ -328,22 +337,6 @@ class Relay:
     def _ending(self, join: Join) -> Ending:
         """Return how the process of a dead rank ended, as we saw it, or as the kernel still tells."""
         return self._node.watches.gone().get(process_of(join)) or how_ended(join)
-
-    # Succession
-
-    def _patience_s(self) -> float:
-        lowest = min((member.join.rank.rank for member in self._members.values()), default=0)
-        return SUCCEED_S + SUCCEED_STEP_S * min(lowest, 30)
-
-    def _succeed(self) -> None:
-        """Become the writer, where the directories of the runs can be reached: their log says what is stored."""
-        runs = self._runs.values()
-        if runs and all(any((directory / "log").glob("*.dtl")) for directory in runs):
-            self._node.complain("the writer's node has been gone for a minute; this node's process takes over")
-            self._take_over(succeed=True)
-
-    def _take_over(self, *, succeed: bool = False) -> None:
-        self._leave_for(self._become_writer(succeed))
 
     def _leave_for(self, part: Part) -> None:
         """Be something else from now on, and have our ranks say Hello to it."""

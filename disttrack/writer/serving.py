@@ -223,7 +223,7 @@ class Writer:
         elif isinstance(message, Waiting | Offer | Piece):
             self._stowing.take(peer, message, run, source)
         elif isinstance(message, Gone):
-            self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal))
+            self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal, message.exception))
             self._buried.append((peer, run, source))
         elif isinstance(message, Moved):
             run.see(source, Sighting(incarnation=message.incarnation, seen="moved", time_us=now_us()))

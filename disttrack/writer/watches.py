@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -52,13 +51,13 @@ class Watches:
     def dead(self, of: Iterable[T], join: Callable[[T], Join]) -> list[tuple[T, Ending]]:
         """Return those of them whose watched process has ended, and how. join: of which incarnation one is.
 
-        Of those that are seen dead at one look, whoever was told to go (SIGTERM) comes last: the others may be why.
+        Of those that are seen dead at one look, whoever may be why the others are comes first.
         """
         gone = self.gone()
         if not gone:
             return []
         found = [(one, gone[process]) for one in of if (process := process_of(join(one))) in gone]
-        return sorted(found, key=lambda death: death[1].signal == signal.SIGTERM)
+        return sorted(found, key=lambda death: death[1].led)
 
     def lives(self, join: Join) -> bool:
         """Say whether the process of an incarnation is watched and has not ended."""

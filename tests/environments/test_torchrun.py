@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from disttrack.environments.launch import parent_key
-from disttrack.environments.torchrun import agent_store, identity
+from disttrack.environments.torchrun import agent_store, error_file, error_in, identity
 from disttrack.records.types import Rank
 
 REPOSITORY = Path(__file__).parents[2]
@@ -158,3 +158,38 @@ def test_the_agents_store_is_where_the_agent_says() -> None:
 def test_there_is_no_agents_store_where_the_variables_name_none(nonsense: dict[str, str]) -> None:
     assert agent_store(STORE | nonsense) is None
     assert agent_store({}) is None
+
+
+# What a rank leaves for its agent
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        ('{"message": {"message": "ValueError: nan", "extraInfo": {"timestamp": "1"}}}', "ValueError: nan"),
+        ('{"message": "Signal 11 (SIGSEGV) received"}', "Signal 11 (SIGSEGV) received"),
+        ('{"message": {"extraInfo": {}}}', None),
+        ('{"message": null}', None),
+        ("[]", None),
+        ("{", None),
+        ("", None),
+    ],
+)
+def test_the_exception_that_a_rank_left_is_read_and_nothing_else_is_made_of_what_lies_there(
+    tmp_path: Path, left: str, told: str | None
+) -> None:
+    file = tmp_path / "error.json"
+    file.write_text(left)
+    assert error_in(str(file)) == told
+
+
+def test_an_error_file_that_is_none_tells_nothing(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc/hostname")
+    for path in (tmp_path / "missing", tmp_path / "link", tmp_path):
+        assert error_in(str(path)) is None
+
+
+def test_only_a_rank_of_torchrun_has_an_error_file() -> None:
+    place = {"TORCHELASTIC_ERROR_FILE": "/tmp/error.json"}
+    assert error_file(variables() | place) == "/tmp/error.json"
+    assert error_file(place) == error_file(variables()) == ""

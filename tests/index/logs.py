@@ -131,9 +131,15 @@ class RunLog:
         time_us: int = START_US,
         exit_code: int | None = None,
         signal: int | None = None,
+        exception: str | None = None,
     ) -> None:
         sighting = Sighting(
-            incarnation=process.join.incarnation, seen=seen, time_us=time_us, exit_code=exit_code, signal=signal
+            incarnation=process.join.incarnation,
+            seen=seen,
+            time_us=time_us,
+            exit_code=exit_code,
+            signal=signal,
+            exception=exception,
         )
         self.admit(process)
         self.open().append(FrameKind.SIGHTING, sighting)

@@ -117,7 +117,6 @@ def test_a_writer_whose_node_is_gone_is_followed_by_the_lowest_nodes_agent_after
         told = job.ended(*cluster.nodes[1:])
         check_log_waited_for_nothing(told)
         assert {one.pending + one.dropped for one in told.values()} == {0}
-        # Once; where the machine is so busy that the next node begins as well, that one steps down again.
-        assert len(list((run / "log").glob("*.dtl"))) in (2, 3)
+        assert len(list((run / "log").glob("*.dtl"))) == 2
         rows = job.rows(cluster[2], run.name)
         assert {rank: rows[rank] for rank in told} == {rank: list(range(one.rows)) for rank, one in told.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,10 +111,10 @@ def test_the_first_failure_is_the_first_in_the_log_whatever_the_clocks_say(tmp_p
     run = detail(tmp_path)
     assert run.first_failure is not None
     assert (run.first_failure.rank, run.first_failure.node, run.first_failure.state) == (2, "node2", "crashed")
-    assert (run.first_failure.signal, run.first_failure.exit_code, run.first_failure.others) == ("SIGKILL", None, 2)
+    assert (run.first_failure.signal, run.first_failure.exit_code, run.first_failure.others) == ("SIGKILL", None, 1)
     assert run.first_failure.at == START_US / 1e6 + 9
     assert [(row.state, row.exit_code, row.signal) for row in run.ranks] == [
-        ("crashed", None, "SIGTERM"),
+        ("terminated", None, "SIGTERM"),
         ("lost", None, None),
         ("crashed", None, "SIGKILL"),
         ("finished", 0, None),
@@ -143,7 +144,7 @@ def test_what_only_the_observer_sees_is_no_failure_before_what_the_log_tells(tmp
     ],
 )
 def test_a_rank_that_ended_stays_so_and_the_end_of_its_process_is_told_too(
-    tmp_path: Path, said: int, later: dict[str, int], expected: tuple[str, int | None, str | None]
+    tmp_path: Path, said: int, later: dict[str, Any], expected: tuple[str, int | None, str | None]
 ) -> None:
     log, process = RunLog(tmp_path), process_of()
     process.end(said)

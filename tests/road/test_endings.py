@@ -101,11 +101,11 @@ def test_of_ranks_that_torchrun_takes_down_the_one_that_died_by_itself_is_named(
     site.torchrun(3, script, code=1)
     run = site.only_run()
     assert [way(rank) for rank in run["ranks"]] == [
-        ("crashed", None, "SIGTERM"),
+        ("terminated", None, "SIGTERM"),
         ("crashed", None, "SIGKILL"),
-        ("crashed", None, "SIGTERM"),
+        ("terminated", None, "SIGTERM"),
     ]
     failure = run["first_failure"]
-    assert (failure["rank"], failure["signal"], failure["others"]) == (1, "SIGKILL", 2)
+    assert (failure["rank"], failure["signal"], failure["others"], failure["terminated"]) == (1, "SIGKILL", 0, 2)
     assert run["attempts"][0]["first_failure"] == failure
-    assert "crashed (SIGKILL); 2 other ranks after it" in site.cli("show", run["id"])
+    assert "crashed (SIGKILL); 2 ranks ended by the launcher" in site.cli("show", run["id"])

@@ -13,6 +13,7 @@ from disttrack.transport.protocol import NodeHello, NodeWelcome, Refusal
 from disttrack.transport.receiver import Receiver
 from disttrack.transport.rendezvous import Claim
 from disttrack.transport.status import LinkStatus
+from disttrack.writer.announcing import Announcement
 from disttrack.writer.node import Node, Part
 from disttrack.writer.relay import Relay
 from tests.road.site import wait_until
@@ -61,7 +62,7 @@ class Agent:
         self.relay = Relay(self.node, self._become_writer, self._choose_again)
         stack.callback(self.relay.close)
 
-    def _become_writer(self, succeed: bool) -> Part:
+    def _become_writer(self, announcement: Announcement) -> Part:
         raise AssertionError("it has no reason to")
 
     def _choose_again(self) -> Part:
