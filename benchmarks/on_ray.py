@@ -1,14 +1,17 @@
-"""Under Ray: histories of many runs as data sets."""
+"""Under Ray: what a trial costs that is a run, and histories of many runs as data sets."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import logging
 import os
 import secrets
 import shutil
+import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -17,7 +20,7 @@ from typing import Any
 
 from benchmarks.reading import KEY, Found, Logs, build_index, logs
 from benchmarks.result import Benchmark, Goal, Measured
-from benchmarks.workbench import Unmeasurable, Workbench
+from benchmarks.workbench import Unmeasurable, Workbench, writers_of
 
 __all__ = ["BENCHMARKS", "mean_by_run", "ray_of_its_own"]
 
@@ -109,7 +112,74 @@ def _history(bench: Workbench) -> Measured:
     return Measured(ours, limit, f"{found.runs:,} runs, {found.points / 1e6:g} M points; a Ray of {CPUS} CPUs")
 
 
+def trial_costs(directory: str, repeats: int, count: int) -> tuple[list[float], list[float], int]:
+    """In a process of its own: seconds of so many short trials, decorated and not, and how many writers they had."""
+    with ray_of_its_own():
+        tune: Any = importlib.import_module("ray.tune")
+        from disttrack.integrations.ray import trainable
+
+        def objective(config: dict[str, float]) -> None:
+            for step in range(3):
+                tune.report({"score": config["x"] * step})
+
+        def seconds(function: object) -> float:
+            tuner = tune.Tuner(
+                function,
+                param_space={"x": tune.uniform(0, 1)},
+                tune_config=tune.TuneConfig(num_samples=count, max_concurrent_trials=1, reuse_actors=True),
+                run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(dir=directory), verbose=0),
+            )
+            began = time.perf_counter()
+            results = tuner.fit()
+            took_s = time.perf_counter() - began
+            assert len(results) == count
+            assert not results.errors
+            return took_s
+
+        decorated = trainable(project="bench")(functools.partial(objective))
+        with writers_seen() as writers:
+            seconds(objective)
+            seconds(decorated)
+            found = [(seconds(decorated), seconds(objective)) for _ in range(repeats)]
+        return [pair[0] for pair in found], [pair[1] for pair in found], writers()
+
+
+@contextmanager
+def writers_seen() -> Generator[Callable[[], int]]:
+    """Yield what returns how many of this workbench's writers ran at a time, at most."""
+    ended, most = threading.Event(), 0
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.1):
+            most = max(most, len(writers_of(Path(os.environ["DISTTRACK_RUNTIME_DIR"]))))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield lambda: most
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _trials(bench: Workbench) -> Measured:
+    needs_ray()
+    count, directory = bench.size(100, 5), bench.fresh()
+    ours, limit, writers = bench.call(trial_costs, str(directory), bench.repeats, count, directory=directory)
+    costs_ms = [1_000 * (mine - without) / count for mine, without in zip(ours, limit, strict=True)]
+    note = f"{count} trials, one at a time, in a reused actor; without: {1_000 * statistics.median(limit) / count:.0f} ms each"
+    return Measured(costs_ms, note=f"{note}; at most {writers} writers at a time", also=writers == 1)
+
+
 BENCHMARKS = (
+    Benchmark(
+        "ray-trial",
+        "what a short trial takes longer that is a run",
+        "ms",
+        Goal(at_most=50, also="1 writer"),
+        _trials,
+    ),
     Benchmark(
         "ray-history",
         "mean of a key by run, 1,000 runs of 10,000 points, by Ray Data",

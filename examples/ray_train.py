@@ -25,7 +25,7 @@ import ray.train.torch
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from disttrack.integrations.ray import setup
 
@@ -45,7 +45,8 @@ def train(config: dict[str, Any]) -> None:
 
     step = begin * len(batches)
     for epoch in range(begin, config["epochs"]):
-        batches.sampler.set_epoch(epoch)
+        if isinstance(batches.sampler, DistributedSampler):  # with one worker it is none
+            batches.sampler.set_epoch(epoch)
         began = time.perf_counter()
         for images, labels in batches:
             logits = model(images)
@@ -127,7 +128,7 @@ def main() -> None:
         ),
     )
     result = trainer.fit()
-    print(f"the last checkpoint is {result.checkpoint.path}")
+    print(f"the last checkpoint is {result.checkpoint}")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,8 @@ def restored() -> tuple[NDArray[np.float64], int]:
     if checkpoint is None:
         return np.zeros((65, 10)), 0
     with checkpoint.as_directory() as directory, np.load(Path(directory, "state.npz")) as state:
-        return state["weights"], int(state["epoch"])
+        weights: NDArray[np.float64] = state["weights"]
+        return weights, int(state["epoch"])
 
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -101,7 +102,8 @@ def main() -> None:
         ),
     )
     best = tuner.fit().get_best_result()
-    print(f"best accuracy {best.metrics['accuracy']:.3f} with lr {best.config['lr']:.3g}")
+    metrics, config = best.metrics or {}, best.config or {}
+    print(f"best accuracy {metrics['accuracy']:.3f} with lr {config['lr']:.3g}")
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import ray.train
+import ray.tune.utils
 from ray import cloudpickle
 from ray.air.constants import TRAINING_ITERATION
 from ray.train import UserCallback
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import DONE
-from ray.tune.utils import flatten_dict
 
 from disttrack.api.init import onlooker, open_run
 from disttrack.api.recorder import OtherStep
@@ -63,7 +62,7 @@ class DisttrackLoggerCallback(LoggerCallback):
         return {"_init": self._init}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state)
+        self._init = state["_init"]
         self._forget()
 
     def log_trial_start(self, trial: Trial) -> None:
@@ -76,7 +75,8 @@ class DisttrackLoggerCallback(LoggerCallback):
             if ending is not None:
                 ending.result()  # else two incarnations of one rank would seem to live side by side
             run = self._runs[trial.trial_id] = self._opened(trial)
-        run.config.update(trial.config, allow_val_change=True)
+        asked: Any = trial
+        run.config.update(asked.config, allow_val_change=True)
 
     def _opened(self, trial: Trial) -> Run:
         storage: Any = trial.storage
@@ -93,15 +93,17 @@ class DisttrackLoggerCallback(LoggerCallback):
         if run is None:
             return
         run.log(row_of_result(result), step=OtherStep(result.get(TRAINING_ITERATION, 0)), commit=True)
-        asked: Any = trial  # not all of it is annotated
-        meets: bool = asked.should_stop(flatten_dict({**result, DONE: False}))
+        asked: Any = trial  # Ray annotates not all that it offers
+        utils: Any = ray.tune.utils
+        meets: bool = asked.should_stop(utils.flatten_dict({**result, DONE: False}))
         self._done[trial.trial_id] = meets or not result.get(DONE)
 
     def log_trial_save(self, trial: Trial) -> None:
         """Note where the newest checkpoint lies."""
         run = self._runs.get(trial.trial_id)
         if run is not None and trial.checkpoint is not None:
-            run.summary[CHECKPOINT] = trial.checkpoint.path
+            checkpoint: Any = trial.checkpoint
+            run.summary[CHECKPOINT] = checkpoint.path
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """End the attempt of a trial that failed and is tried again."""
@@ -173,10 +175,8 @@ class DisttrackCallback(UserCallback):
     def __getstate__(self) -> dict[str, Any]:
         return {"_init": self._init, "_run": None}
 
-    def after_report(
-        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: ray.train.Checkpoint | None
-    ) -> None:
-        """Note where the newest checkpoint lies."""
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        """Note where the newest checkpoint lies; it may be None."""
         if checkpoint is not None:
             if self._run is None:
                 self._run = self._joined(run_context, rank=0)
