@@ -119,7 +119,8 @@ class Relay:
         for member in self._members.values():
             self._node.guard(self._bring_home, member)
         lowest = min((member.join.rank.rank for member in self._members.values()), default=0)
-        if not self._link.linked and self._link.gone_s(now) > self._succession.patience_s(lowest):
+        seat = self._node.meeting is not None and self._node.meeting.is_seat  # only its own node has the next writer
+        if not seat and not self._link.linked and self._link.gone_s(now) > self._succession.patience_s(lowest):
             self._node.guard(self._succession.begin, self._runs.values())
 
     def may_go(self, now: float) -> bool:

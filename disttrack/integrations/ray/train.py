@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import Any
 
 from disttrack.api.init import open_run
 from disttrack.api.run import Run, describe
-from disttrack.environments.ray import experiment
+from disttrack.environments import ray
 from disttrack.integrations.ray.arguments import init_arguments, with_experiment
+from disttrack.integrations.ray.hosting import check_directory
 
 __all__ = ["setup"]
 
@@ -22,12 +24,15 @@ def setup(config: Any = None, **init: Any) -> Run:
     Outside of Train it is disttrack.init.
     Raises UsageError for arguments that cannot be used, as for a directory that is not absolute.
     """
-    found = experiment(sys.modules)
+    found = ray.experiment(sys.modules)
     given = init_arguments(init)
     arguments = with_experiment(given.arguments, found)
     others: dict[str, Any] = {**given.others, "config": config if config is not None else given.others.get("config")}
     if found is not None and found.name:
         arguments.setdefault("name", found.name)
+    identity = ray.identity(os.environ, sys.modules)
+    if "dir" in given.arguments and identity is not None and identity.launch_key is not None:
+        check_directory(identity.launch_key, given.arguments["dir"])
     run = open_run(arguments, **others)
     if found is not None and threading.current_thread() is not threading.main_thread():
         _end_with_thread(run)

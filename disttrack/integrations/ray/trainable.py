@@ -8,6 +8,7 @@ whichever comes first: the function returned or raised, the result said done, Tu
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar, cast, overload
@@ -16,11 +17,15 @@ from disttrack.api.init import open_run
 from disttrack.api.recorder import OtherStep
 from disttrack.api.run import Run, describe
 from disttrack.environments.ray import Experiment, directory_of, launch_of, trial_identity
+from disttrack.errors import ResumeError, RunDeleted
 from disttrack.integrations.ray.arguments import InitArguments, init_arguments, with_experiment
+from disttrack.integrations.ray.hosting import check_directory
 
 __all__ = ["Tracked", "row_of_result", "trainable"]
 
 T = TypeVar("T", bound=Callable[..., Any])
+
+_log = logging.getLogger("disttrack")
 
 UNWIND_S = 5.0  # for a function that is stopped in report(), to run its `finally` blocks
 
@@ -99,34 +104,47 @@ class Tracked:
 
     def reset(self, new_config: Any, storage: Any = None) -> Any:
         """Become another trial, or the same with other hyperparameters."""
-        self._close()
-        return cast(Any, super()).reset(new_config, storage=storage)
+        waiting = _session()
+        if waiting is None:
+            self._close()
+        success = cast(Any, super()).reset(new_config, storage=storage)
+        self._close()  # of a function once it has unwound
+        return success
 
     def stop(self) -> None:
         """End; a function that waits in report() is let go before its run is."""
-        session = getattr(sys.modules.get("ray.train._internal.session"), "_session", None)
+        waiting = _session()
         try:
             cast(Any, super()).stop()
         finally:
-            if session is not None and session.training_started:
-                session.training_thread.join(UNWIND_S)
+            if waiting is not None:
+                waiting.training_thread.join(UNWIND_S)
             self._close()
 
     def _opened(self) -> Run:
         """Return the run of the trial that this actor hosts now."""
         if self._run is None:
-            experiment = Experiment(self._trial_info.experiment_name, directory_of(self._storage))
-            arguments = with_experiment(self._init.arguments, experiment)
-            arguments |= {"id": self.trial_id, "name": arguments.get("name", self.trial_name)}
-            self._run = open_run(
-                {"reinit": "finish_previous", **arguments},
-                **self._init.others,
-                identity=trial_identity(launch_of(self._storage)),
-                first_step=self.iteration + 1,
-            )
+            self._run = self._open()
             self._run.config.update(self.config, allow_val_change=True)
             self._run.mark_stopped()  # whatever ends it from outside
         return self._run
+
+    def _open(self) -> Run:
+        arguments, others = {"reinit": "finish_previous", **self._init.arguments}, self._init.others
+        if self._trial_info is None:  # somebody tries the class out, without Tune
+            return open_run(arguments, **others)
+        launch_key = launch_of(self._storage)
+        if "dir" in arguments:
+            check_directory(launch_key, arguments["dir"])
+        experiment = Experiment(self._trial_info.experiment_name, directory_of(self._storage))
+        arguments = with_experiment(arguments, experiment)
+        arguments |= {"id": self.trial_id, "name": arguments.get("name", self.trial_name)}
+        identity, first_step = trial_identity(launch_key), self.iteration + 1
+        try:
+            return open_run(arguments, **others, identity=identity, first_step=first_step)
+        except (ResumeError, RunDeleted) as error:  # somebody's doing meanwhile, and no reason to fail the trial
+            _log.warning("disttrack: this trial goes on without a run: %s", error)
+            return open_run({**arguments, "mode": "disabled"}, **others)
 
     def _close(self, *, done: bool = False, error: BaseException | None = None) -> None:
         """End the run, if one is open: done, failed with an error, or else stopped by Tune."""
@@ -137,6 +155,12 @@ class Tracked:
             run.exception = describe(error)
         run.mark_stopped(not done)
         run.finish(quiet=True)  # a trial may be paused many times
+
+
+def _session() -> Any:
+    """Return the session of a function that has begun; None in the actor of a class."""
+    session = getattr(sys.modules.get("ray.train._internal.session"), "_session", None)
+    return session if session is not None and session.training_started else None
 
 
 def row_of_result(result: Mapping[str, Any]) -> dict[str, Any]:
