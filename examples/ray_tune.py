@@ -65,13 +65,14 @@ def restored() -> tuple[NDArray[np.float64], int]:
     if checkpoint is None:
         return np.zeros((65, 10)), 0
     with checkpoint.as_directory() as directory, np.load(Path(directory, "state.npz")) as state:
-        weights: NDArray[np.float64] = state["weights"]
+        weights = np.array(state["weights"], np.float64)
         return weights, int(state["epoch"])
 
 
 def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return shares
 
 
 def main() -> None:
