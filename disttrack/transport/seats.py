@@ -111,6 +111,10 @@ class Host:
                 started = time.monotonic()
                 start_writer(self._runtime, self._key, self._seat.job_key)
             time.sleep(LOOK_S)
+        self.close()
+
+    def close(self) -> None:
+        """Keep the place no longer; the seat stays."""
         self._store.close()
 
 

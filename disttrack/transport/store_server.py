@@ -50,9 +50,9 @@ class StoreServer(socketserver.ThreadingTCPServer):
 class _Conversation(socketserver.StreamRequestHandler):
     """One client's requests; it is left at the first that makes no sense."""
 
-    server: StoreServer
-
     def handle(self) -> None:
+        assert isinstance(self.server, StoreServer)
+        self._store = self.server
         self.request.settimeout(_IDLE_S)
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -64,12 +64,12 @@ class _Conversation(socketserver.StreamRequestHandler):
             return  # gone, idle, or no client of ours
 
     def _answer(self, query: bytes) -> None:
-        values = self.server.values
+        values = self._store.values
         if query == Query.GETNUMKEYS:
             self._send(_NUMBER.pack(len(values)))
         elif query == Query.SET:
             key, value = self._key(), self._value()
-            with self.server.lock:
+            with self._store.lock:
                 self._keep(key, value)
         elif query == Query.CHECK:
             if self._number() != 1:
@@ -79,7 +79,7 @@ class _Conversation(socketserver.StreamRequestHandler):
             self._send_value(values.get(self._key(), b""))
         elif query == Query.COMPARE_SET:
             key, expected, desired = self._key(), self._value(), self._value()
-            with self.server.lock:
+            with self._store.lock:
                 if values.get(key, b"") == expected:
                     self._keep(key, desired)
                 self._send_value(values.get(key, expected))
@@ -87,13 +87,13 @@ class _Conversation(socketserver.StreamRequestHandler):
             raise ValueError("another request")
 
     def _keep(self, key: bytes, value: bytes) -> None:
-        if key not in self.server.values and len(self.server.values) >= _MAX_KEYS:
+        if key not in self._store.values and len(self._store.values) >= _MAX_KEYS:
             raise ValueError("too many keys")
-        self.server.values[key] = value
+        self._store.values[key] = value
 
     def _key(self) -> bytes:
         key = self._sized(KEY_LIMIT_BYTES)
-        if not hmac.compare_digest(key[: len(self.server.prefix)], self.server.prefix):
+        if not hmac.compare_digest(key[: len(self._store.prefix)], self._store.prefix):
             raise ValueError("a stranger")
         return key
 

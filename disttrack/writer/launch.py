@@ -265,7 +265,13 @@ class Launch:
 
         adopted: list[tuple[RunIngest, Source, int]] = []
         left = [(stored, how_ended(stored.join)) for stored in dead_journals(self._runtime, wanted)]
-        for stored, ending in sorted(left, key=lambda death: (death[1].led, death[0].join.start_time)):
+
+        # Those before a rank may be of several attempts; of one attempt, who led the others into their end comes first.
+        def order(death: tuple[StoredOutbox, Ending]) -> tuple[int, int]:
+            stored, ending = death
+            return (0 if before is None else stored.join.start_time), ending.led
+
+        for stored, ending in sorted(left, key=order):
             join = stored.join
             try:
                 run, source = self.place(join, orphans=orphans)

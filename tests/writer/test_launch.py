@@ -143,6 +143,15 @@ def test_an_end_that_a_writer_stored_before_it_was_killed_was_no_crash(tmp_path:
     here.close()
 
 
+def test_who_died_before_it_met_a_writer_has_the_attempt_before_who_follows_it(tmp_path: Path) -> None:
+    journal(tmp_path, join(tmp_path, dead_pid(), given_id="trial", start_time=1), rows=3).close()
+    here = launch(tmp_path)
+    run, source = here.admit(join(tmp_path, given_id="trial"))
+    assert [(each.admission.attempt, each.over) for each in run.sources.values()] == [(0, True), (1, False)]
+    assert source.admission.attempt == 1
+    here.close()
+
+
 def test_journals_of_living_processes_and_of_other_launches_are_left_alone(tmp_path: Path) -> None:
     journal(tmp_path, join(tmp_path), rows=3)
     journal(tmp_path, join(tmp_path, dead_pid(), launch_key="parent:elsewhere:1:1"), rows=3)

@@ -45,7 +45,7 @@ class WriterHost:
 
     def _keep(self) -> None:
         self._host.keep()
-        ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
+        _ray.kill(_ray.get_runtime_context().current_actor, no_restart=True)
 
 
 def ask(launch_key: str, root: str) -> Seat | None:
@@ -55,7 +55,7 @@ def ask(launch_key: str, root: str) -> Seat | None:
     """
     if not _has_nodes():
         return None
-    seat: Seat = ray.get(_asked(launch_key, root), timeout=ANSWER_S)
+    seat: Seat = _ray.get(_asked(launch_key, root), timeout=ANSWER_S)
     return seat
 
 
@@ -67,9 +67,9 @@ def check_directory(launch_key: str, directory: str) -> None:
         _check(Path(directory))
         return
     answer = _asked(launch_key, str(root_of(directory)))
-    if ray.wait([answer], timeout=SOON_S)[0]:
+    if _ray.wait([answer], timeout=SOON_S)[0]:
         try:
-            ray.get(answer)
+            _ray.get(answer)
         except UsageError as error:
             raise getattr(error, "cause", error) from None
         except RayError:

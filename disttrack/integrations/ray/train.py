@@ -68,6 +68,14 @@ def _end_after(run: Run, thread: threading.Thread) -> None:
         run.finish()
 
 
+def _of_user(error: Any) -> BaseException:
+    """Return what the function raised, without what Train puts around it."""
+    while type(error).__name__.startswith("StartTraceback") and error.__cause__ is not None:
+        error = error.__cause__
+    found: BaseException = getattr(error, "_base_exc", error)
+    return found
+
+
 class _Heard:
     """A queue for what a training function ended with, which ends the run before anybody takes it."""
 
@@ -79,7 +87,7 @@ class _Heard:
         """Put an exception, or None where there was none."""
         if self._run.is_ours():
             if item is not None:
-                self._run.exception = describe(getattr(item, "_base_exc", item))
+                self._run.exception = describe(_of_user(item))
             self._run.finish()
         self._queue.put(item, *arguments, **named)
 
