@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import crash, fan_in, log_call, on_ray, process_cost, reading, sizes, throughput
+from benchmarks import crash, fan_in, log_call, on_ray, page, process_cost, reading, sizes, throughput
 from benchmarks.peers import PEERS, Peer
 from benchmarks.result import Benchmark, Result, missing, result_of
 from benchmarks.tables import table
@@ -29,6 +29,7 @@ THEMES: dict[str, tuple[Benchmark, ...]] = {
     "On disk": sizes.BENCHMARKS,
     "Reading it back": reading.BENCHMARKS,
     "Under Ray": on_ray.BENCHMARKS,
+    "On the page": page.BENCHMARKS,
 }
 _BY_NAME = {benchmark.name: benchmark for benchmarks in THEMES.values() for benchmark in benchmarks}
 
@@ -36,7 +37,9 @@ _BY_NAME = {benchmark.name: benchmark for benchmarks in THEMES.values() for benc
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks that were named, or all; the exit code is 0 whatever they measured, 2 for wrong use."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=sys.modules["benchmarks"].__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks (default: all); see --list")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="which benchmarks (default: all; page: all of page-...); see --list"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     parser.add_argument("--peers", default="", help=f"measure these, too: {','.join(PEERS)}")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each, ours and limit in turns (5)")
@@ -45,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="print the names and end")
     chosen = parser.parse_args(arguments)
     asked: list[str] = chosen.names
-    names, peers = list(dict.fromkeys(asked)) or list(_BY_NAME), [name for name in chosen.peers.split(",") if name]
+    meant = [name for one in asked for name in _family(one) or [one]]
+    names, peers = list(dict.fromkeys(meant)) or list(_BY_NAME), [name for name in chosen.peers.split(",") if name]
     for given, known in ((names, [*_BY_NAME]), (peers, [*PEERS])):
         for name in given:
             if name not in known:
@@ -65,6 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for theme, results in found.items():
             print(f"\n## {theme}\n\n{table(results, peers)}")
     return 0
+
+
+def _family(asked: str) -> list[str]:
+    """Return the benchmarks whose names begin with a word and a hyphen."""
+    return [name for name in _BY_NAME if asked not in _BY_NAME and name.startswith(f"{asked}-")]
 
 
 def _measure_all(

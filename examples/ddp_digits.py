@@ -1,11 +1,12 @@
 """Data-parallel training of a small network on scikit-learn's handwritten digits, on CPU: every rank logs.
 
     torchrun --nproc-per-node 2 examples/ddp_digits.py
+    PROCESSES=2 sh launchers/mpirun.sh examples/ddp_digits.py
     python examples/ddp_digits.py --spawn 2
 
-Both train the same model, under a launcher or with processes that the script starts itself. Each rank prints its
-receipt; `disttrack ls` then shows one run of two ranks, `disttrack show ID` its test accuracy, and `disttrack ranks ID`
-which rank is slower.
+All train the same model, under a launcher (launchers/ has a file for each) or with processes that the script starts
+itself. Each rank prints its receipt; `disttrack ls` then shows one run of two ranks, `disttrack show ID` its test
+accuracy, and `disttrack ranks ID` which rank is slower.
 """
 
 import argparse
@@ -27,9 +28,11 @@ import disttrack
 
 def main() -> None:
     args = arguments()
-    if "LOCAL_RANK" in os.environ:  # torchrun started this process, and its environment says who we are
-        dist.init_process_group("gloo")
-        train(args)
+    if "MASTER_ADDR" in os.environ:  # a launcher started this process
+        run = disttrack.init(project="digits", group=args.group, config=vars(args))
+        # Each launcher has variables of its own for rank and world size. disttrack has read them.
+        dist.init_process_group("gloo", rank=run.rank, world_size=run.world_size)
+        train(args, run)
         return
     with tempfile.TemporaryDirectory() as directory:
         mp.spawn(spawned, args=(args, Path(directory, "rendezvous").as_uri()), nprocs=args.spawn)
@@ -37,14 +40,13 @@ def main() -> None:
 
 def spawned(rank: int, args: argparse.Namespace, rendezvous: str) -> None:
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=args.spawn)
-    train(args)
+    train(args, disttrack.init(project="digits", group=args.group, config=vars(args)))
 
 
-def train(args: argparse.Namespace) -> None:
+def train(args: argparse.Namespace, run: disttrack.Run) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rank, world_size = dist.get_rank(), dist.get_world_size()
-    run = disttrack.init(project="digits", group=args.group, config=vars(args))
 
     train_set, test_set = digits()
     sampler: DistributedSampler[tuple[Tensor, ...]] = DistributedSampler(train_set, world_size, rank)
@@ -110,7 +112,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch-size", type=int, default=32, help="images per rank and step")
     parser.add_argument("--lr", type=float, default=3e-3, help="the highest learning rate of the one-cycle schedule")
-    parser.add_argument("--spawn", type=int, default=2, help="without torchrun: start this many processes")
+    parser.add_argument("--spawn", type=int, default=2, help="without a launcher: start this many processes")
     parser.add_argument("--group", help="label that this run shares with others")
     return parser.parse_args()
 

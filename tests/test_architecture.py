@@ -24,7 +24,8 @@ DOORS = {
     "msgspec": {"records", "transport", "index"},
     "backports": {"journal", "index"},
     "compression": {"journal", "index"},
-    "numpy": {"index", "query", "diagnostics", "api", "writer"},  # in the last two only once there are media
+    # in api and writer only once there are media; in server for the bytes of frames
+    "numpy": {"index", "query", "diagnostics", "api", "writer", "server"},
     "PIL": {"writer"},
     "pyarrow": {"exchange", "query"},
     "pandas": {"query"},
@@ -32,6 +33,7 @@ DOORS = {
     "torch": {"integrations"},
     "ray": {"integrations"},
     "starlette": {"server"},
+    "uvicorn": {"server"},
     "click": {"cli"},
     "rich": {"cli"},
     "yaml": {"settings", "api"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import threading
@@ -10,9 +9,6 @@ import time
 from pathlib import Path
 
 from disttrack.api.recorder import Recorder
-from disttrack.environments.files import open_plain
-from disttrack.environments.host import private_directory, runtime_directory, try_lock
-from disttrack.errors import UnsafeDirectory
 from disttrack.records.payloads import About
 from disttrack.records.types import Join
 from disttrack.records.values import plain
@@ -26,27 +22,31 @@ _loading = (
 _holding = False  # that lock, by who forks now
 
 WAIT_S = 2.0  # that the end of a run waits for what is still being found out
+END_S = 5.0  # ... and for a writer, where none has come yet
+PATIENCE_S = 60.0  # for a writer
+LOOK_S = 0.25
 
 
 class FactFinder:
-    """Says the program of each rank; source, packages, host and devices in the first rank of each node that asks."""
+    """Says the program of each rank; source, packages, host and devices in one rank of each node."""
 
     def __init__(self, recorder: Recorder, settings: Settings, join: Join) -> None:
         self._recorder, self._settings, self._join = recorder, settings, join
-        self._lock_fd: int | None = None
-        self._lock_path: Path | None = None
         self._arguments, self._environ = list(sys.argv), dict(os.environ)  # as they are now: a program may change them
         self._thread = threading.Thread(target=self._find, name="disttrack-facts", daemon=True)
         self._started_s = time.monotonic()
+        self._patient_until = self._started_s + PATIENCE_S
         self._thread.start()
 
     def finish(self) -> None:
-        """Wait until all is said, at most WAIT_S from the start."""
-        self._thread.join(max(0.0, self._started_s + WAIT_S - time.monotonic()))
-        if self._lock_fd is not None and self._lock_path is not None:
-            self._lock_path.unlink(missing_ok=True)
-            os.close(self._lock_fd)
-            self._lock_fd = None
+        """Wait until all is said, at most WAIT_S from the start; for a writer to say who speaks, END_S at most."""
+        now, sender = time.monotonic(), self._recorder.sender
+        left_s = max(0.0, self._started_s + WAIT_S - now)
+        if sender is not None and not sender.welcomed.is_set() and self._join.rank.world_size > 1:
+            sender.hurry()
+            self._patient_until = min(self._patient_until, now + END_S)
+            left_s += END_S
+        self._thread.join(left_s)
 
     def _find(self) -> None:
         with _loading:
@@ -71,21 +71,17 @@ class FactFinder:
             self._recorder.say(About(section=section, values=plain(values)))  # paths may be no UTF-8
 
     def _speaks_for_node(self) -> bool:
-        """Say whether this rank is the first of its launch on this node that asks, and so tells of the node."""
-        if self._join.rank.world_size == 1:
+        """Say whether this rank is the one that tells of the node: as the writer says, who knows all ranks of it.
+
+        Where none is to be had in time, local rank 0.
+        """
+        place, sender = self._join.rank, self._recorder.sender
+        if place.world_size == 1:
             return True
-        known = (self._join.launch_key, self._join.ordinal, self._join.project, self._join.group, self._join.given_id)
-        try:
-            directory = private_directory(runtime_directory(self._settings.runtime_dir) / "nodes")
-            path = directory / hashlib.sha256(repr(known).encode()).hexdigest()[:20]
-            fd = open_plain(path, os.O_RDWR | os.O_CREAT, 0o600)
-        except (OSError, UnsafeDirectory):
-            return self._join.rank.local_rank in (0, None)
-        if not try_lock(fd):
-            os.close(fd)
-            return False
-        self._lock_fd, self._lock_path = fd, path
-        return True
+        while sender is not None and time.monotonic() < self._patient_until:
+            if sender.welcomed.wait(LOOK_S) and sender.welcome is not None:
+                return sender.welcome.speaks
+        return place.local_rank in (0, None)
 
 
 def _directory() -> str:

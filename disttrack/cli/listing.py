@@ -12,11 +12,10 @@ from pathlib import Path
 import click
 
 from disttrack.cli.attempts import state_colour
-from disttrack.cli.output import count, day_time, duration, figure, printable, say_json
+from disttrack.cli.output import count, day_time, duration, figure, iso, printable, say_json
 from disttrack.cli.rank_reports import rank_report
 from disttrack.cli.reading import as_json, in_directory, opened_root
 from disttrack.cli.reports import comparison_report, damage_sentence, run_report, runs_report
-from disttrack.cli.shapes import comparison_shape, detail_shape, rank_shape, run_shape, runs_shape
 from disttrack.cli.tables import Column, Terminal, table, without
 from disttrack.query.comparing import compare_runs
 from disttrack.query.finding import check_search
@@ -24,6 +23,7 @@ from disttrack.query.listing import list_runs, page_of_runs, show_run
 from disttrack.query.rank_view import show_rank
 from disttrack.query.ranks import compare_ranks
 from disttrack.query.runs import RunRow
+from disttrack.query.shapes import comparison_shape, detail_shape, rank_shape, run_shape, runs_shape
 
 __all__ = ["compare", "ls", "ranks", "run_table", "show"]
 
@@ -86,7 +86,7 @@ def ls(
         if sentence := damage_sentence(run):
             click.echo(f"{printable(run.project)}/{printable(run.id)}: {sentence}.", err=True)
     if json:
-        say_json([run_shape(run) for run in found])
+        say_json([run_shape(run, iso) for run in found])
     elif found:
         _say(run_table(found, _terminal()))
         if limit is None and total > len(found):
@@ -103,13 +103,13 @@ def show(run_id: str, rank: int | None, json: bool, directory: str | None) -> No
     if rank is not None:
         one = show_rank(opened_root(directory), run_id, rank)
         if json:
-            say_json(rank_shape(one))
+            say_json(rank_shape(one, iso))
         else:
             _say(rank_report(one, _terminal()))
         return
     run = show_run(opened_root(directory), run_id)
     if json:
-        say_json(detail_shape(run))
+        say_json(detail_shape(run, iso))
     else:
         _say(run_report(run, _terminal()))
 
@@ -141,7 +141,7 @@ def compare(run_ids: tuple[str, ...], json: bool, directory: str | None) -> None
         raise click.UsageError("Name the runs to compare: two or more.")
     compared = compare_runs(opened_root(directory), run_ids)
     if json:
-        say_json(runs_shape(compared))
+        say_json(runs_shape(compared, iso))
     else:
         _say(runs_report(compared, _terminal()))
 

@@ -31,6 +31,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "ui": Verb("ui", "Serve the page: every run and every rank, live."),
     "ls": Verb("listing", "List the runs, newest first."),
     "show": Verb("listing", "Show one run: config, summary, ranks, and what became of its records."),
     "ranks": Verb("listing", "Compare the ranks of a run: who is slow, behind or gone."),

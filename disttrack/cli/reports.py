@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import click
 from rich.cells import cell_len
@@ -31,6 +32,8 @@ _NAMED_DROPS = 20  # the JSON has all
 _NAMED_ALERTS = 5  # as above
 _NAMED_RANKS = 8  # more are counted, not named
 _NAMED_CHANGES = 20  # as above
+_NAMED_ABSENT = 64  # as above, of those that never called init
+_Ranked = TypeVar("_Ranked", RankRow, RankPace)
 
 
 def run_report(run: RunDetail, terminal: Terminal) -> Iterator[str]:
@@ -179,6 +182,7 @@ def _summary(run: RunDetail, terminal: Terminal) -> Iterator[str]:
 
 
 def _ranks(ranks: Sequence[RankRow], terminal: Terminal) -> Iterator[str]:
+    named = _present(ranks)
     columns = [
         Column("RANK", right=True),
         Column("LOCAL", right=True, worth=2),
@@ -202,16 +206,24 @@ def _ranks(ranks: Sequence[RankRow], terminal: Terminal) -> Iterator[str]:
             figure(rank.last_step),
             age(rank.last_seen_s),
         ]
-        for rank in ranks
+        for rank in named
     ]
     if not any(rank.attempt for rank in ranks):
         columns, rows = without("ATTEMPT", columns, rows)
     yield from table(columns, rows, terminal, indent=2)
+    if len(named) < len(ranks):
+        yield f"  {count(len(ranks) - len(named), 'rank')} never called init"
+
+
+def _present(ranks: Sequence[_Ranked]) -> Sequence[_Ranked]:
+    """Return the ranks to name one by one: not those that never called init, where these are many."""
+    present = [rank for rank in ranks if rank.state != "absent"]
+    return ranks if len(ranks) - len(present) <= _NAMED_ABSENT else present
 
 
 def comparison_report(comparison: RankComparison, terminal: Terminal) -> Iterator[str]:
     """Yield the lines of `ranks`: a row per rank, then the verdict."""
-    paces = comparison.ranks
+    paces = _present(comparison.ranks)
     scale, unit = _scale(comparison)
     what = "time between rows" if comparison.metric is None else printable(comparison.metric)
     run = f"{printable(comparison.name)}  {printable(comparison.project)}/{printable(comparison.id)}"
@@ -248,6 +260,8 @@ def comparison_report(comparison: RankComparison, terminal: Terminal) -> Iterato
         for pace in paces
     ]
     yield from table(columns, rows, terminal)
+    if len(paces) < len(comparison.ranks):
+        yield f"{count(len(comparison.ranks) - len(paces), 'rank')} never called init"
     if sum(pace.median is not None for pace in paces) > 1:
         yield ""
         yield _verdict(comparison, worst, what)

@@ -12,6 +12,7 @@ from disttrack.doctor.launches import launches
 from disttrack.doctor.patience import gather
 from disttrack.doctor.place import in_launch
 from disttrack.environments.host import node_id
+from disttrack.environments.variables import is_of_group
 from disttrack.transport.meeting import Address, Visit, visit
 from disttrack.transport.questions import ask_over, connection_error
 
@@ -46,6 +47,15 @@ def _meeting(around: Surroundings, meeting: str, root: Path, *, awaited: bool) -
     visits: list[Visit] = []
     for place in visit(meeting, root):
         visits.append(place)
+        if place.trouble is not None and len(visits) == 1 and is_of_group(meeting):
+            yield warning(
+                "meeting.answers",
+                f"{place.place} does not answer: {place.trouble}. It does once rank 0 makes a process group there",
+                f"where none is made, give the nodes a shared directory: they meet in a file of {root}",
+                place=place.place,
+                took_s=place.took_s,
+            )
+            continue
         yield _place(place, best=len(visits) == 1, awaited=awaited and in_launch(around))
     known = [place.notice for place in visits if place.notice is not None]
     if known:

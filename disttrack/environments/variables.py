@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from disttrack.records.types import Rank
 
-__all__ = ["Names", "master_meeting", "node_count", "number", "place"]
+__all__ = ["Names", "is_of_group", "master_meeting", "node_count", "number", "place"]
 
+OF_GROUP = "ranks"
 MAX_DIGITS = 9  # of a rank: more is no rank, and a string of digits may be as long as it likes
 
 
@@ -68,7 +69,12 @@ def master_meeting(environ: Mapping[str, str], nodes: int | None) -> str:
     host, port = environ.get("MASTER_ADDR", "").strip(), number(environ.get("MASTER_PORT"))
     if nodes == 1 or not host or _is_loopback(host) or port is None or not 0 < port < 65536:
         return ""
-    return f"tcp://{host}:{port}/ranks"
+    return f"tcp://{host}:{port}/{OF_GROUP}"
+
+
+def is_of_group(meeting: str) -> bool:
+    """Say whether a place to meet is a store that opens only once rank 0 makes a process group."""
+    return meeting.startswith("tcp://") and meeting.endswith(f"/{OF_GROUP}")
 
 
 def _is_loopback(host: str) -> bool:

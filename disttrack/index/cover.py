@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from disttrack.records.structs import prepare
+
 __all__ = ["Cover"]
 
 
@@ -41,3 +43,6 @@ class Cover(msgspec.Struct, omit_defaults=True):
         self.end = begin
         while self.gaps and self.gaps[-1][1] == self.end:
             self.end = self.gaps.pop()[0]
+
+
+prepare(globals())

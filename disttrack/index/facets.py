@@ -22,7 +22,18 @@ from disttrack.index.chunks import Column, Ints, decode_column, decode_ints, enc
 from disttrack.index.facts import pack
 from disttrack.records.codec import decode
 
-__all__ = ["BLOCK_RUNS", "Columns", "Facet", "Facets", "Scope", "Values", "as_list", "columns", "file_block"]
+__all__ = [
+    "BLOCK_RUNS",
+    "Columns",
+    "Facet",
+    "Facets",
+    "Scope",
+    "Values",
+    "as_list",
+    "columns",
+    "file_block",
+    "names_of",
+]
 
 Scope = Literal["run", "summary", "config"]  # run: its properties
 Facet = tuple[Scope, str]
@@ -69,6 +80,16 @@ def columns(connection: sqlite3.Connection, facets: Iterable[Facet], runs: Itera
     if long:
         found = {facet: _without(values, long) for facet, values in found.items()}
     return Columns(size, found, frozenset(long))
+
+
+def names_of(connection: sqlite3.Connection, scopes: Collection[Scope]) -> list[Facet]:
+    """Return the facets of these scopes that any run has."""
+    by_number: dict[int, Scope] = {_SCOPES[scope]: scope for scope in scopes}
+    found = connection.execute(
+        f"SELECT DISTINCT facet.scope, key.name FROM facet JOIN key ON key.id = facet.key"
+        f" WHERE facet.scope IN ({','.join(map(str, by_number))}) ORDER BY facet.scope, facet.key"
+    )
+    return [(by_number[int(scope)], str(name)) for scope, name in found]
 
 
 def _joined(rows: Iterable[tuple[int, int, int, bytes]]) -> Values:

@@ -17,6 +17,7 @@ from disttrack.index.cover import Cover
 from disttrack.records.blobs import Blob
 from disttrack.records.codec import decode
 from disttrack.records.payloads import Alert, Drop, End, MetricDefinition
+from disttrack.records.structs import prepare
 from disttrack.records.types import Edit, Incarnation, Join, Role, RunHeader
 from disttrack.records.values import plain
 
@@ -360,3 +361,6 @@ def _without_big_ints(value: object) -> object:
     if isinstance(value, int) and not -(2**63) <= value < 2**64:  # msgpack holds these, an incarnation among them
         return plain(value)
     return value
+
+
+prepare(globals())

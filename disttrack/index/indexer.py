@@ -18,10 +18,10 @@ from typing import TypeVar
 from disttrack.index.aggregates import Aggregate, Aggregates, none_at_all
 from disttrack.index.checksums import IndexDamaged
 from disttrack.index.decoders import Decoders
-from disttrack.index.facets import Columns, Facet, columns
+from disttrack.index.facets import Columns, Facet, Scope, Values, columns, names_of
 from disttrack.index.fetch import Fetched, fetch_log
 from disttrack.index.plan import make_plan
-from disttrack.index.queries import RunRecord, Vanished, answering, not_filed, numbered, records
+from disttrack.index.queries import RunRecord, Vanished, answering, not_filed, numbered, records, versions
 from disttrack.index.snapshots import Snapshot, Snapshots
 from disttrack.index.sqlite import CACHES, MEMORY, Busy, is_damaged, open_index, reading, remove
 from disttrack.index.store import Describe, Store, is_same, look_at_all
@@ -157,6 +157,11 @@ class Index:
 
     # Answering
 
+    def versions(self, runs: Collection[int] | None = None) -> dict[int, int]:
+        """Return by the number of each run (runs: of these) what changes whenever something is applied of its log."""
+        with self._lock:
+            return self._mended(lambda: versions(self._store.connection, runs))
+
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return every run, or those of one project."""
         with self._lock:
@@ -182,6 +187,17 @@ class Index:
         """Return facets of these runs at least, as far as they are filed."""
         with self._lock:
             return self._mended(lambda: columns(self._store.connection, facets, runs))
+
+    def named_facets(self, scopes: Collection[Scope], runs: Collection[int]) -> dict[Facet, Values]:
+        """Return all facets in some scopes of these runs at least, as far as they are filed."""
+
+        def asked() -> dict[Facet, Values]:
+            with reading(self._store.connection):
+                names = names_of(self._store.connection, scopes)
+                return columns(self._store.connection, names, runs).facets
+
+        with self._lock:
+            return self._mended(asked)
 
     def numbered(self, runs: Collection[int]) -> list[RunRecord]:
         """Return the runs with these numbers, in no order: those of them that are still there."""

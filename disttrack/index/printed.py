@@ -32,6 +32,10 @@ class Printed(NamedTuple):
     cell: int | None = None
 
 
+# Made here, and not at the first call: see records.structs.
+_pieces = msgspec.msgpack.Decoder(list[Printed])
+
+
 def printed_of(at: int, record: ConsoleText) -> Printed:
     """Return a record as it is kept here."""
     return Printed(at, record.stream, record.time_us, record.lost_bytes, record.text, record.cell)
@@ -59,6 +63,6 @@ def signed_piece(piece: Sequence[Printed], run: int, src: int) -> bytes:
 def verified_piece(blob: bytes, run: int, src: int, at: int) -> list[Printed]:
     """Return the piece that a blob holds; raise IndexDamaged where it is another one, or none."""
     try:
-        return msgspec.msgpack.decode(zstd.decompress(verified(blob, run, src, at)), type=list[Printed])
+        return _pieces.decode(zstd.decompress(verified(blob, run, src, at)))
     except (zstd.ZstdError, ValueError) as error:
         raise IndexDamaged(f"console text: {error}") from error

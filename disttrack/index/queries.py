@@ -31,6 +31,7 @@ __all__ = [
     "schema_sum",
     "schemas",
     "sealed_blocks",
+    "versions",
 ]
 
 
@@ -120,6 +121,19 @@ def records(connection: sqlite3.Connection, where: str = "1 = 1", *values: objec
 def numbered(connection: sqlite3.Connection, runs: Collection[int]) -> list[RunRecord]:
     """Return the runs with these numbers: those of them that are there."""
     return records(connection, f"run.id IN ({','.join(map(str, runs))})") if runs else []
+
+
+def versions(connection: sqlite3.Connection, runs: Collection[int] | None = None) -> dict[int, int]:
+    """Return by the number of each run (runs: of these) what changes whenever something is applied of its log.
+
+    It is another one for another run, too: an index that is built anew gives other numbers.
+    """
+    where = "" if runs is None else f" WHERE id IN ({','.join(map(str, runs))})"
+    found = connection.execute(
+        "SELECT id, directory, inode, generation, log_ns, is_filed,"
+        f" CASE WHEN is_filed THEN length(facts) ELSE facts END FROM run{where}"
+    )
+    return {row[0]: hash(row[1:]) for row in found}
 
 
 def not_filed(connection: sqlite3.Connection) -> list[int]:

@@ -20,6 +20,7 @@ from disttrack.journal.spool import has_blobs
 from disttrack.records.types import Join
 
 __all__ = [
+    "is_abandoned",
     "is_good_place",
     "is_held",
     "is_home",
@@ -87,6 +88,11 @@ def is_held(directory: Path) -> bool:
         return not try_lock(fd)
     finally:
         os.close(fd)
+
+
+def is_abandoned(directory: Path) -> bool:
+    """Say whether a journal lies here that no process has open; False where there is none, as that of another host."""
+    return (directory / FILE_NAME).exists() and not is_held(directory)
 
 
 def is_home(directory: Path) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from disttrack.environments.files import make_directory, open_plain, read_plain
 from disttrack.environments.host import boot_id, is_alive
+from disttrack.journal.directories import is_abandoned
 from disttrack.journal.segment import Frame, FrameKind, entries, read_frames, segment_paths
 from disttrack.records.codec import decode, decode_row, records
 from disttrack.records.names import DELETED, LATEST, LIVE, directory_name
@@ -77,7 +78,7 @@ class Glance:
             if join.boot_id == boot_id():
                 if is_alive(join.pid, join.start_time):
                     return join
-            elif self.touched_s is not None and self.touched_s < FRESH_S:
+            elif self.touched_s is not None and self.touched_s < FRESH_S and not is_abandoned(Path(join.journal)):
                 return join
         return None
 

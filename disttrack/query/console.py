@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from disttrack.index.snapshots import Snapshot
 from disttrack.query.members import Member, members
 from disttrack.query.reader import Reader
 
-__all__ = ["STREAMS", "ConsoleLine", "console_of", "read_console"]
+__all__ = ["STREAMS", "ConsoleLine", "console_lines", "console_of", "read_console"]
 
 STREAMS = ("stdout", "stderr")
 
@@ -52,13 +52,21 @@ def console_of(
         raise UsageError(f"stream={stream!r:.80} cannot be used", "there is none", f"Use one of {', '.join(STREAMS)}.")
     if tail is not None and tail < 0:
         raise UsageError(f"tail={tail} cannot be used", "it is negative", "Pass zero or more.")
+    found = console_lines(snapshot, None if rank is None else {rank}, stream, tail)
+    return found if tail is None else found[len(found) - min(tail, len(found)) :]
+
+
+def console_lines(
+    snapshot: Snapshot, ranks: Collection[int] | None, stream: str | None, tail: int | None
+) -> list[ConsoleLine]:
+    """Return what ranks (None: all) printed, in the order of time; tail: at least so many of the last lines of each."""
     found: list[ConsoleLine] = []
     for member in members(snapshot.record):
-        if rank is None or member.rank == rank:
+        if ranks is None or member.rank in ranks:
             texts = _texts(snapshot.console, member.src, stream, tail)
             found += _lines_of(member, texts)
     found.sort(key=lambda line: line.time)  # stable: lines of one rank keep their order
-    return found if tail is None else found[len(found) - min(tail, len(found)) :]
+    return found
 
 
 def _texts(console: StoredConsole, src: int, stream: str | None, tail: int | None) -> list[Printed]:

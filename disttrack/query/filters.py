@@ -1,10 +1,11 @@
 """The one grammar in which runs are asked for, in Api, on the command line and on the page: text to a syntax tree.
 
     filter     = { term }                       all of them hold
-    term       = [ "-" ] comparison             "-": it does not hold
+    term       = [ "-" ] ( comparison | word )  "-": it does not hold
     comparison = field operator value
     operator   = ":" | "=" | "!=" | "<" | "<=" | ">" | ">="
     field      = a name, as `loss`, `config.lr` or `"a key with spaces"`
+    word       = what is no comparison: text that a run is known by
     value      = a word, or text in double quotes, in which \\" and \\\\ stand for " and \\
 
 What fields there are and what a comparison means: docs/filters.md, disttrack.query.matching.
@@ -18,7 +19,7 @@ from typing import Literal, cast
 
 from disttrack.errors import FilterError
 
-__all__ = ["OPERATORS", "All", "Comparison", "Field", "Node", "Not", "Operator", "Value", "field_of", "parse"]
+__all__ = ["OPERATORS", "All", "Comparison", "Field", "Node", "Not", "Operator", "Value", "Word", "field_of", "parse"]
 
 Operator = Literal[":", "=", "!=", "<", "<=", ">", ">="]
 OPERATORS: tuple[Operator, ...] = (":", "=", "!=", "<=", ">=", "<", ">")
@@ -60,30 +61,38 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Word:
+    """Text that is part of a run's name, id, group, or one of its tags."""
+
+    text: str
+    at: int
+
+
+@dataclass(frozen=True)
 class Not:
     """The opposite."""
 
-    of: Comparison
+    of: Comparison | Word
 
 
 @dataclass(frozen=True)
 class All:
     """Every one of these; none: no condition."""
 
-    of: tuple[Comparison | Not, ...]
+    of: tuple[Comparison | Word | Not, ...]
 
 
-Node = All | Not | Comparison
+Node = All | Not | Comparison | Word
 
 
 def parse(text: str) -> All:
     """Return the syntax tree of a filter; raise FilterError with the place where it is none."""
-    terms: list[Comparison | Not] = []
+    terms: list[Comparison | Word | Not] = []
     at = _after_space(text, 0)
     while at < len(text):
         negated = text[at] == "-"
-        comparison, at = _comparison(text, at + negated)
-        terms.append(Not(comparison) if negated else comparison)
+        term, at = _term(text, at + negated)
+        terms.append(Not(term) if negated else term)
         if at < len(text) and not text[at].isspace():
             raise FilterError(text, at, "a space before the next term")
         at = _after_space(text, at)
@@ -98,15 +107,16 @@ def field_of(text: str) -> Field:
     return _field(text, 0)
 
 
-def _comparison(text: str, at: int) -> tuple[Comparison, int]:
+def _term(text: str, at: int) -> tuple[Comparison | Word, int]:
     name = _NAME.match(text, at)
     if name is None:
         raise FilterError(text, at, "a closing quote" if text[at : at + 1] == '"' else "a field, such as loss or state")
     end = _after_space(text, name.end())
     operator = _OPERATOR.match(text, end)
     if operator is None:
-        words = " ".join(OPERATORS)
-        raise FilterError(text, end, f"one of {words} after {name[0]} (to find runs by name: name:{name[0]})")
+        if text[end : end + 1] == "!":
+            raise FilterError(text, end, f"one of {' '.join(OPERATORS)} after {name[0]}")
+        return Word(_QUOTED.sub(lambda part: _unescaped(part[1]), name[0]), at), name.end()
     value, end = _value(text, _after_space(text, operator.end()), operator[0])
     return Comparison(_field(name[0], at), cast(Operator, operator[0]), value), end
 

@@ -46,6 +46,20 @@ class Found(Sequence[Subject]):
     def _numbers(self) -> list[int]:
         return self._ordered()
 
+    @property
+    def numbers(self) -> list[int]:
+        """The index's numbers of the runs, in their order."""
+        return self._numbers
+
+    @property
+    def known(self) -> Mapping[int, Subject]:
+        """The runs among these, and maybe others, that were looked into, by their numbers."""
+        return self._known
+
+    def ordered(self, numbers: list[int]) -> Found:
+        """Return the same runs in another order."""
+        return Found(self._reader, self._observer, len(numbers), lambda: numbers, self._known)
+
     def __len__(self) -> int:
         return self._count
 
@@ -67,8 +81,8 @@ class Found(Sequence[Subject]):
 
     def _looked_into(self, numbers: Sequence[int]) -> list[Subject]:
         missing = [number for number in numbers if number not in self._known]
-        for record in self._reader.numbered(missing) if missing else ():
-            self._known[record.number] = Subject(record, self._observer)
+        if missing:
+            self._known.update(self._reader.subjects(missing, self._observer))
         return [self._known[number] for number in numbers if number in self._known]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from disttrack.errors import FilterError
 from disttrack.index.facets import Columns, Facet, as_list
-from disttrack.query.filters import All, Comparison, Node, Not, Value, parse
+from disttrack.query.filters import All, Comparison, Field, Node, Not, Value, Word, parse
 from disttrack.query.members import RunState
 from disttrack.query.subjects import PROPERTIES, Asked, Subject, is_property
 
@@ -22,6 +22,8 @@ __all__ = ["Flags", "Matcher"]
 
 Flags = NDArray[np.bool_]
 _Test = Callable[[object], bool]
+
+WORDS_IN = ("name", "id", "group", "tag")  # where a word without an operator is looked for
 
 
 class Matcher:
@@ -38,18 +40,18 @@ class Matcher:
     @property
     def facets(self) -> set[Facet]:
         """The facets that filed needs."""
-        return {facet for term in self._terms for facet in term.asked.facets}
+        return {facet for term in self._terms for facet in term.facets}
 
     @property
     def needs_runs(self) -> bool:
         """Whether there are terms that no facet answers: runs that pass as filed are to be asked themselves."""
-        return not all(term.asked.facets for term in self._terms)
+        return not all(term.facets for term in self._terms)
 
     def filed(self, columns: Columns) -> Flags:
         """Say of each filed run, by its number, whether it passes all terms that facets answer."""
         passing = np.ones(columns.size, np.bool_)
         for term in self._terms:
-            if term.asked.facets:
+            if term.facets:
                 passing &= term.filed(columns)
         return passing
 
@@ -57,23 +59,35 @@ class Matcher:
 class _Term:
     def __init__(self, node: Node, text: str) -> None:
         assert not isinstance(node, All)
-        comparison = node.of if isinstance(node, Not) else node
-        self._negated = isinstance(node, Not) != (comparison.operator == "!=")
-        self.asked = Asked(comparison.field)
-        self._test = _test(comparison, text)
+        term = node.of if isinstance(node, Not) else node
+        if isinstance(term, Word):
+            self._negated = isinstance(node, Not)
+            self._asked = [Asked(Field(name, None, False, term.at)) for name in WORDS_IN]
+            self._test = _word_test(term.text)
+        else:
+            self._negated = isinstance(node, Not) != (term.operator == "!=")
+            self._asked = [Asked(term.field)]
+            self._test = _test(term, text)
+        self.facets = [facet for asked in self._asked for facet in asked.facets]
 
     def __call__(self, run: Subject) -> bool:
-        return any(map(self._test, self.asked.of(run))) != self._negated
+        return any(self._test(value) for asked in self._asked for value in asked.of(run)) != self._negated
 
     def filed(self, columns: Columns) -> Flags:
-        runs, values = self.asked.filed(columns)
-        if self.asked.has_many:
-            passing = [any(map(self._test, cast("list[object]", many))) for many in as_list(values)]
-        else:
-            passing = list(map(self._test, as_list(values)))
-        found = np.full(columns.size, self._negated)
-        found[runs] = np.array(passing, np.bool_) != self._negated
-        return found
+        found = np.zeros(columns.size, np.bool_)
+        for asked in self._asked:
+            runs, values = asked.filed(columns)
+            if asked.has_many:
+                passing = [any(map(self._test, cast("list[object]", many))) for many in as_list(values)]
+            else:
+                passing = list(map(self._test, as_list(values)))
+            found[runs] |= np.array(passing, np.bool_)
+        return ~found if self._negated else found
+
+
+def _word_test(word: str) -> _Test:
+    sought = word.casefold()
+    return lambda given: isinstance(given, str) and sought in given.casefold()
 
 
 # What a value is compared with

@@ -108,8 +108,12 @@ def media_of(
     ranks: RankChoice = None,
     *,
     superseded: bool = False,
+    without_bytes: bool = False,
 ) -> list[MediaRow]:
-    """Return the media of a run by rank, attempt, step and key. Arguments as for history."""
+    """Return the media of a run by rank, attempt, step and key. Arguments as for history.
+
+    without_bytes: also those that a row holds as a whole, as histograms.
+    """
     record = snapshot.record
     wanted = {member.src: member for member in chosen(snapshot, ranks)}
     ends = {} if superseded else cuts(record)
@@ -124,7 +128,7 @@ def media_of(
     rows = [
         _row(root, record, wanted[src], step, key, one)
         for (src, step, key), (_, value) in found.items()
-        for one in _media_in(value)
+        for one in _media_in(value, without_bytes=without_bytes)
     ]
     return sorted(rows, key=lambda row: (row.rank, row.attempt, row.step, row.key))
 
@@ -144,16 +148,18 @@ def _values(block: Block, keys: Sequence[str]) -> Iterator[tuple[int, int, int, 
                 yield src[row], step[row], at[row], key, value
 
 
-def _media_in(value: object) -> list[Mapping[str, object]]:
+def _media_in(value: object, *, without_bytes: bool) -> list[Mapping[str, object]]:
     """Return the media that a value is: one, or a list of them."""
     items = cast("list[object]", value) if isinstance(value, list) else [value]
     found = [cast("Mapping[str, object]", item) for item in items if isinstance(item, dict)]
-    return [item for item in found if isinstance(item.get("_type"), str) and isinstance(item.get("blob"), int)]
+    typed = [item for item in found if isinstance(item.get("_type"), str)]
+    return [item for item in typed if without_bytes or isinstance(item.get("blob"), int)]
 
 
 def _row(root: Path, record: RunRecord, member: Member, step: int, key: str, value: Mapping[str, object]) -> MediaRow:
-    blob = member.source.blobs.get(cast(int, value["blob"]))
-    state = _state(blob, member, record)
+    number = value.get("blob")
+    blob = member.source.blobs.get(number) if isinstance(number, int) else None
+    state = _state(blob, member, record) if isinstance(number, int) else "stored"
     path = f"media/{blob.name}" if blob is not None and state == "stored" else None
     return MediaRow(
         key=key,

@@ -9,20 +9,22 @@ from types import TracebackType
 from typing import TypeVar
 
 from disttrack.errors import RunNotFound, UnsupportedFormat
-from disttrack.index.facets import Columns, Facet
+from disttrack.index.facets import Columns, Facet, Scope, Values
 from disttrack.index.indexer import Index, IndexFile
 from disttrack.index.queries import RunRecord, Vanished
 from disttrack.index.snapshots import Snapshot
 from disttrack.journal.segment import FORMAT_VERSION
 from disttrack.query.lineage import ancestors
-from disttrack.query.members import members
+from disttrack.query.members import Observer, members
 from disttrack.query.metrics import aggregates
-from disttrack.query.subjects import describe, is_shown
+from disttrack.query.subjects import Subject, describe, is_shown
 from disttrack.settings import load
 
 __all__ = ["Reader"]
 
 _T = TypeVar("_T")
+
+MAX_KEPT = 2_000  # settled runs, some 10 KB each: the pages that are looked at
 
 
 class Reader:
@@ -33,6 +35,7 @@ class Reader:
         self.root = root
         if environ is None:
             environ = {**os.environ, "DISTTRACK_CACHE_DIR": load().cache_dir or ""}
+        self._kept: dict[int, tuple[int, Subject]] = {}
         self._index = Index(root, environ, describe=describe, aggregate=aggregates)
 
     def __enter__(self) -> Reader:
@@ -56,6 +59,10 @@ class Reader:
         """Bring the index up with the run logs, for several snapshots of runs that were found already."""
         self._index.catch_up()
 
+    def versions(self, runs: Collection[int] | None = None) -> dict[int, int]:
+        """Return by the number of each run (runs: of these) what changes whenever something of it is caught up with."""
+        return self._index.versions(runs)
+
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return the runs that lists show, in no order: neither aliases of others nor those nothing is known of."""
         self._index.catch_up()
@@ -71,9 +78,27 @@ class Reader:
         """Return facets of these runs at least, as far as they are filed."""
         return self._index.facets(facets, runs)
 
+    def named_facets(self, scopes: Collection[Scope], runs: Collection[int]) -> dict[Facet, Values]:
+        """Return all facets in these scopes of these runs at least, as far as they are filed."""
+        return self._index.named_facets(scopes, runs)
+
     def numbered(self, runs: Collection[int]) -> list[RunRecord]:
         """Return the runs with these numbers, in no order: those of them that are still there."""
         return self._index.numbered(runs)
+
+    def subjects(self, runs: Sequence[int], observer: Observer) -> dict[int, Subject]:
+        """Return the runs with these numbers that are still there; settled ones are kept for the next time."""
+        versions = self._index.versions(runs)
+        kept = self._kept
+        found = {run: known[1] for run, version in versions.items() if (known := kept.get(run)) and known[0] == version}
+        missing = [run for run in versions if run not in found]
+        for record in self._index.numbered(missing) if missing else ():
+            found[record.number] = subject = Subject(record, observer)
+            if subject.is_settled:
+                if len(kept) >= MAX_KEPT:
+                    kept = self._kept = {}
+                kept[record.number] = versions[record.number], subject
+        return found
 
     def find(self, wanted: str, known: RunRecord | None = None) -> RunRecord:
         """Return the run that answers to `id`, `project/id` or `entity/project/id`; an alias stands for its run.

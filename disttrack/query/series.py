@@ -19,7 +19,7 @@ from disttrack.query.runs import created_s
 from disttrack.query.wide import Array, Wide, as_columns, wide_form
 from disttrack.records.metrics import Definitions
 
-__all__ = ["series_of", "series_of_runs"]
+__all__ = ["along_metric", "is_filled", "series_of", "series_of_runs"]
 
 _AUTO = ("_step", "_runtime", "_timestamp")
 
@@ -81,7 +81,7 @@ def _series(
     asked = keys if keys is None or not by_metric else [*dict.fromkeys([*keys, x])]
     wide = wide_form(snapshots, asked, request.ranks, superseded=request.superseded, untils=untils)
     if by_metric:
-        wide = _along_metric(wide, x, fills=any(_fills(one, x, keys) for one in definitions))
+        wide = along_metric(wide, x, fills=any(is_filled(one, x, keys) for one in definitions))
     elif x == "time":
         wide = wide.rows(np.lexsort((wide.time, wide.owner)).astype(np.int64))
     if request.rank_agg is None:
@@ -105,13 +105,13 @@ def _step_metric(definitions: Sequence[Definitions], keys: Collection[str] | Non
     return (found.pop() if len(found) == 1 else None) or "step"
 
 
-def _fills(definitions: Definitions, x: str, keys: Collection[str] | None) -> bool:
+def is_filled(definitions: Definitions, x: str, keys: Collection[str] | None) -> bool:
     """Say whether rows that lack the metric x get its last value: where any of the keys is defined so."""
     said = definitions.by_name.values() if keys is None else [definitions.of(key) for key in keys]
     return any(one.step_metric == x and one.step_sync for one in said)
 
 
-def _along_metric(wide: Wide, x: str, *, fills: bool) -> Wide:
+def along_metric(wide: Wide, x: str, *, fills: bool) -> Wide:
     """Return the rows that have a number for x, each source's by that; fills: where it lacks, with the one before."""
     wide.keys.setdefault(x, np.full(len(wide.step), np.nan))  # nobody logged it
     values, owner = as_numbers(wide.keys[x]), wide.owner

@@ -12,7 +12,7 @@ import numpy as np
 from disttrack.index.facets import Columns, Facet, Facets, Scope, Values, as_list
 from disttrack.index.queries import RunRecord
 from disttrack.query.filters import Field
-from disttrack.query.members import Member, Observer, Team, is_final, members, newest_team
+from disttrack.query.members import Member, Observer, Team, is_final, members, newest_team, rank_states
 from disttrack.query.metrics import summary_of_run
 from disttrack.query.runs import RunDetail, RunRow, created_s, detail_of_team, row_of_team
 from disttrack.query.summaries import by_precedence, merged_config
@@ -50,6 +50,14 @@ class Subject:
     def detail(self) -> RunDetail:
         """The run with its ranks."""
         return detail_of_team(self.record, self._members, self.team, self._observer, self.row)
+
+    @property
+    def ranks_alive(self) -> int:
+        """How many ranks of the newest attempt run, as far as can be known here."""
+        if self.is_settled:
+            return 0
+        states = rank_states(self.team, self.record, self._observer)
+        return sum(state in ("running", "pending") for state in states.values())
 
     @property
     def is_settled(self) -> bool:

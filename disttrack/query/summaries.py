@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from disttrack.index.facts import SourceFacts
@@ -79,14 +79,20 @@ def _merged(mappings: Iterable[Mapping[str, object]]) -> dict[str, object]:
     return merged
 
 
-def spreads(voices: Mapping[int, Sequence[SourceFacts]]) -> dict[str, Spread]:
-    """Return how the last values of each numeric key are spread over the ranks of an attempt."""
+def spreads(voices: Mapping[int, Sequence[SourceFacts]], keys: Collection[str] | None = None) -> dict[str, Spread]:
+    """Return how the last values of each numeric key (keys: of these) are spread over the ranks of an attempt."""
     values: dict[str, dict[int, Number]] = {}
     for rank, sources in voices.items():
-        for key, value in _merged(source.last for source in sources).items():
+        last = _merged(source.last for source in sources) if keys is None else _of_keys(sources, keys)
+        for key, value in last.items():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 values.setdefault(key, {})[rank] = value
     return {key: _spread(of_ranks) for key, of_ranks in sorted(values.items())}
+
+
+def _of_keys(sources: Sequence[SourceFacts], keys: Collection[str]) -> dict[str, object]:
+    found = ((key, source.last[key]) for source in reversed(sources) for key in keys if key in source.last)
+    return dict(found)  # the first source's value stands
 
 
 def _spread(of_ranks: Mapping[int, Number]) -> Spread:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from disttrack.records.structs import prepare
 from disttrack.records.types import Incarnation
 
 __all__ = ["Blob", "BlobForm", "Note", "TableData"]
@@ -57,3 +58,6 @@ class Blob(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def name(self) -> str:
         """The name of the stored file in `media`."""
         return f"{self.sha256}.{self.format}" if self.format else self.sha256
+
+
+prepare(globals())

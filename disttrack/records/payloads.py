@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from disttrack.records.structs import prepare
+
 __all__ = [
     "CAPTURED_KINDS",
     "KIND_OF",
@@ -215,3 +217,6 @@ KIND_OF: dict[type[Payload], RecordKind] = {
     ConsoleText: RecordKind.CONSOLE,
     FileRef: RecordKind.FILE,
 }
+
+
+prepare(globals())

@@ -13,6 +13,8 @@ from typing import Literal, NewType, TypeVar
 
 import msgspec
 
+from disttrack.records.structs import prepare
+
 __all__ = [
     "Admission",
     "Alias",
@@ -186,3 +188,6 @@ class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
     """Every rank that joined has ended."""
 
     time_us: int
+
+
+prepare(globals())

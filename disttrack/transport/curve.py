@@ -21,6 +21,7 @@ from zmq.utils import z85
 
 from disttrack.environments.host import is_network_filesystem
 from disttrack.environments.processes import JOB_KEY
+from disttrack.records.structs import prepare
 
 __all__ = [
     "JOB_KEY",
@@ -180,3 +181,6 @@ def _derived(job_key: JobKey, nonce: str, server_public: bytes) -> ClientKey:
     message = b"disttrack client key\0" + nonce.encode() + b"\0" + server_public
     secret = z85.encode(hmac.digest(job_key.secret, message, "sha256"))
     return ClientKey(zmq.curve_public(secret), secret)
+
+
+prepare(globals())

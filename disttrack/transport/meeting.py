@@ -21,6 +21,7 @@ import msgspec
 from disttrack.environments.files import is_owned, make_root, open_plain, read_plain
 from disttrack.environments.host import own_name, private_directory, try_lock
 from disttrack.errors import StoreUnavailable, UnsafeDirectory
+from disttrack.records.structs import prepare
 from disttrack.transport.curve import Credentials
 from disttrack.transport.tcpstore import TCPStoreClient
 
@@ -310,3 +311,6 @@ def _decoded(data: bytes) -> Notice | None:
         return msgspec.json.decode(data, type=Notice) if data else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+prepare(globals())

@@ -15,6 +15,7 @@ import msgspec
 
 from disttrack.records.blobs import Blob
 from disttrack.records.payloads import End
+from disttrack.records.structs import prepare
 from disttrack.records.types import Incarnation, Join, Offset, Role, RunId
 from disttrack.transport.status import Status
 
@@ -46,7 +47,7 @@ __all__ = [
     "unpack",
 ]
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 _DATA = struct.Struct("<BQQB")
 _ACK = struct.Struct("<BQQ")
@@ -63,7 +64,10 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The writer's answer: the run you belong to, and the offset up to which its log is whole."""
+    """The writer's answer: the run you belong to, and the offset up to which its log is whole.
+
+    speaks: you are the one that tells what there is to know of your node in this attempt.
+    """
 
     incarnation: Incarnation
     nonce: str
@@ -73,6 +77,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     role: Role
     offset: Offset
+    speaks: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,3 +297,6 @@ def _unpack_blob(kind: int, head: bytes) -> Wanted | Piece | Kept:
     if len(head) != _BLOB.size:
         raise struct.error(f"{len(head)} bytes")
     return Wanted(incarnation, blob, offset) if kind == ord("f") else Kept(incarnation, blob)
+
+
+prepare(globals())

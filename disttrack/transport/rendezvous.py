@@ -23,6 +23,7 @@ from disttrack.environments.files import open_plain, read_plain
 from disttrack.environments.host import boot_id, is_alive, private_directory, try_lock
 from disttrack.environments.launch import owner_is_gone
 from disttrack.environments.processes import JOB_KEY, PARENT
+from disttrack.records.structs import prepare
 
 __all__ = [
     "Claim",
@@ -263,3 +264,6 @@ def _environment(environ: dict[str, str]) -> dict[str, str]:
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, [package_parent, environ.get("PYTHONPATH")]))
     environ.pop(PARENT, None)
     return environ
+
+
+prepare(globals())

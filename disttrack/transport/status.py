@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from disttrack.records.structs import prepare
 from disttrack.records.types import Role, RunId
 
 __all__ = ["Complaint", "LinkStatus", "MemberStatus", "NodeStatus", "PartName", "Status"]
@@ -78,3 +79,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     refused: int = 0
     pending_bytes: int = 0
     complaints: tuple[Complaint, ...] = ()
+
+
+prepare(globals())

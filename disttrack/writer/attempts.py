@@ -22,9 +22,10 @@ TOGETHER_S = 2.0
 
 
 class Member(NamedTuple):
-    """A rank that was placed: gone if its process is not known to live; clean if it ended well by itself.
+    """A rank that was placed: gone if its process is known not to live; clean if it ended well by itself.
 
-    stopped: it said that it was ended before it was done.
+    stopped: it said that it was ended before it was done. heard: whether this writer has heard of it, or only read of
+    it in the log of an earlier one.
     """
 
     join: Join
@@ -32,6 +33,7 @@ class Member(NamedTuple):
     gone: bool
     clean: bool
     stopped: bool = False
+    heard: bool = True
 
 
 def same_node(one: Join, other: Join) -> bool:
@@ -60,7 +62,9 @@ def place(join: Join, lives: bool, members: Sequence[Member]) -> tuple[int, Role
     if twins and _goes_on(join, team, twins):
         return newest, "rank"
     for twin in twins:
-        if not twin.gone and (_same_host(twin.join, join) or not another):
+        # One that lives comes in place of one that nobody has heard of since the launch began anew: a node that went
+        # without a word, or a container that was made again.
+        if not twin.gone and (twin.heard or not lives) and (_same_host(twin.join, join) or not another):
             return newest, "claimant"
     return (newest + 1 if twins or another else newest), "rank"
 

@@ -112,6 +112,7 @@ class Door:
                 attempt=source.admission.attempt,
                 role=source.admission.role,
                 offset=Offset(source.committed),
+                speaks=run.sources.speaks(source),
             ),
         )
 

@@ -66,7 +66,10 @@ class Hearing:
             heard = self._heard.setdefault(incarnation, now)
             if source.over or source.admission.role in ("helper", "node"):
                 continue
-            if not self._node.is_local(source.join) and now - heard > LOST_S and not self.may_live(source, now):
+            if not self._node.is_local(source.join) and (
+                (now - heard > LOST_S and not self.may_live(source, now))
+                or (now - heard > SILENT_S and run.sources.is_replaced(source))
+            ):
                 run.see(source, Sighting(incarnation=incarnation, seen="lost", time_us=now_us()))
             elif not source.silent and now - heard > SILENT_S:
                 run.see(source, Sighting(incarnation=incarnation, seen="silent", time_us=now_us()))

@@ -73,6 +73,7 @@ class RunIngest:
             source.stopped = admission.join.incarnation in history.stopped
             source.ending = history.endings.get(admission.join.incarnation, UNKNOWN)
             self.sources.add(source)
+            self.sources.speaks(source)  # in the order in which they were admitted
 
     @property
     def pending_bytes(self) -> int:
@@ -99,6 +100,7 @@ class RunIngest:
             attempt, role = self.sources.place(join, alive)
             source = Source(Admission(join=join, attempt=attempt, role=role, orphan=orphan), 0)
             self.sources.add(source)
+        source.heard = True
         self.changed_at = self._clock()
         return source
 

@@ -13,7 +13,7 @@ from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
-from disttrack.journal.directories import is_journal, mark_home, remove
+from disttrack.journal.directories import is_abandoned, is_journal, mark_home, remove
 from disttrack.journal.glance import failed_here
 from disttrack.journal.segment import FORMAT_VERSION
 from disttrack.journal.spool import has_blobs
@@ -108,7 +108,10 @@ class Launch:
 
     def _may_live(self, source: Source) -> bool:
         """Say whether the process of a source lives, as far as we or its node's agent can tell."""
-        return lives(source.join) if source.join.node in ("", self._node) else not source.died
+        join = source.join
+        if join.node in ("", self._node):
+            return lives(join)
+        return not source.died and not is_abandoned(Path(join.journal))  # that of a container that has ended, here
 
     def _find(self, join: Join) -> RunIngest | None:
         if join.role in ("helper", "node") and join.parent is not None and join.parent in self._run_of:
@@ -257,6 +260,7 @@ class Launch:
         # orphans: also those from before this node booted again; that nobody holds them is asked of each.
         def wanted(join: Join) -> bool:
             mine = join.launch_key == self._key and (orphans or join.node in ("", self._node))
+            mine = mine or self._is_left_by_a_container(join)
             left = not self._is_over(join.incarnation) or has_blobs(Path(join.journal))
             meant = before is None or (
                 self._key_of(join) == self._key_of(before) and join.incarnation != before.incarnation
@@ -289,6 +293,14 @@ class Launch:
                 self.bury(run, source, ending)
             adopted.append((run, source, offset))
         return adopted
+
+    def _is_left_by_a_container(self, join: Join) -> bool:
+        """Say whether a rank of a run of ours was in a container that was here before this one, with the same volume.
+
+        Its journal is here, but neither its writer nor the place where that was to be met.
+        """
+        run = self._run_of.get(join.incarnation)
+        return run is not None and join.node not in ("", self._node) and not run.sources[join.incarnation].heard
 
     def _is_over(self, incarnation: Incarnation) -> bool:
         run = self._run_of.get(incarnation)

@@ -30,6 +30,7 @@ class Source(Incoming):
         self.stopped = False  # it ended before it was done, as it said
         self.ending = UNKNOWN  # what was last stored of how it ended
         self.silent = False
+        self.heard = False  # by this writer, which may have read of it only in the log of an earlier one
         self.died = False  # on another node: its agent says that the process is gone
         self.blobs_waiting = 0  # on another node: whether some are with its agent
 
@@ -40,6 +41,7 @@ class Roster(dict[Incarnation, Source]):
     def __init__(self) -> None:
         super().__init__()
         self._team = Team[Source](0)  # of the newest attempt
+        self._speakers: dict[tuple[int, str, str], Source] = {}  # by attempt and node
 
     def add(self, source: Source) -> None:
         """Note a source whose attempt is decided."""
@@ -49,6 +51,17 @@ class Roster(dict[Incarnation, Source]):
             self._team = Team[Source](admission.attempt)
         if admission.role == "rank" and admission.attempt == self._team.attempt:
             self._team.add(source)
+
+    def speaks(self, source: Source) -> bool:
+        """Say whether a rank is the one that tells of its node in its attempt: the first, unless that crashed."""
+        join, admission = source.join, source.admission
+        if admission.role != "rank":
+            return False
+        node = (admission.attempt, join.node, join.boot_id)
+        speaker = self._speakers.setdefault(node, source)
+        if speaker is not source and speaker.over and not speaker.clean:
+            speaker = self._speakers[node] = source
+        return speaker is source
 
     def place(self, join: Join, alive: Callable[[Source], bool]) -> tuple[int, Role]:
         """Return attempt and role of a new incarnation; a helper has its parent's attempt, else the newest."""
@@ -66,6 +79,7 @@ class Roster(dict[Incarnation, Source]):
                 source.over or same_process(source.join, join) or not alive(source),
                 source.clean,
                 source.stopped,
+                source.heard,
             )
             for source in self.values()
             if source.admission.role == "rank"
@@ -84,6 +98,11 @@ class Roster(dict[Incarnation, Source]):
                 join, [Member(other.join, team.attempt, other.over, other.clean) for other in team.members]
             )
         )
+
+    def is_replaced(self, source: Source) -> bool:
+        """Say whether another process came in place of a rank of which this writer has heard nothing."""
+        team = self._team
+        return not source.heard and source.admission.attempt < team.attempt and team.has(source.join.rank.rank)
 
     def newest(self) -> list[Source]:
         """Return the ranks of the newest attempt."""

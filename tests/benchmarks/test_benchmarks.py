@@ -25,7 +25,7 @@ def benchmark(goal: Goal) -> Benchmark:
 
 @pytest.mark.real(timeout_s=120)
 def test_quick_benchmarks_print_strict_json_of_what_was_asked_for() -> None:
-    asked = ["log-sleeps", "throughput", "fan-in-agents", "fan-in-agent", "log-bytes", "index-many"]
+    asked = ["log-sleeps", "throughput", "fan-in-agents", "fan-in-agent", "log-bytes", "index-many", "page-sorted"]
     done = run("--quick", "--json", "--repeats", "2", *asked)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

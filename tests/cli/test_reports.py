@@ -9,10 +9,10 @@ from rich.cells import cell_len
 
 from disttrack.cli.attempts import failure_sentence, rank_ending, state_colour
 from disttrack.cli.listing import run_table
+from disttrack.cli.output import iso
 from disttrack.cli.rank_reports import rank_report
 from disttrack.cli.reading import sentences
 from disttrack.cli.reports import comparison_report, receipt_sentence, run_report, run_sentence
-from disttrack.cli.shapes import detail_shape
 from disttrack.cli.tables import Terminal
 from disttrack.query.alerts import AlertRow
 from disttrack.query.attempts import AttemptRow, Failure
@@ -20,6 +20,7 @@ from disttrack.query.members import RankState
 from disttrack.query.rank_view import RankView
 from disttrack.query.ranks import RankComparison, RankPace
 from disttrack.query.runs import RankRow, RunDetail, RunReceipt, Spread
+from disttrack.query.shapes import detail_shape
 from disttrack.writer.homecoming import Homecoming
 
 ANYWHERE = Terminal()
@@ -216,6 +217,12 @@ def test_homecomings_are_told_once_a_run() -> None:
     ]
 
 
+def test_ranks_that_never_called_init_are_counted_where_they_are_many() -> None:
+    absent = [rank(number, state="absent") for number in range(1, 1_000)]
+    lines = list(run_report(dataclasses.replace(RUN, ranks=[rank(0), *absent]), ANYWHERE))
+    assert lines[lines.index("Ranks") + 2 :][1:2] == ["  999 ranks never called init"]
+
+
 KILLED = Failure(2, "node-b", "crashed", None, "SIGKILL", None, 1_700_000_100.0, 3)
 
 
@@ -285,10 +292,10 @@ def test_a_rank_by_itself_and_alerts_and_other_configs_are_told() -> None:
 
 
 def test_the_json_of_a_run_names_its_repository_and_its_program() -> None:
-    shape = detail_shape(RUN)
+    shape = detail_shape(RUN, iso)
     assert (shape["git"], shape["program"], shape["argv"]) == (None, None, None)
     source: dict[str, object] = {"commit": "abc", "branch": "main", "remote": None, "dirty": True, "root": "/r"}
     program: dict[str, object] = {"program": "train.py", "argv": ["train.py", "--lr=1"], "python": "3.11.7"}
-    shape = detail_shape(dataclasses.replace(RUN, about={"source": source | {"more": 1}, "program": program}))
+    shape = detail_shape(dataclasses.replace(RUN, about={"source": source | {"more": 1}, "program": program}), iso)
     assert shape["git"] == source
     assert (shape["program"], shape["argv"]) == ("train.py", ["train.py", "--lr=1"])

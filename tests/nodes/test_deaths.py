@@ -88,7 +88,13 @@ def test_what_a_node_without_its_writer_logged_comes_home_by_ls_and_what_the_dea
         told = {rank: job.told(rank) for rank in job.ranks_of(cluster[1])}
         check_log_waited_for_nothing(told)
         run = job.only_run(cluster[1])
-        rows = job.rows(cluster[1], run["id"])
+        rows: dict[int, list[int]] = {}
+
+        def all_are_home() -> bool:  # a command waits 6 s for a busy agent to leave its claim to it
+            rows.update(job.rows(cluster[1], run["id"]))
+            return all(len(rows[rank]) == one.rows for rank, one in told.items())
+
+        wait_until(all_are_home, "commands on this node bring all home", 60)
         assert {rank: rows[rank] for rank in told} == {rank: list(range(one.rows)) for rank, one in told.items()}
         for rank, count in lost.items():  # what was acknowledged, without a hole
             assert rows[rank] == list(range(len(rows[rank])))

@@ -92,7 +92,7 @@ def test_a_rank_that_fails_once_is_two_attempts_of_all_ranks_and_both_are_whole(
     assert rounds(run) == [(0, 4), (1, 4)]
     assert (run["state"], run["attempts"][0]["lost_steps"] > 0) == ("finished", True)
     failure = run["attempts"][0]["first_failure"]
-    assert (failure["rank"], failure["exit_code"]) == (3, 1)
+    assert (failure["rank"], failure["exit_code"], failure["others"], failure["terminated"]) == (3, 1, 0, 3)
 
 
 @pytest.mark.real(timeout_s=170)
@@ -110,3 +110,4 @@ def test_a_job_that_grows_to_a_second_node_and_shrinks_again_is_one_run(cluster:
     run = finish(cluster, [first])
     assert rounds(run) == [(0, 2), (1, 4), (2, 2)]
     assert run["state"] == "finished"
+    assert (run["attempts"][0]["state"], run["attempts"][0]["first_failure"]) == ("stopped", None)  # nobody failed

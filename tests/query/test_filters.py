@@ -104,6 +104,12 @@ def found(api: Api, filters: str) -> str:
         ("name:*l*-*1", "bad odd"),
         ("name:" + "*o" * 30 + "*", ""),
         ('name:"fold-*"', ""),
+        ("FOLD", "bad"),
+        ("o", "bad good odd"),
+        ('"v 2"', "good"),
+        ("-best fold", "bad"),
+        ("g1 state:finished", "good"),
+        ("nothing", ""),
         ("project:demo", "bad good"),
         ("id:odd", "odd"),
         ("attempt:0", "bad good odd"),
@@ -143,7 +149,7 @@ def test_runs_come_in_the_order_of_a_field_and_those_without_it_last(api: Api) -
 @pytest.mark.parametrize(
     ("text", "at", "expected"),
     [
-        ("loss", 4, "one of : = != <= >= < > after loss"),
+        ("loss!1", 4, "one of : = != <= >= < > after loss"),
         ("loss< ", 6, "a value after <"),
         ("state:finished <3", 15, "a field, such as loss or state"),
         ('name:"two', 5, "a closing quote"),
@@ -194,6 +200,7 @@ def test_any_name_and_text_can_be_said_in_quotes(terms: list[tuple[bool, str, st
     said: list[tuple[bool, str, str, str]] = []
     for term in parse(text).of:
         comparison = term.of if isinstance(term, Not) else term
+        assert isinstance(comparison, Comparison)
         said.append((isinstance(term, Not), comparison.field.name, comparison.operator, comparison.value.text))
     assert said == terms
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 import disttrack
-from tests.road.site import Site
+from tests.road.site import TORCHRUN, Site
 
 
 def test_a_run_knows_what_started_it(site: Site) -> None:
@@ -60,16 +59,49 @@ def test_what_is_changed_in_the_repository_is_kept_with_save_code_only(
 
 
 @pytest.mark.real(timeout_s=120)
-def test_each_rank_tells_of_its_program_and_one_of_the_node(site: Site) -> None:
-    script = site.script("import disttrack\nrun = disttrack.init(project='p', id='a')\nrun.log({'loss': 1})\n")
+@pytest.mark.parametrize("together", [True, False], ids=["side by side", "each begins when the one before has ended"])
+def test_each_rank_tells_of_its_program_and_one_of_the_node(site: Site, together: bool) -> None:
+    script = site.script(
+        f"""
+        import os, pathlib, time
+        before = pathlib.Path(f"done-{{int(os.environ['RANK']) - 1}}")
+        while not ({together} or before.name == "done--1" or before.exists()):
+            time.sleep(0.02)
+        import disttrack
+        run = disttrack.init(project="p", id="a")
+        while run.log({{"loss": 1}}) is None and run._recorder.sender.welcome is None:
+            time.sleep(0.1)  # until the writer is there: it knows who was first
+        run.finish()
+        pathlib.Path(f"done-{{run.rank}}").touch()
+        """
+    )
     site.torchrun(3, script)
     with disttrack.Api(site.directory) as api:
         record = api.run("a")._run.record  # pyright: ignore[reportPrivateUsage]
-    told = [set(source.about) for source in record.sources]
-    assert all("program" in sections for sections in told)
-    for section in ("host", "packages"):  # more than once only where one rank had ended before another began
-        assert 1 <= sum(section in sections for sections in told) <= 3
-    assert not list(Path(os.environ["DISTTRACK_RUNTIME_DIR"]).glob("nodes/*"))
+    told = [set(source.about) for source in record.sources if source.role == "rank"]
+    assert ["program" in sections for sections in told] == [True] * 3
+    for section in ("host", "packages"):
+        assert sum(section in sections for sections in told) == 1
+
+
+@pytest.mark.real(timeout_s=120)
+def test_each_attempt_is_told_of_its_node_anew(site: Site) -> None:
+    script = site.script(
+        """
+        import os, disttrack
+        run = disttrack.init(project="p", id="a")
+        run.log({"loss": 1})
+        assert run.id == "a" and run.attempt == int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+        if run.attempt == 0:
+            raise SystemExit(3)
+        """
+    )
+    site.run(*TORCHRUN, 2, "--max-restarts", 1, script)
+    with disttrack.Api(site.directory) as api:
+        record = api.run("a")._run.record  # pyright: ignore[reportPrivateUsage]
+    attempts = [source.attempt for source in record.sources if source.role == "rank" and "host" in source.about]
+    assert attempts.count(0) <= 1  # torchrun may have ended that rank before it had told
+    assert attempts.count(1) == 1
 
 
 def test_a_rank_that_fails_at_once_is_known_all_the_same(site: Site) -> None:

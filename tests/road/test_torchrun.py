@@ -103,9 +103,9 @@ def test_a_restart_by_torchrun_is_the_next_attempt_of_the_same_run(site: Site) -
     assert [
         (row["attempt"], row["state"], row["ranks_joined"], row["first_step"], row["last_step"], row["lost_steps"])
         for row in run["attempts"]
-    ] == [(0, "crashed", 2, 0, 9, 10), (1, "finished", 2, 0, 9, 0)]
+    ] == [(0, "failed", 2, 0, 9, 10), (1, "finished", 2, 0, 9, 0)]
     first = run["attempts"][0]["first_failure"]
-    assert (first["rank"], first["state"], first["exit_code"]) == (1, "failed", 1)
+    assert (first["rank"], first["state"], first["exit_code"], first["terminated"]) == (1, "failed", 1, 1)
     assert first["exception"] == "RuntimeError: as planned"
     assert [row["attempt"] for row in site.export(run["id"])] == [1] * 20
 

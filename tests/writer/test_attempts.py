@@ -143,3 +143,22 @@ def test_a_trial_that_was_paused_goes_on_in_its_attempt_on_any_node_and_a_failed
 def test_who_was_stopped_and_comes_back_in_another_size_is_another_attempt() -> None:
     paused = Member(trial(start=1_000), 0, gone=True, clean=True, stopped=True)
     assert place(trial(start=9_000, world_size=2), True, [paused]) == (1, "rank")
+
+
+def test_a_living_rank_in_place_of_one_that_nobody_has_heard_of_is_the_next_attempt() -> None:
+    """A node went without a word, and the job was started on another with the same id."""
+    chance, job = Random(0), Job()
+    first, second = (job.start(number, [node], 2, chance) for number, node in enumerate((0, 1)))
+    members = [Member(worker.join, 0, gone=False, clean=False, heard=False) for worker in first]
+    assert place(second[0].join, True, members) == (1, "rank")
+    members.append(Member(second[0].join, 1, gone=False, clean=False))
+    assert place(second[1].join, True, members) == (1, "rank")
+
+
+def test_what_died_opens_no_attempt_in_place_of_one_that_may_live() -> None:
+    chance, job = Random(0), Job()
+    living, dead = (job.start(number, [node], 1, chance)[0] for number, node in enumerate((0, 1)))
+    for heard in (False, True):
+        members = [Member(living.join, 0, gone=False, clean=False, heard=heard)]
+        assert place(dead.join, False, members) == (0, "claimant")
+    assert place(dead.join, True, members) == (0, "claimant")  # both live

@@ -1,21 +1,25 @@
-"""The JSON that other tools rely on (docs/cli.md): fields are only ever added."""
+"""The JSON that other tools rely on (docs/cli.md, docs/api.md): fields are only ever added.
+
+Each function takes how a moment in unix seconds is written: as ISO 8601 on the command line, as it is in the HTTP API.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
-from disttrack.cli.output import iso
 from disttrack.query.attempts import AttemptRow, Failure
 from disttrack.query.comparing import RunsCompared
 from disttrack.query.rank_view import RankView
 from disttrack.query.ranks import RankComparison
 from disttrack.query.runs import AlertRow, RunDetail, RunReceipt, RunRow
 
-__all__ = ["comparison_shape", "detail_shape", "rank_shape", "run_shape", "runs_shape"]
+__all__ = ["Moment", "comparison_shape", "detail_shape", "rank_shape", "run_shape", "runs_shape"]
+
+Moment = Callable[[float | None], object]
 
 
-def run_shape(run: RunRow) -> dict[str, object]:
+def run_shape(run: RunRow, moment: Moment) -> dict[str, object]:
     """Return what `ls --json` prints of a run."""
     return {
         "id": run.id,
@@ -28,8 +32,8 @@ def run_shape(run: RunRow) -> dict[str, object]:
         "world_size": run.world_size,
         "ranks_joined": run.ranks_joined,
         "attempt": run.attempt,
-        "created_at": iso(run.created_at),
-        "ended_at": iso(run.ended_at),
+        "created_at": moment(run.created_at),
+        "ended_at": moment(run.ended_at),
         "duration_s": run.duration_s,
         "tags": run.tags,
         "notes": run.notes,
@@ -40,10 +44,10 @@ def run_shape(run: RunRow) -> dict[str, object]:
     }
 
 
-def detail_shape(run: RunDetail) -> dict[str, object]:
+def detail_shape(run: RunDetail, moment: Moment) -> dict[str, object]:
     """Return what `show --json` prints."""
     return {
-        **run_shape(run),
+        **run_shape(run, moment),
         "config": run.config,
         "summary_ranks": {key: asdict(spread) for key, spread in run.summary_ranks.items()},
         "ranks": [asdict(rank) for rank in run.ranks],
@@ -55,14 +59,16 @@ def detail_shape(run: RunDetail) -> dict[str, object]:
         "receipt": _receipt_shape(run.receipt),
         "captured": _receipt_shape(run.captured),
         "pending": [asdict(place) for place in run.receipt.places],
-        "drops": [{**asdict(drop), "first_at": iso(drop.first_at), "last_at": iso(drop.last_at)} for drop in run.drops],
+        "drops": [
+            {**asdict(drop), "first_at": moment(drop.first_at), "last_at": moment(drop.last_at)} for drop in run.drops
+        ],
         "config_by_rank": {str(rank): config for rank, config in run.config_by_rank.items()},
         "config_changes": [asdict(change) for change in run.config_changes],
         "metrics": [asdict(metric) for metric in run.metrics],
-        "alerts": [_alert_shape(alert) for alert in run.alerts],
+        "alerts": [_alert_shape(alert, moment) for alert in run.alerts],
         "damaged": [place._asdict() for place in run.damaged],
-        "attempts": [_attempt_shape(attempt) for attempt in run.attempts],
-        "first_failure": _failure_shape(run.first_failure),
+        "attempts": [_attempt_shape(attempt, moment) for attempt in run.attempts],
+        "first_failure": _failure_shape(run.first_failure, moment),
         "git": _git_shape(run.about.get("source")),
         "program": run.about.get("program", {}).get("program"),
         "argv": run.about.get("program", {}).get("argv"),
@@ -79,38 +85,38 @@ def _git_shape(source: Mapping[str, object] | None) -> dict[str, object] | None:
     return {name: source.get(name) for name in ("commit", "branch", "remote", "dirty", "root")}
 
 
-def rank_shape(rank: RankView) -> dict[str, object]:
+def rank_shape(rank: RankView, moment: Moment) -> dict[str, object]:
     """Return what `show --rank --json` prints."""
-    return {**asdict(rank), "alerts": [_alert_shape(alert) for alert in rank.alerts]}
+    return {**asdict(rank), "alerts": [_alert_shape(alert, moment) for alert in rank.alerts]}
 
 
-def _alert_shape(alert: AlertRow) -> dict[str, object]:
-    return {**asdict(alert), "at": iso(alert.at)}
+def _alert_shape(alert: AlertRow, moment: Moment) -> dict[str, object]:
+    return {**asdict(alert), "at": moment(alert.at)}
 
 
 def _receipt_shape(receipt: RunReceipt) -> dict[str, object]:
     return {name: value for name, value in asdict(receipt).items() if name not in ("drops", "places")}
 
 
-def _attempt_shape(attempt: AttemptRow) -> dict[str, object]:
+def _attempt_shape(attempt: AttemptRow, moment: Moment) -> dict[str, object]:
     return {
         **asdict(attempt),
-        "started_at": iso(attempt.started_at),
-        "ended_at": iso(attempt.ended_at),
-        "first_failure": _failure_shape(attempt.first_failure),
+        "started_at": moment(attempt.started_at),
+        "ended_at": moment(attempt.ended_at),
+        "first_failure": _failure_shape(attempt.first_failure, moment),
     }
 
 
-def _failure_shape(failure: Failure | None) -> dict[str, object] | None:
-    return None if failure is None else {**asdict(failure), "at": iso(failure.at)}
+def _failure_shape(failure: Failure | None, moment: Moment) -> dict[str, object] | None:
+    return None if failure is None else {**asdict(failure), "at": moment(failure.at)}
 
 
-def runs_shape(compared: RunsCompared) -> dict[str, object]:
+def runs_shape(compared: RunsCompared, moment: Moment) -> dict[str, object]:
     """Return what `compare --json` prints."""
     return {
         "runs": [
             {
-                **{name: value for name, value in run_shape(run).items() if name != "summary"},
+                **{name: value for name, value in run_shape(run, moment).items() if name != "summary"},
                 "receipt": _receipt_shape(run.receipt),
             }
             for run in compared.runs

@@ -1,0 +1,3 @@
+from tests.road.conftest import site
+
+__all__ = ["site"]
