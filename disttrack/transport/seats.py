@@ -20,6 +20,8 @@ import msgspec
 from disttrack.environments import ray
 from disttrack.environments.files import open_plain, read_plain
 from disttrack.environments.host import private_directory
+from disttrack.records.structs import prepare
+from disttrack.records.types import Join
 from disttrack.transport.meeting import PREFIX, SEAT
 from disttrack.transport.rendezvous import launch_hash, read_record, start_writer
 from disttrack.transport.store_server import StoreServer
@@ -128,10 +130,11 @@ def _store(port: int, name: str) -> StoreServer:
 class Seeker:
     """Asks a cluster where the nodes of a launch meet; in a thread of its own, for that may take seconds."""
 
-    def __init__(self, launch_key: str, root: str) -> None:
-        """root: where the runs are to lie; the head refuses one that it does not have."""
-        self._module = next((name for prefix, name in CLUSTERS.items() if launch_key.startswith(prefix)), None)
-        self._key, self._root = launch_key, root
+    def __init__(self, join: Join) -> None:
+        """join: who asks. A helper does not: in a forked child the cluster's library is not to be used."""
+        self._key, self._root = join.launch_key, join.root  # the head refuses a root that it cannot have
+        clusters = (name for prefix, name in CLUSTERS.items() if self._key.startswith(prefix))
+        self._module = next(clusters, None) if join.role == "rank" else None
         self._asking: threading.Thread | None = None
         self._due = 0.0
         self.seat: Seat | None = None  # None, too, where the launch has one node only
@@ -162,3 +165,6 @@ class Seeker:
             self.trouble = f"{type(cause).__name__}: {cause}".splitlines()[0]
         else:
             self.seat, self.trouble = seat, None
+
+
+prepare(globals())

@@ -99,7 +99,7 @@ class Sender:
         self._pause_s = FIRST_WAKE_S
         self._blobs_told = 0  # of so many the process we talk to knows
         self._durability = Durability(outbox, self._complain)
-        self._seeker = Seeker(membership.join.launch_key, membership.join.root)
+        self._seeker = Seeker(membership.join)
         self._thread = threading.Thread(target=self._run, name="disttrack-sender", daemon=True)
         self._thread.start()
 

@@ -24,16 +24,16 @@ TOGETHER_S = 2.0
 class Member(NamedTuple):
     """A rank that was placed: gone if its process is known not to live; clean if it ended well by itself.
 
-    stopped: it said that it was ended before it was done. heard: whether this writer has heard of it, or only read of
-    it in the log of an earlier one.
+    heard: whether this writer has heard of it, or only read of it in the log of an earlier one.
+    stopped: it said that it was ended before it was done.
     """
 
     join: Join
     attempt: int
     gone: bool
     clean: bool
-    stopped: bool = False
     heard: bool = True
+    stopped: bool = False
 
 
 def same_node(one: Join, other: Join) -> bool:

@@ -78,8 +78,8 @@ class Roster(dict[Incarnation, Source]):
                 source.admission.attempt,
                 source.over or same_process(source.join, join) or not alive(source),
                 source.clean,
-                source.stopped,
                 source.heard,
+                source.stopped,
             )
             for source in self.values()
             if source.admission.role == "rank"

@@ -12,6 +12,7 @@ import pytest
 
 from disttrack.transport.rendezvous import read_record
 from disttrack.transport.seats import Host, Seeker, leave_seat, read_seat
+from tests.journal.joins import make_join
 from tests.road.site import wait_until
 
 KEY = "ray:test"
@@ -54,6 +55,7 @@ def test_a_host_replaces_a_killed_writer_and_goes_when_that_has_left_its_seat(ru
     assert read_seat(runtime, KEY) is None
 
 
-def test_only_a_launch_on_a_cluster_is_asked_for() -> None:
-    assert Seeker("parent:boot:1:2", "/root").answered
-    assert not Seeker(KEY, "/root").answered
+def test_only_ranks_ask_and_only_for_a_launch_on_a_cluster() -> None:
+    assert Seeker(make_join(launch_key="parent:boot:1:2")).answered
+    assert not Seeker(make_join(launch_key=KEY)).answered
+    assert Seeker(make_join(launch_key=KEY, role="helper")).answered
