@@ -91,7 +91,7 @@ class Pulse:
                 if number not in seen:
                     changes += self._changes(Subject(known.record, observer), is_new=False)
         left = [self._names.pop(run) for run in sorted(before.keys() - found.keys()) if run in self._names]
-        still = set(self._names.values()) if left else set()  # an index that was built anew gives other numbers
+        still = set(self._names.values() if left else ())  # an index that was built anew gives other numbers
         gone = [name for name in left if name not in still]
         self._known = {run: known for run, known in self._known.items() if run in found}
         self._versions = found  # not before: what could not be looked at is looked at again

@@ -16,6 +16,7 @@ from disttrack.query.members import members
 from disttrack.query.metrics import definitions_of
 from disttrack.query.overview import keys_of, projects_of
 from disttrack.query.subjects import Subject
+from disttrack.records.payloads import Goal
 from disttrack.server.answers import Refused, json_answer, unix
 from disttrack.server.parameters import flag, integer, several, text
 from disttrack.server.served import Served, served
@@ -25,7 +26,7 @@ __all__ = ["best", "groups", "keys", "projects", "row_shape", "runs"]
 MAX_COLUMNS = 64
 MAX_PAGE = 1_000
 NAMED_RUNS = 100  # of a group
-_HEADLINES = (
+_HEADLINES: tuple[tuple[re.Pattern[str], Goal], ...] = (
     (re.compile(r"(^|[/._])(val|valid|validation|eval|test)\w*[/._]?loss$", re.I), "minimize"),
     (re.compile(r"(^|[/._])loss$", re.I), "minimize"),
     (re.compile(r"acc(uracy)?$", re.I), "maximize"),
