@@ -23,10 +23,10 @@ from disttrack.environments.processes import PARENT, in_notebook, is_helper, par
 from disttrack.environments.statements import statements
 from disttrack.errors import NotInitialized, NotLoggedIn, ResumeError, UsageError
 from disttrack.journal.stored import newest_join
-from disttrack.records.types import Rank
+from disttrack.records.types import Rank, changed
 from disttrack.settings import Settings, load, root_of
 
-__all__ = ["config", "current", "finish", "init", "log", "open_run", "opened", "summary"]
+__all__ = ["config", "current", "finish", "init", "log", "onlooker", "open_run", "opened", "summary"]
 
 _log = logging.getLogger("disttrack")
 _runs = OpenRuns()
@@ -122,10 +122,12 @@ def open_run(
     *,
     identity: Identity | None = None,
     first_step: int | None = None,
+    beside: bool = False,
 ) -> Run:
     """Do as init. For integrations, who may know more than an environment tells.
 
-    identity: who this process is. first_step: of the first row without a step.
+    identity: who this process is. first_step: of the first row without a step. beside: it is one of many in a process
+    that works for all of them, and not what module-level calls mean.
     """
     chosen = load(settings, arguments)
     given = chosen_keys(config_dict(config), config_include_keys, config_exclude_keys)
@@ -134,6 +136,8 @@ def open_run(
         previous = _runs.current
         is_open = previous is not None and previous.is_ours()
         reinit_as = chosen.reinit or ("finish_previous" if in_notebook(sys.modules) else "return_previous")
+        if beside:
+            reinit_as = "create_new"
         if previous is not None and is_open and reinit_as == "return_previous":
             others = {"config": config, "settings": settings, "config_exclude_keys": config_exclude_keys}
             others["config_include_keys"] = config_include_keys
@@ -146,7 +150,7 @@ def open_run(
             )
         if previous is not None and is_open and reinit_as == "finish_previous":
             previous.finish()
-        beside = is_open and reinit_as == "create_new"
+        beside = beside or (is_open and reinit_as == "create_new")
         if chosen.mode == "disabled":
             run = disabled_run(chosen)
         else:
@@ -158,6 +162,21 @@ def open_run(
         run.config.update(given)
     if not run.disabled:
         _begin_beside(run, chosen)
+    return run
+
+
+def onlooker(arguments: Mapping[str, Any], identity: Identity) -> Run:
+    """Return the run that a launch has, for a process that has something to say of one of its ranks, but is none.
+
+    arguments: of init; that run's own project, group and id count. identity: the rank, and the launch that it is of.
+    """
+    settings = load(None, arguments)
+    if settings.mode == "disabled":
+        return disabled_run(settings)
+    join = changed(make_join(settings, identity, 0, settings.group), role="helper")
+    recorder, join = make_recorder(settings, join)
+    run = Run(settings, join, recorder)
+    _runs.add(run)
     return run
 
 

@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 from disttrack.environments.launch import Identity
 from disttrack.records.types import Rank
 
-__all__ = ["PREFIX", "Experiment", "directory_of", "experiment", "identity", "launch_of", "trial_identity"]
+__all__ = [
+    "PREFIX",
+    "Experiment",
+    "directory_of",
+    "experiment",
+    "identity",
+    "launch_of",
+    "train_identity",
+    "trial_identity",
+]
 
 PREFIX = "ray:"
 """Every launch key under Ray begins so: its writer runs on the head of the cluster (transport.hosting)."""
@@ -74,6 +83,17 @@ def trial_identity(launch_key: str) -> Identity:
     return Identity(Rank(rank=0, world_size=1, local_rank=0, source=TUNE), launch_key)
 
 
+def train_identity(run: Any, environ: Mapping[str, str], rank: int, world_size: int) -> Identity:
+    """Return the identity of a worker as its controller knows it. run: the context of the Train run."""
+    return Identity(Rank(rank=rank, world_size=world_size, source=TRAIN), _train_key(run, environ))
+
+
+def _train_key(run: Any, environ: Mapping[str, str]) -> str:
+    """Return the key of a Train run, the same through all its retries."""
+    run_id = getattr(run, "run_id", None) or f"{run.run_config.name}:{environ.get('RAY_JOB_ID', '')}"
+    return f"{PREFIX}train:{run_id}"
+
+
 def _session_key(session: Any, environ: Mapping[str, str]) -> str:
     """Return the key of a trial as one launch, for whoever opens a run in it without naming it by the trial's id."""
     storage = session.storage
@@ -85,11 +105,10 @@ def _worker(context: Any, environ: Mapping[str, str]) -> Identity | None:
     """Return the identity of a worker of Train v2."""
     place = context.distributed_context
     rank = _rank(place.world_rank, place.world_size, place.local_rank)
-    run = context.train_run_context
-    run_id = getattr(run, "run_id", None) or f"{run.run_config.name}:{environ.get('RAY_JOB_ID', '')}"
+    key = _train_key(context.train_run_context, environ)
     group = getattr(context.execution_context.synchronization_actor, "_actor_id", None)
     hints = () if group is None else ((WORKER_GROUP, group.hex()),)
-    return None if rank is None else Identity(rank, f"{PREFIX}train:{run_id}", hints)
+    return None if rank is None else Identity(rank, key, hints)
 
 
 def _v1_worker(session: Any) -> Identity | None:

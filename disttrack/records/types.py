@@ -124,6 +124,11 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     journal: str  # the directory of this incarnation's journal
     time_us: int
 
+    @property
+    def is_onlooker(self) -> bool:
+        """Whether it has something to say of a rank of its launch, but is no child of one: whoever controls them."""
+        return self.role == "helper" and self.parent is None
+
 
 # What the writer adds in frames of its own.
 

@@ -116,13 +116,18 @@ class Launch:
     def _find(self, join: Join) -> RunIngest | None:
         if join.role in ("helper", "node") and join.parent is not None and join.parent in self._run_of:
             return self._run_of[join.parent]
-        run = self.runs.get(run_key(join))
+        run = self.runs.get(self._key_of(join))
         if run is not None and join.given_id is None and run.sources.finished_before(join):
             return None
         return run
 
+    def _key_of(self, join: Join) -> str:
+        """Return the key of the run that a join belongs to: an onlooker's is the one that its launch had last."""
+        known = [*self._claim.runs()] if join.is_onlooker else []
+        return known[-1] if known else run_key(join)
+
     def _open(self, join: Join, *, orphans: bool = False) -> RunIngest:
-        key = run_key(join)
+        key = self._key_of(join)
         project = Path(join.root) / directory_name(join.project)
         given = join.given_id
         again = self.runs.get(key)  # finished, and begun once more by the same parent
@@ -272,7 +277,9 @@ class Launch:
             mine = join.launch_key == self._key and (orphans or join.node in ("", self._node))
             mine = mine or also(join) or self._is_left_by_a_container(join)
             left = not self._is_over(join.incarnation) or has_blobs(Path(join.journal))
-            meant = before is None or (run_key(join) == run_key(before) and join.incarnation != before.incarnation)
+            meant = before is None or (
+                self._key_of(join) == self._key_of(before) and join.incarnation != before.incarnation
+            )
             return mine and meant and join.incarnation not in self._given_up and left
 
         adopted: list[tuple[RunIngest, Source, int]] = []

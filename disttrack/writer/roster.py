@@ -88,7 +88,7 @@ class Roster(dict[Incarnation, Source]):
 
     def finished_before(self, join: Join) -> bool:
         """Say whether this rank took part already and all ended well: then it opens another run, and retries none."""
-        if join.incarnation in self or join.parent in self:
+        if join.is_onlooker or join.incarnation in self or join.parent in self:
             return False  # it is of this run, whoever asks: an agent may not have heard that its ranks' run has ended
         team = self._team
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.road.site import Site
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 #: Holds a cluster from its first line until its input ends.
 HEAD = """
@@ -80,8 +83,25 @@ class RaySite(Site):
 
     def drive(self, code: str, *arguments: object) -> str:
         """Run a driver to its end, and return what it printed; its storage path is this directory."""
-        script = self.script(DRIVER + code)
-        return self.python(script, *arguments, env={**self._cluster, "RAY_AIR_NEW_OUTPUT": "0"})
+        return self.python(self.script(DRIVER + code), *arguments, env=self._environment)
+
+    def start_driver(self, code: str, *arguments: object) -> subprocess.Popen[str]:
+        """Start a driver, and return at once."""
+        return self.start(sys.executable, self.script(DRIVER + code), *arguments, env=self._environment)
+
+    def run_example(self, name: str, *arguments: object) -> str:
+        """Run an example as it is; its workers get the directories of the test by Ray's own variable for that."""
+        mine = {name: value for name, value in os.environ.items() if name.startswith("DISTTRACK_")}
+        job = json.dumps({"runtime_env": {"env_vars": mine}})
+        return self.python(EXAMPLES / name, *arguments, env={**self._environment, "RAY_JOB_CONFIG_JSON_ENV_VAR": job})
+
+    def run(self, *command: object, env: Mapping[str, str] | None = None, code: int = 0, limit_s: float = 170) -> str:
+        """Run a command as Site does, with nearly all the time that a test may take: Ray starts many processes."""
+        return super().run(*command, env=env, code=code, limit_s=limit_s)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**self._cluster, "RAY_AIR_NEW_OUTPUT": "0"}
 
 
 @pytest.fixture

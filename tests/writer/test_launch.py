@@ -303,3 +303,18 @@ def test_what_an_earlier_start_left_on_a_node_is_brought_home_by_the_next(tmp_pa
     assert (found.header.run_id, source.admission.attempt, offset) == (run.header.run_id, 0, 0)
     assert source.committed == source.end > 0
     second.close()
+
+
+def test_an_onlooker_belongs_to_the_newest_run_of_its_launch_whatever_it_calls_it(tmp_path: Path) -> None:
+    """Whoever controls ranks knows their launch, but not what they told init."""
+    first = launch(tmp_path)
+    first.admit(join(tmp_path, project="theirs"))
+    later, _ = first.admit(join(tmp_path, project="theirs", ordinal=1))
+    seen, source = first.admit(join(tmp_path, project="another", role="helper", parent=None))
+    assert seen is later
+    assert (source.admission.role, source.admission.attempt) == ("helper", 0)
+    first.close()
+    second = launch(tmp_path)
+    again, _ = second.admit(join(tmp_path, project="theirs", role="helper", parent=None))
+    assert again.header.run_id == later.header.run_id
+    second.close()

@@ -27,7 +27,7 @@ def setup(config: Any = None, **init: Any) -> Run:
     found = ray.experiment(sys.modules)
     given = init_arguments(init)
     arguments = with_experiment(given.arguments, found)
-    others = {**given.others, "config": config if config is not None else given.others.get("config")}
+    others: dict[str, Any] = {**given.others, "config": config if config is not None else given.others.get("config")}
     if found is not None and found.name:
         arguments.setdefault("name", found.name)
     identity = ray.identity(os.environ, sys.modules)

@@ -21,7 +21,7 @@ from disttrack.errors import ResumeError, RunDeleted
 from disttrack.integrations.ray.arguments import InitArguments, init_arguments, with_experiment
 from disttrack.integrations.ray.hosting import check_directory
 
-__all__ = ["trainable"]
+__all__ = ["Tracked", "row_of_result", "trainable"]
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -92,7 +92,7 @@ class Tracked:
             self._close(done=True)
         else:
             iteration = result.get(_ITERATION, self.iteration)
-            run.log(_row(result), step=OtherStep(iteration), commit=True)
+            run.log(row_of_result(result), step=OtherStep(iteration), commit=True)
             if result.get(_DONE):
                 self._close(done=True)
         return result
@@ -163,7 +163,7 @@ def _session() -> Any:
     return session if session is not None and session.training_started else None
 
 
-def _row(result: Mapping[str, Any]) -> dict[str, Any]:
+def row_of_result(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a result says that the trial reported, and Tune's counts and times."""
     row = {name: value for name, value in result.items() if name not in _TUNES_OWN}
     if row.get("checkpoint_dir_name", "") is None:
