@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from disttrack.index.blocks import MIXED, Block, unmix
+from disttrack.index.blocks import unmixed
 from disttrack.index.decoder import Replaced, RunDecoder
 from disttrack.index.plan import log_of
 from disttrack.index.queries import RunRecord
@@ -29,7 +29,5 @@ def read_alone(root: Path, project: str, run_id: str) -> Snapshot | None:
             pass
     except (Replaced, OSError):
         return None
-    blocks: list[Block] = []
-    for _, block in decoder.tail():
-        blocks += unmix(block) if (block.keys, block.kinds) == MIXED else [block]
+    blocks = [part for _, block in decoder.tail() for part in unmixed(block)]
     return Snapshot(RunRecord(0, *places, decoder.facts, tuple(decoder.sources)), blocks)
