@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import browser, crash, fan_in, log_call, page, process_cost, reading, sizes, throughput
+from benchmarks import browser, crash, fan_in, log_call, on_ray, page, process_cost, reading, sizes, throughput
 from benchmarks.peers import PEERS, Peer
 from benchmarks.result import Benchmark, Result, missing, result_of
 from benchmarks.tables import table
@@ -28,6 +28,7 @@ THEMES: dict[str, tuple[Benchmark, ...]] = {
     "When a process is killed": crash.BENCHMARKS,
     "On disk": sizes.BENCHMARKS,
     "Reading it back": reading.BENCHMARKS,
+    "Under Ray": on_ray.BENCHMARKS,
     "On the page": (*page.BENCHMARKS, *browser.BENCHMARKS),
 }
 _BY_NAME = {benchmark.name: benchmark for benchmarks in THEMES.values() for benchmark in benchmarks}

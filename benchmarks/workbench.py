@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 import psutil
 
-__all__ = ["Unmeasurable", "Workbench", "peak_mb", "workbench", "writer_of"]
+__all__ = ["Unmeasurable", "Workbench", "peak_mb", "workbench", "writer_of", "writers_of"]
 
 REPOSITORY = Path(__file__).parents[1]
 FOREIGN_PREFIXES = ("RANK", "LOCAL_", "WORLD_SIZE", "GROUP_", "MASTER_", "TORCHELASTIC_", "SLURM_", "DISTTRACK_")
@@ -100,11 +100,17 @@ class Workbench:
 
 def writer_of(runtime: Path) -> psutil.Process | None:
     """Return the writer that runs for this runtime directory."""
+    return next(iter(writers_of(runtime)), None)
+
+
+def writers_of(runtime: Path) -> list[psutil.Process]:
+    """Return all that run for this runtime directory."""
+    found: list[psutil.Process] = []
     for process in psutil.process_iter(["cmdline", "status"]):
         arguments: list[str] = process.info["cmdline"] or []
         if "disttrack.writer" in arguments and str(runtime) in arguments and process.info["status"] != "zombie":
-            return process
-    return None
+            found.append(process)
+    return found
 
 
 def peak_mb(pid: int | str = "self") -> float:

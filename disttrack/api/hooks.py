@@ -18,6 +18,7 @@ _log = logging.getLogger("disttrack")
 HOOKS = {
     "magic": "disttrack.integrations.magic",
     "monitor_gym": "disttrack.integrations.gymnasium",
+    "notebook": "disttrack.integrations.notebook",
     "sync_tensorboard": "disttrack.integrations.tensorboard",
     "watch": "disttrack.integrations.watching",
 }

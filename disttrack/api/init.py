@@ -18,14 +18,15 @@ from disttrack.api.resuming import start_of
 from disttrack.api.run import Run, attach, disabled_run
 from disttrack.api.summary import Summary
 from disttrack.environments.detect import detect
+from disttrack.environments.launch import Identity
 from disttrack.environments.processes import PARENT, in_notebook, is_helper, parent_journal
 from disttrack.environments.statements import statements
 from disttrack.errors import NotInitialized, NotLoggedIn, ResumeError, UsageError
 from disttrack.journal.stored import newest_join
-from disttrack.records.types import Rank
+from disttrack.records.types import Rank, changed
 from disttrack.settings import Settings, load, root_of
 
-__all__ = ["config", "current", "finish", "init", "log", "opened", "summary"]
+__all__ = ["config", "current", "finish", "init", "log", "onlooker", "open_run", "opened", "summary"]
 
 _log = logging.getLogger("disttrack")
 _runs = OpenRuns()
@@ -109,6 +110,25 @@ def init(
         "monitor_gym": monitor_gym,
         "save_code": save_code,
     }
+    return open_run(arguments, config, config_include_keys, config_exclude_keys, settings)
+
+
+def open_run(
+    arguments: Mapping[str, Any],
+    config: Any = None,
+    config_include_keys: Sequence[str] | None = None,
+    config_exclude_keys: Sequence[str] | None = None,
+    settings: Settings | Mapping[str, Any] | None = None,
+    *,
+    identity: Identity | None = None,
+    first_step: int | None = None,
+    beside: bool = False,
+) -> Run:
+    """Do as init. For integrations, who may know more than an environment tells.
+
+    identity: who this process is. first_step: of the first row without a step. beside: it is one of many in a process
+    that works for all of them, and not what module-level calls mean.
+    """
     chosen = load(settings, arguments)
     given = chosen_keys(config_dict(config), config_include_keys, config_exclude_keys)
     given = {**default_config(chosen.config_paths), **given}
@@ -116,20 +136,25 @@ def init(
         previous = _runs.current
         is_open = previous is not None and previous.is_ours()
         reinit_as = chosen.reinit or ("finish_previous" if in_notebook(sys.modules) else "return_previous")
+        if beside:
+            reinit_as = "create_new"
         if previous is not None and is_open and reinit_as == "return_previous":
             others = {"config": config, "settings": settings, "config_exclude_keys": config_exclude_keys}
             others["config_include_keys"] = config_include_keys
             _say_returned({**arguments, **others})
             return previous
-        _look_for_a_server(chosen, mode)
+        _look_for_a_server(chosen, arguments.get("mode"))
         if chosen.id is not None and reinit_as == "create_new" and _runs.is_open(chosen.id):
             raise ResumeError(
                 f"id={chosen.id!r} cannot be used", "that run is open here", "Finish it, or leave id out."
             )
         if previous is not None and is_open and reinit_as == "finish_previous":
             previous.finish()
-        beside = is_open and reinit_as == "create_new"
-        run = disabled_run(chosen) if chosen.mode == "disabled" else _open(chosen, beside=beside)
+        beside = beside or (is_open and reinit_as == "create_new")
+        if chosen.mode == "disabled":
+            run = disabled_run(chosen)
+        else:
+            run = _open(chosen, identity, first_step, beside=beside)
         _runs.add(run)
         if not beside:
             _runs.current = run
@@ -137,6 +162,21 @@ def init(
         run.config.update(given)
     if not run.disabled:
         _begin_beside(run, chosen)
+    return run
+
+
+def onlooker(arguments: Mapping[str, Any], identity: Identity) -> Run:
+    """Return the run that a launch has, for a process that has something to say of one of its ranks, but is none.
+
+    arguments: of init; that run's own project, group and id count. identity: the rank, and the launch that it is of.
+    """
+    settings = load(None, arguments)
+    if settings.mode == "disabled":
+        return disabled_run(settings)
+    join = changed(make_join(settings, identity, 0, settings.group), role="helper")
+    recorder, join = make_recorder(settings, join)
+    run = Run(settings, join, recorder)
+    _runs.add(run)
     return run
 
 
@@ -197,13 +237,14 @@ def _tell_what_is_not_heeded(rank: Rank) -> None:
             _say_once(f"disttrack: {statement.source} is not heeded ({statement.trouble}): this process is {place}")
 
 
-def _open(settings: Settings, *, beside: bool) -> Run:
+def _open(settings: Settings, known: Identity | None, first_step: int | None, *, beside: bool) -> Run:
     """Open a run; beside: another one that children of this process belong to."""
     parent = parent_journal(os.environ)
     if parent is not None and not beside and is_helper(sys.modules):
         return attach(str(parent))
-    identity = detect(os.environ, sys.modules, settings)
-    _tell_what_is_not_heeded(identity.rank)
+    identity = known or detect(os.environ, sys.modules, settings)
+    if known is None:
+        _tell_what_is_not_heeded(identity.rank)
     group = settings.group
     if group is None and parent is not None and not beside and (family := newest_join(parent)) is not None:
         group = family.group  # a child's own run stands beside its parent's
@@ -212,8 +253,9 @@ def _open(settings: Settings, *, beside: bool) -> Run:
     ordinal = _ordinals.get(key, 0)
     _ordinals[key] = ordinal + 1
     recorder, join = make_recorder(start.settings, make_join(start.settings, identity, ordinal, group, start))
-    if start.step is not None:
-        recorder.begin_at(start.step)
+    begin = start.step if first_step is None else first_step
+    if begin is not None:
+        recorder.begin_at(begin)
     if join.journal and not beside:
         os.environ[PARENT] = join.journal
     run = Run(start.settings, join, recorder)

@@ -154,7 +154,7 @@ class Intake:
         self._warn(f"the journal in {where} takes nothing ({error}); what is logged now is lost")
         return reason
 
-    def end(self, exit_code: int, exception: str | None) -> tuple[int, int] | None:
+    def end(self, exit_code: int, exception: str | None, *, stopped: bool) -> tuple[int, int] | None:
         """Append what was dropped, then the End, for which room is kept; return where the End lies, None if nowhere."""
         outbox = self.outbox
         if outbox is None:
@@ -167,6 +167,7 @@ class Intake:
             exception=exception,
             captured=self.captured,
             captured_dropped=self._ledger.captured,
+            stopped=stopped,
         )
         if outbox.lost:
             self._ledger.forget(_METRICS, "removed", outbox.lost)

@@ -293,19 +293,19 @@ class Recorder:
             return
         self._intake.append(record, CLASS_OF[kind], counts=kind in USER_KINDS)
 
-    def end(self, exit_code: int, exception: str | None) -> None:
-        """Append the End record and let the sender hurry; nothing is accepted after it."""
+    def end(self, exit_code: int, exception: str | None, *, stopped: bool = False) -> None:
+        """Append the End record and let the sender hurry; nothing is accepted after it. stopped: see End."""
         with self._lock:
-            if self._busy:
-                self._end(exit_code, exception)  # for finish() waits, and the call below it cannot go on meanwhile
+            if self._busy:  # for finish() waits, and the call below it cannot go on meanwhile
+                self._end(exit_code, exception, stopped=stopped)
             else:
-                self._in_turn(partial(self._end, exit_code, exception))
+                self._in_turn(partial(self._end, exit_code, exception, stopped=stopped))
 
-    def _end(self, exit_code: int, exception: str | None) -> None:
+    def _end(self, exit_code: int, exception: str | None, *, stopped: bool) -> None:
         if self._ended:
             return
         self._ended = True
-        place = self._intake.end(exit_code, exception)
+        place = self._intake.end(exit_code, exception, stopped=stopped)
         if place is not None and self.sender is not None:
             self.sender.finish(*place)
 

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from disttrack.api.alerts import Alerts
 from disttrack.api.attach import helper_recorder, make_join
+from disttrack.api.banner import Greeting, begun, ended
 from disttrack.api.config import Config
 from disttrack.api.console import Console
 from disttrack.api.facts import FactFinder
+from disttrack.api.hooks import hook
 from disttrack.api.keeping import Keeper
 from disttrack.api.metrics import checked_definition
-from disttrack.api.notebook import card, cells_of
+from disttrack.api.notebook import cells_of
 from disttrack.api.receipt import Receipt
 from disttrack.api.recorder import Recorder
 from disttrack.api.run_files import RunFiles
@@ -69,13 +71,17 @@ class Run(RunHooks, RunFiles):
         self._keeper = Keeper(self._recording)
         self._facts: FactFinder | None = None
         self._console: Console | RedirectedConsole | None = None
+        self._greeting: Greeting | None = None
         self.exception: str | None = None  # why the process ends, if a hook or `with` saw an exception
+        self._stopped = False  # it ends before it is done
         self._alerts = Alerts(self._complain, redact=settings.redact_secrets)
 
     def observe(self) -> None:
         """Begin to find out what there is to know of this process and its node: once, for a run that init opened."""
         if self._recorder is not None and self._recorder.outbox is not None:
             self._facts = FactFinder(self._recorder, self._settings, self._join)
+            if self._recorder.sender is not None and self._speaks() and not self._settings.quiet:
+                self._greeting = Greeting(self._recorder.sender.welcomed, self._first_line)
             if self._settings.console == "fd":
                 self._redirect()
             self.listen()
@@ -191,6 +197,14 @@ class Run(RunHooks, RunFiles):
         if self._recorder is not None and self._recorder.sender is not None:
             self._recorder.sender.hurry()
 
+    def mark_stopped(self, stopped: bool = True) -> None:
+        """Say that this rank, if it ends well from now on, ends before it is done: it is `stopped`, not finished.
+
+        For whoever runs it: a scheduler that gives up a trial, or pauses it. A process that goes on with the same run
+        later goes on with its attempt, and is no new try.
+        """
+        self._stopped = stopped
+
     def status(self) -> Receipt:
         """Return what has become of this rank's records so far; waits for nothing."""
         if self._receipt is not None:
@@ -219,11 +233,14 @@ class Run(RunHooks, RunFiles):
             self._console.finish()
         if self._facts is not None:
             self._facts.finish()
-        recorder.end(exit_code if exit_code is not None else int(why is not None), why)
+        exit_code = exit_code if exit_code is not None else int(why is not None)
+        recorder.end(exit_code, why, stopped=self._stopped and not exit_code and why is None)
         self._receipt = self._wait_for_receipt(recorder)
+        if self._greeting is not None:
+            self._greeting.close()
         if os.environ.get(PARENT) == self._join.journal:
             del os.environ[PARENT]
-        self._say_goodbye(self._receipt, quiet=self._settings.quiet if quiet is None else quiet)
+        self._say_goodbye(self._receipt, exit_code, quiet=self._settings.quiet if quiet is None else quiet)
         return self._receipt
 
     def _wait_for_receipt(self, recorder: Recorder) -> Receipt:
@@ -235,13 +252,25 @@ class Run(RunHooks, RunFiles):
             sender.stop(timeout_s=1.0)
         return receipt
 
-    def _say_goodbye(self, receipt: Receipt, *, quiet: bool) -> None:
+    def _first_line(self) -> str | None:
+        """Return the line of the run's beginning; None where another rank says it, as this one knows by now."""
+        recorder = self._recorder
+        sender = recorder.sender if recorder is not None else None
+        welcome = sender.welcome if sender is not None else None
+        if welcome is None or not self._speaks():
+            return None
+        name = self._labels.name or self._join.name or welcome.name
+        where, nodes = f"{self.project}/{welcome.run_id}", self._newest_join().nodes or 1
+        return begun(where, name, self.world_size, nodes, welcome.attempt, Path(self._join.root))
+
+    def _say_goodbye(self, receipt: Receipt, exit_code: int, *, quiet: bool) -> None:
         """Say in one line what became of the records: of every rank that is not whole, else of the first alone."""
         whole = not (receipt.dropped or receipt.pending or receipt.pending_media or receipt.captured_drops)
         if not whole:
             _log.warning("disttrack: rank %d of %s: %s", self.rank, self._known_id(), receipt)
         elif self._speaks() and not quiet and sys.stderr is not None:
-            print(f"disttrack: {self.project}/{self._known_id()}: {receipt}", file=sys.stderr)
+            where, seconds = f"{self.project}/{self._known_id()}", time.time() - self.start_time
+            print(ended(where, exit_code, seconds, receipt), file=sys.stderr)
 
     def _speaks(self) -> bool:
         """Say whether this process says what one of the run is to say: its first rank, none of the helpers."""
@@ -256,7 +285,7 @@ class Run(RunHooks, RunFiles):
         if self._recorder is not None:
             self._id = self._known_id()
             self._recorder.abandon()
-            self._recorder = self._console = self._facts = None
+            self._recorder = self._console = self._facts = self._greeting = None
         self._keeper.forget()
 
     @property
@@ -278,11 +307,12 @@ class Run(RunHooks, RunFiles):
         return attach, (self._join.journal,)
 
     def _repr_html_(self) -> str:
-        """Return the run as notebooks show it: its labels as far as they are known now, step and summary."""
+        """Return the run as notebooks show it: what is known now, and small charts of what is stored by all ranks."""
         state = "disabled" if self.disabled else "finished" if self.finished else "running"
         facts = {"state": state, "step": self.step, "rank": f"{self.rank} of {self.world_size}"}
         name = self._labels.name or self._join.name or str(self._known_id())
-        return card(name, f"{self.project}/{self._known_id()}", facts, dict(self.summary))
+        place = None if self.disabled else (Path(self._join.root), self.project, self._known_id())
+        return str(hook("notebook").run_card(name, place, facts, dict(self.summary)))
 
     def __enter__(self) -> Run:
         return self

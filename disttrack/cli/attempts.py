@@ -36,6 +36,8 @@ def rank_ending(state: str, exit_code: int | None, signal: str | None) -> str:
     how = signal if signal is not None else f"exit {exit_code}" if exit_code is not None else None
     if state == "finished":
         return f"{state}, then {how}" if signal is not None or exit_code else state
+    if state == "stopped" and signal is None and not exit_code:
+        return state
     return f"{state} ({how})" if how is not None else state
 
 

@@ -12,7 +12,7 @@ from disttrack.cli.output import count, printable, say_json
 from disttrack.cli.reading import as_json, in_directory, opened_root
 from disttrack.query.console import STREAMS, ConsoleLine, read_console
 
-__all__ = ["logs"]
+__all__ = ["line_text", "logs"]
 
 _ESCAPES = re.compile(
     r"\x1b(?:\[[0-9;:?<=>]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])"
@@ -46,7 +46,12 @@ def _told(lines: Sequence[ConsoleLine]) -> Iterator[str]:
     ranks = {line.rank for line in lines}
     width = len(str(max(ranks, default=0)))
     for line in lines:
-        text = printable(_ESCAPES.sub("", line.text).expandtabs())
-        if line.lost_bytes:
-            text = f"... {count(line.lost_bytes, 'byte')} of {line.stream} not kept ..."
+        text = line_text(line)
         yield f"{line.rank:>{width}}| {text}" if len(ranks) > 1 else text
+
+
+def line_text(line: ConsoleLine) -> str:
+    """Return the text of a line as a terminal may get it: nothing in it moves a cursor or changes colours."""
+    if line.lost_bytes:
+        return f"... {count(line.lost_bytes, 'byte')} of {line.stream} not kept ..."
+    return printable(_ESCAPES.sub("", line.text).expandtabs())

@@ -13,6 +13,8 @@ from typing import cast
 import click
 
 __all__ = [
+    "MAX_UNIX_S",
+    "MIN_UNIX_S",
     "age",
     "count",
     "day_time",

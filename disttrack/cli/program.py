@@ -37,6 +37,8 @@ VERBS = {
     "ranks": Verb("listing", "Compare the ranks of a run: who is slow, behind or gone."),
     "compare": Verb("listing", "Set runs side by side: where their configs differ, and how they ended."),
     "logs": Verb("logs", "Print what the ranks of a run printed."),
+    "tail": Verb("tailing", "Follow a run: the rows that its ranks log and the lines that they print, until it ends."),
+    "watch": Verb("watching", "Watch a run: its ranks by step as a heat-map, its metrics as small lines, its console."),
     "tag": Verb("editing", "Add tags to a run, or take them away."),
     "note": Verb("editing", "Write a run's notes."),
     "rename": Verb("editing", "Give a run another name."),

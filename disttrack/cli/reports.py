@@ -31,6 +31,7 @@ NOTABLE_SKEW = 1.1  # 10 % above the median rank: below that, ranks of a healthy
 _NAMED_DROPS = 20  # the JSON has all
 _NAMED_ALERTS = 5  # as above
 _NAMED_RANKS = 8  # more are counted, not named
+_NAMED_CHANGES = 20  # as above
 _NAMED_ABSENT = 64  # as above, of those that never called init
 _Ranked = TypeVar("_Ranked", RankRow, RankPace)
 
@@ -45,7 +46,7 @@ def run_report(run: RunDetail, terminal: Terminal) -> Iterator[str]:
         body = list(lines)
         if body:
             yield from ("", bold(title, terminal), *body)
-            yield from _other_configs(run) if title == "Config" else ()
+            yield from (*_other_configs(run), *_config_changes(run)) if title == "Config" else ()
     if len(run.attempts) > 1:
         yield from ("", bold("Attempts", terminal), *attempt_lines(run.attempts, terminal))
     if run.ranks:
@@ -338,6 +339,16 @@ def _other_configs(run: RunDetail) -> Iterator[str]:
         yield f"  on rank {rank}: {told}"
     if len(run.config_by_rank) > _NAMED_RANKS:
         yield f"  and {len(run.config_by_rank) - _NAMED_RANKS:,} more ranks have a config of their own"
+
+
+def _config_changes(run: RunDetail) -> Iterator[str]:
+    """Yield what ranks were configured with otherwise from a step on, the newest of it."""
+    for change in run.config_changes[-_NAMED_CHANGES:]:
+        who = f" on rank {change.rank}" if run.world_size > 1 else ""
+        when = "at its end" if change.step is None else f"from step {change.step:,} on"
+        yield f"  {when}{who}: {printable(change.key)} = {exact(change.after)}, before {exact(change.before)}"
+    if len(run.config_changes) > _NAMED_CHANGES:
+        yield f"  and {len(run.config_changes) - _NAMED_CHANGES:,} changes before these"
 
 
 def bold(text: str, terminal: Terminal) -> str:

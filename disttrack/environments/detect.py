@@ -16,6 +16,7 @@ from disttrack.environments import (
     mpi,
     process_group,
     rank_variables,
+    ray,
     slurm,
     torchrun,
 )
@@ -47,7 +48,7 @@ def detect(environ: Mapping[str, str], modules: Mapping[str, Any], settings: Set
     """Return who this process is; raise UsageError only for ranks that were set by hand and make no sense."""
     found = (
         _by_hand(environ, modules, settings)
-        # Ray's contexts stand here: they know better than what leaked into its workers.
+        or ray.identity(environ, modules)  # it knows better than what leaked into its workers
         or in_group(environ, modules)
         or _of_launcher(environ, modules)
         or single(settled=not process_group.may_appear(modules))
@@ -112,7 +113,7 @@ def _by_hand(environ: Mapping[str, str], modules: Mapping[str, Any], settings: S
             "Ranks run from 0 to world_size - 1.",
         )
     place = Rank(rank=settings.rank, world_size=settings.world_size, local_rank=settings.local_rank, source="settings")
-    around = in_group(environ, modules) or _of_launcher(environ, modules)
+    around = ray.identity(environ, modules) or in_group(environ, modules) or _of_launcher(environ, modules)
     if around is not None and (around.rank.world_size > 1 or around.rank.source == torchrun.NAMES.source):
         return around._replace(rank=place)
     if settings.world_size == 1:

@@ -8,8 +8,10 @@ from typing import Any
 
 from disttrack.environments.host import process_environ
 
-__all__ = ["PARENT", "has_multiprocessing_parent", "in_notebook", "inherited", "is_helper", "parent_journal"]
+__all__ = ["JOB_KEY", "PARENT", "has_multiprocessing_parent", "in_notebook", "inherited", "is_helper", "parent_journal"]
 
+JOB_KEY = "DISTTRACK_JOB_KEY"
+"""The secret of a job's nodes, for the node's process: transport.curve."""
 PARENT = "DISTTRACK_PARENT"
 """The journal directory of the run that is open in this process, for the children it starts."""
 

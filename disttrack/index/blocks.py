@@ -25,7 +25,7 @@ __all__ = [
     "gather",
     "kind_letter",
     "piece_of",
-    "unmix",
+    "unmixed",
 ]
 
 MIXED: RowSchema = (("",), "m")
@@ -238,8 +238,12 @@ def _order(rows: MemoryPlaces) -> Ints | None:
     return None if more.all() else np.lexsort((rows.at, rows.step, rows.src)).astype(np.int64)
 
 
-def unmix(block: Block) -> list[MemoryBlock]:
-    """Return a block of MIXED rows as blocks of proper schemas."""
+def unmixed(block: Block) -> Sequence[Block]:
+    """Return a block as readers take it: one of MIXED rows as blocks of proper schemas."""
+    return _unmix(block) if (block.keys, block.kinds) == MIXED else [block]
+
+
+def _unmix(block: Block) -> list[MemoryBlock]:
     places = block.places()
     values = cast(list[dict[str, object]], block.column(""))
     rows: dict[RowSchema, list[int]] = {}

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,16 +23,29 @@ from disttrack.index.fetch import Fetched, fetch_log
 from disttrack.index.plan import make_plan
 from disttrack.index.queries import RunRecord, Vanished, answering, not_filed, numbered, records, versions
 from disttrack.index.snapshots import Snapshot, Snapshots
-from disttrack.index.sqlite import MEMORY, Busy, is_damaged, open_index, reading, remove
+from disttrack.index.sqlite import CACHES, MEMORY, Busy, is_damaged, open_index, reading, remove
 from disttrack.index.store import Describe, Store, is_same, look_at_all
 from disttrack.index.upkeep import COLD_VALUES, LIVE_VALUES, Upkeep
 from disttrack.records.names import directory_name
 
-__all__ = ["Index"]
+__all__ = ["Index", "IndexFile"]
 
 _T = TypeVar("_T")
 
 LOCK_WAIT_S = 2.0  # for another indexer, before what is there is served: four of its transactions (index.upkeep)
+
+
+@dataclass(frozen=True)
+class IndexFile:
+    """Where the index of a root lies, for other processes of the same host that are to read the same one."""
+
+    path: Path
+    inode: int
+    environ: Mapping[str, str]  # what says where caches lie
+
+    def is_there(self) -> bool:
+        """Say whether the file is still the one that it was."""
+        return _inode(self.path) == self.inode
 
 
 class Index:
@@ -96,6 +110,15 @@ class Index:
             self._store.connection.close()
             self._decoders.clear()
             self._store = self._opened()
+
+    @property
+    def file(self) -> IndexFile | None:
+        """Where it lies; None where it lives in memory."""
+        if self._path == MEMORY:
+            return None
+        return IndexFile(
+            self._path, self._file, {name: self._environ[name] for name in CACHES if name in self._environ}
+        )
 
     # Keeping up
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from disttrack.index.blocks import MIXED, Block, StoredPlaces, columns_together, unmix
+from disttrack.index.blocks import Block, StoredPlaces, columns_together, unmixed
 from disttrack.index.checksums import IndexDamaged, verified
 from disttrack.index.chunks import Bundle, Column, decode_column
 from disttrack.index.facts import RunFacts, SourceFacts, pack, unsqueeze
@@ -271,5 +271,5 @@ def sealed_blocks(
         for ax, sid, n in axes:
             keys, kinds = schemas[sid]
             block = StoredBlock(connection, lock, run.number, ax, sid, keys, kinds, n, damaged, latest)
-            found[run.number] += unmix(block) if (keys, kinds) == MIXED else [block]
+            found[run.number] += unmixed(block)
     return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from disttrack.index.aggregates import Aggregates
-from disttrack.index.blocks import Block
+from disttrack.index.blocks import Block, unmixed
 from disttrack.index.console import StoredConsole, consoles
 from disttrack.index.decoder import Replaced, RunDecoder
 from disttrack.index.decoders import Decoders
@@ -87,7 +87,7 @@ class Snapshots:
         self._decoders.keep(record.number, row.generation, decoder)
         known = _copy(record, decoder)
         self._aggregates.note(store, known, decoder)
-        blocks = sealed.blocks + [block for _, block in decoder.tail()]
+        blocks = sealed.blocks + [part for _, block in decoder.tail() for part in unmixed(block)]
         return Snapshot(known, blocks, sealed.console.with_tail(decoder.printed))
 
 

@@ -17,10 +17,13 @@ from disttrack.errors import UnsafeDirectory
 from disttrack.index.checksums import IndexDamaged
 from disttrack.index.schema import DDL, SCHEMA_VERSION
 
-__all__ = ["MEMORY", "Busy", "index_paths", "is_damaged", "open_index", "reading", "remove", "writing"]
+__all__ = ["CACHES", "MEMORY", "Busy", "index_paths", "is_damaged", "open_index", "reading", "remove", "writing"]
 
 MEMORY = Path(":memory:")
 """Where an index lies that can lie nowhere: it lives as long as its reader."""
+
+CACHES = ("DISTTRACK_CACHE_DIR", "XDG_CACHE_HOME", "HOME")
+"""The variables that say where an index may lie beside its root, as _cache_directories reads them."""
 
 READ_WAIT_S = 5.0  # readers wait for nobody in WAL mode, but for the making of the file and for a checkpoint at its end
 

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any, Literal, overload
 
 from disttrack.index.queries import Damaged, RunRecord
+from disttrack.query.cards import card, charts_of, runs_card
+from disttrack.query.config_changes import ConfigChange
 from disttrack.query.console import ConsoleLine, console_of
 from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
 from disttrack.query.finding import check_search, find_runs
@@ -42,6 +44,8 @@ from disttrack.query.wide import Array
 from disttrack.settings import root_of
 
 __all__ = ["Api", "RunView", "Runs"]
+
+SHOWN = 20  # runs of a list in a notebook
 
 
 class Api:
@@ -101,6 +105,11 @@ class RunView(RunRow, WithHistory):
     def config(self) -> dict[str, object]:
         """What was configured, by key."""
         return self._run.config
+
+    @property
+    def config_changes(self) -> list[ConfigChange]:
+        """Where a rank's config changed when it went on: a perturbed trial, a retry with other arguments."""
+        return self._run.detail.config_changes
 
     @property
     def config_by_rank(self) -> dict[int, dict[str, object]]:
@@ -252,6 +261,15 @@ class RunView(RunRow, WithHistory):
         columns = self._reader.asked(wanted, lambda snapshot: samples_of(snapshot, keys, node), self._run.record)
         return as_frame(columns, as_)
 
+    def _repr_html_(self) -> str:
+        """Return the run as notebooks show it: a card with small charts, in which nothing runs or is fetched."""
+        charts = self._reader.asked(self._wanted, charts_of, self._run.record)
+        facts: dict[str, object] = {"state": self.state, "ranks": f"{self.ranks_joined} of {self.world_size}"}
+        if self.attempt:
+            facts["attempt"] = self.attempt
+        facts["seconds"] = f"{self.duration_s:,.0f}"
+        return card(self.name, self._wanted, facts, self.summary, charts)
+
     def edit(
         self,
         *,
@@ -305,6 +323,19 @@ class Runs(Sequence[RunView], WithHistory):
 
     def __repr__(self) -> str:
         return f"<{len(self)} runs in {self._reader.root}>"
+
+    def _repr_html_(self) -> str:
+        """Return the first runs as a table, as notebooks show it."""
+        rows = [run.row for run in self._found[:SHOWN]]
+        return runs_card(
+            str(self._reader.root),
+            len(self),
+            [
+                {"id": row.id, "name": row.name, "project": row.project, "state": row.state}
+                | {"ranks": f"{row.ranks_joined}/{row.world_size}", "seconds": f"{row.duration_s:,.0f}"}
+                for row in rows
+            ],
+        )
 
     @overload
     def table(self, as_: Literal["numpy"] = "numpy") -> dict[str, Array]: ...

@@ -14,7 +14,7 @@ from disttrack.index.snapshots import Snapshot
 from disttrack.query.members import Member, members
 from disttrack.query.reader import Reader
 
-__all__ = ["STREAMS", "ConsoleLine", "console_lines", "console_of", "read_console"]
+__all__ = ["STREAMS", "ConsoleLine", "Lines", "console_lines", "console_of", "printed_by", "read_console"]
 
 STREAMS = ("stdout", "stderr")
 
@@ -63,13 +63,14 @@ def console_lines(
     found: list[ConsoleLine] = []
     for member in members(snapshot.record):
         if ranks is None or member.rank in ranks:
-            texts = _texts(snapshot.console, member.src, stream, tail)
-            found += _lines_of(member, texts)
+            lines = Lines()
+            found += lines.whole(member, printed_by(snapshot.console, member.src, stream, tail))
+            found += lines.rest(member)
     found.sort(key=lambda line: line.time)  # stable: lines of one rank keep their order
     return found
 
 
-def _texts(console: StoredConsole, src: int, stream: str | None, tail: int | None) -> list[Printed]:
+def printed_by(console: StoredConsole, src: int, stream: str | None, tail: int | None) -> list[Printed]:
     """Return what a source printed; where only its last lines are wanted, from a piece on that has them."""
     found: deque[Sequence[Printed]] = deque()
     ends = 0
@@ -82,27 +83,39 @@ def _texts(console: StoredConsole, src: int, stream: str | None, tail: int | Non
     return sorted(text for piece in found for text in piece)
 
 
-def _lines_of(member: Member, texts: Iterable[Printed]) -> Iterator[ConsoleLine]:
-    """Yield whole lines; a text that begins with a carriage return replaces the line that was not complete."""
-    parts: dict[str, Printed] = {}  # by stream: a line that is not complete
+class Lines:
+    """Makes lines of what one source printed, however it comes in pieces: a line is told once it is complete."""
 
-    def line(printed: Printed, text: str, lost_bytes: int = 0) -> ConsoleLine:
-        time = printed.time_us / 1e6
-        return ConsoleLine(member.rank, member.attempt, printed.stream, time, text, lost_bytes, printed.cell)
+    def __init__(self) -> None:
+        self._parts: dict[str, Printed] = {}  # by stream: a line that is not complete
 
-    for text in texts:
-        before = parts.pop(text.stream, None)
-        part = before.text if before is not None else ""
-        if before is not None and (text.lost_bytes or text.cell != before.cell):
-            yield line(before, part)
-            part = ""
-        if text.lost_bytes:
-            yield line(text, "", text.lost_bytes)
-        if text.text.startswith("\r"):
-            part = ""
-        *whole, rest = (part + text.text.removeprefix("\r")).split("\n")
-        yield from (line(text, each) for each in whole)
-        if rest:
-            parts[text.stream] = text._replace(text=rest)
-    for printed in parts.values():
-        yield line(printed, printed.text)
+    def whole(self, member: Member, texts: Iterable[Printed]) -> Iterator[ConsoleLine]:
+        """Yield the lines that these texts, behind those before, complete.
+
+        A text that begins with a carriage return replaces the line that was not complete.
+        """
+        for text in texts:
+            before = self._parts.pop(text.stream, None)
+            part = before.text if before is not None else ""
+            if before is not None and (text.lost_bytes or text.cell != before.cell):
+                yield _line(member, before, part)
+                part = ""
+            if text.lost_bytes:
+                yield _line(member, text, "", text.lost_bytes)
+            if text.text.startswith("\r"):
+                part = ""
+            *whole, rest = (part + text.text.removeprefix("\r")).split("\n")
+            yield from (_line(member, text, each) for each in whole)
+            if rest:
+                self._parts[text.stream] = text._replace(text=rest)
+
+    def rest(self, member: Member) -> Iterator[ConsoleLine]:
+        """Yield what is not complete as lines, and forget it: nothing more is to come, or is waited for."""
+        for printed in self._parts.values():
+            yield _line(member, printed, printed.text)
+        self._parts.clear()
+
+
+def _line(member: Member, printed: Printed, text: str, lost_bytes: int = 0) -> ConsoleLine:
+    time = printed.time_us / 1e6
+    return ConsoleLine(member.rank, member.attempt, printed.stream, time, text, lost_bytes, printed.cell)

@@ -95,7 +95,10 @@ class Observer:
 
 
 def members(record: RunRecord) -> list[Member]:
-    """Return the sources of a run by rank, attempt, role and time of joining: an order that no arrival changes."""
+    """Return the sources of a run by rank, attempt, role and time of joining: an order that no arrival changes.
+
+    Of a rank that was stopped and went on in one attempt, the source that went on comes first.
+    """
     by_incarnation = {source.incarnation: source for source in record.sources}
     found = [
         Member(src, _rank(source, by_incarnation), source.attempt, source)
@@ -128,8 +131,21 @@ def _rank(source: SourceFacts, by_incarnation: dict[Incarnation, SourceFacts]) -
     return source.join.rank.rank if source.join is not None else source.rank_hint
 
 
-def _seniority(source: SourceFacts) -> tuple[int, int, int]:
-    return _ROLES[source.role], source.join.time_us if source.join is not None else 0, source.incarnation
+def _seniority(source: SourceFacts) -> tuple[int, float, int, int, int]:
+    segment, position = _stopped_at(source)
+    time_us = source.join.time_us if source.join is not None else 0
+    return _ROLES[source.role], -segment, -position, time_us, source.incarnation
+
+
+def _stopped_at(source: SourceFacts) -> tuple[float, int]:
+    """Return where in the log a rank was stopped; behind all of it where it was not.
+
+    Of the sources that a rank has in one attempt, each took up what the one before it had been stopped at. Their clocks
+    do not tell which: they may be of different nodes.
+    """
+    if source.role != "rank" or source.ended is None or not source.ended.stopped or source.sighted is None:
+        return (math.inf, 0)
+    return source.sighted.place
 
 
 @dataclass(frozen=True)
@@ -159,9 +175,10 @@ def newest_team(everybody: list[Member]) -> Team:
 
 def team_of(everybody: list[Member], attempt: int) -> Team:
     """Return an attempt among members (in their order)."""
-    joined = {
-        member.rank: member.source for member in everybody if member.source.role == "rank" and member.attempt == attempt
-    }
+    joined: dict[int, SourceFacts] = {}
+    for member in everybody:
+        if member.source.role == "rank" and member.attempt == attempt:
+            joined.setdefault(member.rank, member.source)
     voices: dict[int, list[SourceFacts]] = {}
     for member in everybody:
         if member.attempt == attempt:
@@ -234,7 +251,9 @@ def _ended_us(source: SourceFacts) -> int | None:
 def _rank_state(source: SourceFacts, record: RunRecord, observer: Observer) -> RankState:
     """Return the state of a rank's newest source."""
     if source.ended is not None:
-        return "finished" if source.ended.exit_code == 0 and source.ended.exception is None else "failed"
+        if source.ended.exit_code == 0 and source.ended.exception is None:
+            return "stopped" if source.ended.stopped else "finished"
+        return "failed"
     if source.sighted is not None:
         match source.sighted.seen:
             case "ended":  # and its End was lost to damage

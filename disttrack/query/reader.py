@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from disttrack.errors import RunNotFound, UnsupportedFormat
 from disttrack.index.facets import Columns, Facet, Scope, Values
-from disttrack.index.indexer import Index
+from disttrack.index.indexer import Index, IndexFile
 from disttrack.index.queries import RunRecord, Vanished
 from disttrack.index.snapshots import Snapshot
 from disttrack.journal.segment import FORMAT_VERSION
@@ -49,6 +49,11 @@ class Reader:
     def close(self) -> None:
         """Let go of the index; nothing may be asked afterwards."""
         self._index.close()
+
+    @property
+    def index_file(self) -> IndexFile | None:
+        """Where the index lies; None where it lives in memory."""
+        return self._index.file
 
     def catch_up(self) -> None:
         """Bring the index up with the run logs, for several snapshots of runs that were found already."""

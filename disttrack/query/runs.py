@@ -18,6 +18,7 @@ from disttrack.query.attempts import (
     last_s,
     may_go_on,
 )
+from disttrack.query.config_changes import ConfigChange, config_changes
 from disttrack.query.labels import edited, given
 from disttrack.query.lineage import Origin, forked_from, resumed_from
 from disttrack.query.media import FileRow, MediaRow
@@ -122,6 +123,7 @@ class RunDetail(RunRow):
     config_by_rank: dict[int, dict[str, object]] = field(
         default_factory=dict[int, dict[str, object]], kw_only=True
     )  # what ranks have otherwise than config
+    config_changes: list[ConfigChange] = field(default_factory=list[ConfigChange], kw_only=True)
     metrics: list[MetricRow] = field(default_factory=list[MetricRow], kw_only=True)  # that were defined
     alerts: list[AlertRow] = field(default_factory=list[AlertRow], kw_only=True)  # the newest
     files: list[FileRow] = field(default_factory=list[FileRow], kw_only=True)  # filled in by show_run, as media are
@@ -160,6 +162,7 @@ def detail_of_team(
         **vars(row),
         config=config,
         config_by_rank=config_by_rank(everybody, config),
+        config_changes=config_changes(everybody),
         summary_ranks=spreads(team.voices),
         ranks=rank_rows(record, team, observer),
         receipt=receipt_of(

@@ -63,6 +63,7 @@ def detail_shape(run: RunDetail, moment: Moment) -> dict[str, object]:
             {**asdict(drop), "first_at": moment(drop.first_at), "last_at": moment(drop.last_at)} for drop in run.drops
         ],
         "config_by_rank": {str(rank): config for rank, config in run.config_by_rank.items()},
+        "config_changes": [asdict(change) for change in run.config_changes],
         "metrics": [asdict(metric) for metric in run.metrics],
         "alerts": [_alert_shape(alert, moment) for alert in run.alerts],
         "damaged": [place._asdict() for place in run.damaged],

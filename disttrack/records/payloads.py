@@ -100,7 +100,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     """The last record of an incarnation that finished by itself.
 
     logged counts the records of USER_KINDS that the script made, dropped those among them that no journal took;
-    captured and captured_dropped the same of those that disttrack made by itself (CAPTURED_KINDS).
+    captured and captured_dropped the same of those that disttrack made by itself (CAPTURED_KINDS). stopped: whoever
+    runs it ended it before it was done, and may go on with it later.
     """
 
     exit_code: int
@@ -110,6 +111,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     exception: str | None = None
     captured: int = 0
     captured_dropped: int = 0
+    stopped: bool = False
 
 
 class Drop(msgspec.Struct, frozen=True, kw_only=True):

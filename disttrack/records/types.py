@@ -124,6 +124,11 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
     journal: str  # the directory of this incarnation's journal
     time_us: int
 
+    @property
+    def is_onlooker(self) -> bool:
+        """Whether it has something to say of a rank of its launch, but is no child of one: whoever controls them."""
+        return self.role == "helper" and self.parent is None
+
 
 # What the writer adds in frames of its own.
 
@@ -162,6 +167,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     time_us: int
     exit_code: int | None = None  # as the rank said; of "crashed", and where it says more than the rank: of its process
     signal: int | None = None  # that its process died of, also after it ended
+    stopped: bool = False  # of "ended": before it was done, as the rank said
     exception: str | None = None  # that the process left for its launcher
 
 

@@ -47,25 +47,28 @@ def serve(
         timeout_graceful_shutdown=2,  # a stream of events never ends by itself
         ws="none",
     )
-    server = _Server(config, lambda: _begin(instance, chosen, ready))
+    server = _Server(config, lambda: _begin(instance, chosen, ready), lambda: forget(instance, chosen))
     try:
         server.run(sockets=[listener])
     finally:
         listener.close()
-        forget(instance, chosen)
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it has begun."""
+    """A server that says when it has begun, and when it ends: after SIGTERM nobody comes back from run()."""
 
-    def __init__(self, config: uvicorn.Config, begun: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, begun: Callable[[], None], ends: Callable[[], None]) -> None:
         super().__init__(config)
-        self._begun = begun
+        self._begun, self._ends = begun, ends
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._begun()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ends()
+        await super().shutdown(sockets)
 
 
 def _begin(instance: Instance, chosen: str | None, ready: Callable[[Instance], None]) -> None:

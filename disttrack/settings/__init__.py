@@ -80,7 +80,7 @@ class Settings:
     job_type_template: how a rank's own job type is made in a distributed launch, from {rank} and {job_type}.
     strict: raise from log() instead of warning.
     finish_timeout_s: how long finish() waits for the writer before it leaves the rest in the journal.
-    quiet: say nothing at the end of a run all of whose records are stored.
+    quiet: say nothing at the beginning of a run, nor at the end of one all of whose records are stored.
     journal_quota_bytes: how much all journals of a node may take (default 2 GiB; in memory, a tmpfs, 256 MiB).
     redact_secrets: keep out of the store what looks like a secret in a config. shared: let the group write, too, in a
     root that this process makes.

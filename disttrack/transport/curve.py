@@ -20,6 +20,7 @@ import zmq
 from zmq.utils import z85
 
 from disttrack.environments.host import is_network_filesystem
+from disttrack.environments.processes import JOB_KEY
 from disttrack.records.structs import prepare
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "new_credentials",
 ]
 
-JOB_KEY = "DISTTRACK_JOB_KEY"
 KEY_BYTES = 32
 MIN_JOB_KEY_CHARACTERS = 16
 

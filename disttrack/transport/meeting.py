@@ -25,9 +25,10 @@ from disttrack.records.structs import prepare
 from disttrack.transport.curve import Credentials
 from disttrack.transport.tcpstore import TCPStoreClient
 
-__all__ = ["Address", "Meeting", "Notice", "Visit", "private_files", "visit"]
+__all__ = ["PREFIX", "SEAT", "Address", "Meeting", "Notice", "Visit", "private_files", "visit"]
 
 PREFIX = "disttrack/"
+SEAT = "seat://"  # of a place that is on the writer's own node, and of nobody else (transport.seats)
 LAUNCHES = ".launches"
 MAX_NOTICE_BYTES = 1 << 20
 STORE_TIMEOUT_S = 3.0
@@ -177,9 +178,9 @@ def _places(meeting: str, root: Path, *, shared: bool) -> list[_Place]:
     """Return the places that a Join's meeting names, best first; [] where it names none."""
     if not meeting:
         return []
-    places: list[_Place] = [_FilePlace(root, meeting, shared=shared)]
     scheme, _, rest = meeting.partition("://")
-    if scheme == "tcp":
+    places: list[_Place] = [] if scheme == "seat" else [_FilePlace(root, meeting, shared=shared)]
+    if scheme in ("tcp", "seat"):
         address, _, name = rest.partition("/")
         host, _, port = address.rpartition(":")
         places.insert(0, _StorePlace(host, int(port), name))
@@ -234,6 +235,11 @@ class Meeting:
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="disttrack-meeting", daemon=True)
         self._thread.start()
+
+    @property
+    def is_seat(self) -> bool:
+        """Say whether the place is on the node that the writer is to run on."""
+        return self.name.startswith(SEAT)
 
     @property
     def stands(self) -> bool:

@@ -71,6 +71,13 @@ class Membership:
         if self.join.run_id != run_id:
             self._replace(changed(self.join, run_id=run_id))
 
+    def meet_at(self, meeting: str) -> bool:
+        """Note where the nodes of the launch meet; say whether that is news."""
+        if self.join.meeting == meeting:
+            return False
+        self._replace(changed(self.join, meeting=meeting))
+        return True
+
     def go_alone(self) -> None:
         """Be a process by itself, as far as anyone can tell now; a later process group may still move it."""
         if not self.join.rank.settled:

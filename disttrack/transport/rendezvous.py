@@ -22,7 +22,7 @@ import msgspec
 from disttrack.environments.files import open_plain, read_plain
 from disttrack.environments.host import boot_id, is_alive, private_directory, try_lock
 from disttrack.environments.launch import owner_is_gone
-from disttrack.environments.processes import PARENT
+from disttrack.environments.processes import JOB_KEY, PARENT
 from disttrack.records.structs import prepare
 
 __all__ = [
@@ -203,7 +203,7 @@ class Claim:
 
     def forget(self) -> None:
         """Remove everything about this launch (none of its processes will come again), then give the claim back."""
-        for suffix in ("json", "runs", "wanted", "lock"):
+        for suffix in ("json", "runs", "wanted", "seat", "lock"):
             (self._directory / f"{self._stem}.{suffix}").unlink(missing_ok=True)
         self.release()
 
@@ -228,10 +228,11 @@ class Claim:
         os.replace(temporary, self._directory / name)
 
 
-def start_writer(runtime: Path, launch_key: str) -> None:
+def start_writer(runtime: Path, launch_key: str, job_key: str | None = None) -> None:
     """Start a process that will try to take the launch's claim; raise OSError where none can be started.
 
-    It detaches itself at once, so that nothing of ours is left for the training script to reap.
+    job_key: of the launch, in place of the user's. The process detaches itself at once, so that nothing of ours is left
+    for the training script to reap.
     """
     fd = open_plain(_log_path(runtime, launch_key), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -241,7 +242,7 @@ def start_writer(runtime: Path, launch_key: str) -> None:
             stdout=fd,
             stderr=fd,
             cwd="/",
-            env=_environment(dict(os.environ)),
+            env=_environment(dict(os.environ)) | ({JOB_KEY: job_key} if job_key is not None else {}),
             start_new_session=True,
         )
     finally:

@@ -37,6 +37,7 @@ from disttrack.transport.protocol import (
     Waiting,
     Welcome,
 )
+from disttrack.transport.seats import Seeker
 from disttrack.transport.streams import WINDOW_BYTES, Outgoing
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ START_AFTER_S = 2.0  # how long a rank that is not its node's first leaves it to
 START_AGAIN_S = 2.0
 STARTS = 3  # without an answer of any: then what they said is told
 HANDSHAKE_S = 1.0
+STALLED_S = 3.0  # nothing was stored for so long: a launch on a cluster may have its writer elsewhere, or none
 
 _log = logging.getLogger("disttrack")
 _abandoned: list[dict[str, Any]] = []  # what belongs to a parent process: never closed in its child, never collected
@@ -97,6 +99,7 @@ class Sender:
         self._pause_s = FIRST_WAKE_S
         self._blobs_told = 0  # of so many the process we talk to knows
         self._durability = Durability(outbox, self._complain)
+        self._seeker = Seeker(membership.join)
         self._thread = threading.Thread(target=self._run, name="disttrack-sender", daemon=True)
         self._thread.start()
 
@@ -154,6 +157,9 @@ class Sender:
 
     def _carry(self) -> None:
         self._settle()
+        while not (self._stop or self._seeker.answered):
+            self._seek()
+            self._rest(LOOK_S)
         while not self._stop:
             writer = self._find_writer()
             if writer is None:
@@ -171,6 +177,16 @@ class Sender:
             self._sleep(LOOK_S)
             self._durability.look(time.monotonic(), self.acked)
         self._membership.go_alone()
+
+    def _seek(self) -> bool:
+        """Ask the launch's cluster, if it is on one, where its nodes meet; say whether they meet elsewhere now."""
+        found = self._seeker.poll(time.monotonic())
+        if self._seeker.trouble is not None:
+            self._complain(
+                f"disttrack: what this rank logs stays in its journal, {self._outbox.directory}, until the head of "
+                f"the cluster can be asked for the writer ({self._seeker.trouble})"
+            )
+        return found and self._seeker.seat is not None and self._membership.meet_at(self._seeker.seat.meeting)
 
     def _sleep(self, seconds: float) -> bool:
         """Wait, but not if somebody is in a hurry to hear of us; say whether somebody was."""
@@ -218,7 +234,8 @@ class Sender:
 
     def _start_writer(self, key: str) -> None:
         try:
-            rendezvous.start_writer(self._runtime, key)
+            seat = self._seeker.seat
+            rendezvous.start_writer(self._runtime, key, None if seat is None else seat.job_key)
         except OSError as error:  # tried again: what is missing may come
             self._warn_of_start(str(error))
             return
@@ -260,7 +277,7 @@ class Sender:
 
     def _be_patient(self, record: rendezvous.Record, dealer: Dealer, hello: Hello) -> Message | None:
         """Return what our node's process answers once it has found the writer; None where that is not to be had."""
-        asked = time.monotonic()
+        asked = began = time.monotonic()
         while not self._stop and record.may_answer():
             if dealer.wait(self._bell.fileno(), WAKE_S):
                 self._drain_bell()
@@ -271,6 +288,8 @@ class Sender:
                 return None
             now = time.monotonic()
             self._durability.look(now, self.acked)
+            if now - began > STALLED_S and self._seek():
+                return None
             if now - asked > PING_S and dealer.send(hello):
                 asked = now
         return None
@@ -306,7 +325,7 @@ class Sender:
         """Send and be acknowledged until stopped, or until this writer is gone or no longer ours."""
         dealer = writer.dealer
         out = Outgoing(self.acked, time.monotonic())
-        heard = spoke = checked = time.monotonic()
+        heard = spoke = checked = stored = time.monotonic()
         self._blobs_told = 0  # this writer was told of none
         while not self._stop:
             self._tell_blobs(dealer)
@@ -328,7 +347,7 @@ class Sender:
                 if isinstance(answer, Ack):
                     out.acknowledged(answer.offset, now)
                     if out.acked > self.acked:
-                        self.acked = out.acked
+                        self.acked, stored = out.acked, now
                         self._outbox.settle(self.acked)
                         self._durability.settle(self.acked)
             if self._outbox.cramped:
@@ -340,6 +359,10 @@ class Sender:
                 self.finished.set()
                 return
             self._durability.look(now, self.acked)
+            if self.acked >= self._outbox.end:
+                stored = now
+            elif now - stored > STALLED_S and self._seek():
+                return
             out.resend(now)
             if now - spoke > PING_S and dealer.send(Ping(self.join.incarnation)):
                 spoke = now

@@ -29,20 +29,26 @@ from typing import Self
 
 from disttrack.errors import StoreUnavailable
 
-__all__ = ["TCPStoreClient"]
+__all__ = ["KEY_LIMIT_BYTES", "MAGIC", "VALUE_LIMIT_BYTES", "Query", "TCPStoreClient"]
+
 
 # QueryType and validationMagicNumber: TCPStoreBackend.hpp. keyPrefix_: TCPStore.hpp.
-_VALIDATE, _SET, _COMPARE_SET, _GET, _CHECK, _GETNUMKEYS = b"\x00", b"\x01", b"\x02", b"\x03", b"\x05", b"\x07"
-_MAGIC = struct.pack("=I", 0x3C85F7CE)
+class Query:
+    """The requests of the protocol that are used here."""
+
+    VALIDATE, SET, COMPARE_SET, GET, CHECK, GETNUMKEYS = b"\x00", b"\x01", b"\x02", b"\x03", b"\x05", b"\x07"
+
+
+MAGIC = struct.pack("=I", 0x3C85F7CE)
 _KEY_PREFIX = b"/"
 _NUMBER = struct.Struct("=Q")
 _ONE_KEY = _NUMBER.pack(1)
 
 # MAX_STRING_LEN of TCPStoreLibUvBackend.cpp, prefix included. Past it the server prints a stack trace into the job's
 # output and drops us, so such a key is never sent.
-_KEY_LIMIT_BYTES = 8192
+KEY_LIMIT_BYTES = 8192
 # Our own: records are some hundred bytes, and the older server stands still for every rank while it moves one value.
-_VALUE_LIMIT_BYTES = 1 << 20
+VALUE_LIMIT_BYTES = 1 << 20
 # Only tells a store from another service: no job has this many keys, while four bytes of text read as a larger number.
 _KEY_COUNT_LIMIT = 1 << 32
 
@@ -65,7 +71,7 @@ class TCPStoreClient:
             self._socket = self._connect(host, port)
             # VALIDATE has no answer, and libuv drops a client whose VALIDATE comes in two pieces: one write, with a
             # harmless question behind it that shows who answers.
-            self._send(_VALIDATE + _MAGIC + _GETNUMKEYS)
+            self._send(Query.VALIDATE + MAGIC + Query.GETNUMKEYS)
             if self._receive_number() >= _KEY_COUNT_LIMIT:
                 raise ConnectionError("what answers there is not a TCPStore")
 
@@ -74,17 +80,17 @@ class TCPStoreClient:
         with self._exchange():
             wire_key = _wire_key(key)
             # SET alone would also "succeed" into a dead connection; CHECK behind it makes the server answer.
-            self._send(_SET + wire_key + _wire_value(value) + _CHECK + _ONE_KEY + wire_key)
+            self._send(Query.SET + wire_key + _wire_value(value) + Query.CHECK + _ONE_KEY + wire_key)
             self._receive_check()
 
     def get(self, key: str) -> bytes | None:
         """Return the value of ``key``, or None where it is not there yet; never wait for it."""
         with self._exchange():
             wire_key = _wire_key(key)
-            self._send(_CHECK + _ONE_KEY + wire_key)
+            self._send(Query.CHECK + _ONE_KEY + wire_key)
             if not self._receive_check():
                 return None
-            self._send(_GET + wire_key)
+            self._send(Query.GET + wire_key)
             return self._receive_value()
 
     def compare_set(self, key: str, expected: bytes, desired: bytes) -> bytes:
@@ -93,7 +99,7 @@ class TCPStoreClient:
         As in torch, an absent key with an ``expected`` that is not empty stays absent, yet ``expected`` is returned.
         """
         with self._exchange():
-            self._send(_COMPARE_SET + _wire_key(key) + _wire_value(expected) + _wire_value(desired))
+            self._send(Query.COMPARE_SET + _wire_key(key) + _wire_value(expected) + _wire_value(desired))
             return self._receive_value()
 
     def close(self) -> None:
@@ -180,24 +186,22 @@ class TCPStoreClient:
 
     def _receive_value(self) -> bytes:
         size_bytes = self._receive_number()
-        if size_bytes > _VALUE_LIMIT_BYTES:
-            raise ConnectionError(
-                f"it announced a value of {size_bytes} bytes, above the limit of {_VALUE_LIMIT_BYTES}"
-            )
+        if size_bytes > VALUE_LIMIT_BYTES:
+            raise ConnectionError(f"it announced a value of {size_bytes} bytes, above the limit of {VALUE_LIMIT_BYTES}")
         return self._receive(size_bytes)
 
 
 def _wire_key(key: str) -> bytes:
     # surrogateescape: a key may hold a piece of the environment, whose bytes need not be UTF-8.
     name = _KEY_PREFIX + key.encode("utf-8", "surrogateescape")
-    if len(name) > _KEY_LIMIT_BYTES:
-        raise OSError(f"a key of {len(name)} bytes is above its limit of {_KEY_LIMIT_BYTES}")
+    if len(name) > KEY_LIMIT_BYTES:
+        raise OSError(f"a key of {len(name)} bytes is above its limit of {KEY_LIMIT_BYTES}")
     return _NUMBER.pack(len(name)) + name
 
 
 def _wire_value(value: bytes) -> bytes:
-    if len(value) > _VALUE_LIMIT_BYTES:
-        raise OSError(f"a value of {len(value)} bytes is above the limit of {_VALUE_LIMIT_BYTES}")
+    if len(value) > VALUE_LIMIT_BYTES:
+        raise OSError(f"a value of {len(value)} bytes is above the limit of {VALUE_LIMIT_BYTES}")
     return _NUMBER.pack(len(value)) + value
 
 

@@ -145,7 +145,7 @@ def _hosts(meeting: str, *, only_here: bool) -> list[str]:
     """
     scheme, _, rest = meeting.partition("://")
     towards = None
-    if scheme == "tcp":
+    if scheme in ("tcp", "seat"):
         host, _, port = rest.partition("/")[0].rpartition(":")
         towards = address_towards(host, int(port))
     if towards is not None and not _is_loopback(towards):

@@ -25,6 +25,7 @@ class Member(NamedTuple):
     """A rank that was placed: gone if its process is known not to live; clean if it ended well by itself.
 
     heard: whether this writer has heard of it, or only read of it in the log of an earlier one.
+    stopped: it said that it was ended before it was done.
     """
 
     join: Join
@@ -32,6 +33,7 @@ class Member(NamedTuple):
     gone: bool
     clean: bool
     heard: bool = True
+    stopped: bool = False
 
 
 def same_node(one: Join, other: Join) -> bool:
@@ -62,12 +64,20 @@ def place(join: Join, lives: bool, members: Sequence[Member]) -> tuple[int, Role
     if not lives and (_began_before(join, team) or (another and not all(member.gone for member in team))):
         return _place_late(join, [member for member in members if member.attempt < newest or not another])
     twins = [member for member in team if member.join.rank.rank == join.rank.rank]
+    if twins and _goes_on(join, team, twins):
+        return newest, "rank"
     for twin in twins:
         # One that lives comes in place of one that nobody has heard of since the launch began anew: a node that went
         # without a word, or a container that was made again.
         if not twin.gone and (twin.heard or not lives) and (_same_host(twin.join, join) or not another):
             return newest, "claimant"
     return (newest + 1 if twins or another else newest), "rank"
+
+
+def _goes_on(join: Join, team: Sequence[Member], twins: Sequence[Member]) -> bool:
+    """Say whether an incarnation takes up again what its scheduler had stopped: a paused trial is no new try."""
+    same_size = all(member.join.rank.world_size == join.rank.world_size for member in team)
+    return same_size and all(twin.gone and twin.stopped for twin in twins)
 
 
 def restarted(join: Join, members: Sequence[Member]) -> bool:

@@ -72,9 +72,14 @@ class Choice:
 
     def work(self) -> None:
         """Decide, if it can be decided."""
-        if self._next is not self or not (self._hellos or self._left):
+        if self._next is not self:
             return
-        part = self._decide()
+        if self._node.take_seat():
+            part: Part | None = writer_of(self._node, Announcement(self._node, listen=True))
+        elif self._hellos or self._left:
+            part = self._decide()
+        else:
+            return
         if part is not None:
             self._next = part
             for peer, hello in self._hellos.items():
@@ -90,6 +95,8 @@ class Choice:
             if self._announcement is not None:
                 self._announcement.retract()
             return agent_of(node)
+        if meeting.is_seat:
+            return None  # its writer is elsewhere, and may not have been started yet
         joins = [*(hello.join for hello in self._hellos.values()), *self._left.values()]
         first = any(join.rank.rank == 0 for join in joins)
         alone = all(join.nodes == 1 for join in joins)

@@ -23,7 +23,8 @@ def is_clean(sighting: Sighting) -> bool:
 
 @dataclasses.dataclass
 class History:
-    """header: of the first segment. over: incarnations that ended or were seen to be gone; clean: with exit code 0.
+    """header: of the first segment. over: incarnations that ended or were seen to be gone; clean: with exit code 0;
+    stopped: before they were done, as they said.
 
     endings: what was last said of how they ended.
     """
@@ -33,6 +34,7 @@ class History:
     over: set[Incarnation] = dataclasses.field(default_factory=set[Incarnation])
     ended: bool = False  # its last frame says that every rank that joined has ended
     clean: set[Incarnation] = dataclasses.field(default_factory=set[Incarnation])
+    stopped: set[Incarnation] = dataclasses.field(default_factory=set[Incarnation])
     endings: dict[Incarnation, Ending] = dataclasses.field(default_factory=dict[Incarnation, Ending])
     covered: dict[Incarnation, list[tuple[int, int]]] = dataclasses.field(
         default_factory=dict[Incarnation, list[tuple[int, int]]]
@@ -77,6 +79,8 @@ def read_history(log: Path) -> History:
                     )
                 if is_clean(sighting):
                     history.clean.add(sighting.incarnation)
+                if sighting.stopped:
+                    history.stopped.add(sighting.incarnation)
             elif frame.kind == FrameKind.DATA:
                 for entry in entries(frame):
                     pieces = history.covered.setdefault(entry.incarnation, [])

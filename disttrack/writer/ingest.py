@@ -70,6 +70,7 @@ class RunIngest:
             source = Source(admission, history.end_of(admission.join.incarnation))
             source.over = admission.join.incarnation in history.over
             source.clean = admission.join.incarnation in history.clean
+            source.stopped = admission.join.incarnation in history.stopped
             source.ending = history.endings.get(admission.join.incarnation, UNKNOWN)
             self.sources.add(source)
             self.sources.speaks(source)  # in the order in which they were admitted
@@ -232,6 +233,7 @@ class RunIngest:
         if seen.seen in OVER:
             source.over, source.ending = True, Ending(seen.exit_code, seen.signal, seen.exception)
             source.clean |= is_clean(seen)
+            source.stopped |= seen.stopped
         self.changed_at = self._clock()
 
     def say_blobs(self, source: Source, blobs: Sequence[Blob]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from disttrack.environments import ray
 from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
@@ -58,6 +59,7 @@ class Launch:
         self._run_of: dict[Incarnation, RunIngest] = {}
         self._last_of: dict[Process, Source] = {}  # what a process became last
         self._given_up: set[Incarnation] = set()  # whose run takes nothing from us
+        self._adopting = False
 
     def run_of(self, incarnation: Incarnation) -> RunIngest | None:
         """Return the run an incarnation was admitted to."""
@@ -76,6 +78,11 @@ class Launch:
     def place(self, join: Join, *, orphans: bool = False) -> tuple[RunIngest, Source]:
         """Do as admit, but write nothing to the run's log yet."""
         run = self._run_of.get(join.incarnation) or self._find(join)
+        if run is None and not self._adopting:
+            # One before it may have died before it met a writer. A trial that fails at once is tried again as soon, and
+            # whoever is placed first would have the first attempt.
+            self.adopt(before=join)
+            run = self._find(join)
         orphan = orphans and run is None
         run = run or self._open(join, orphans=orphans)
         known = join.incarnation in run.sources
@@ -109,13 +116,18 @@ class Launch:
     def _find(self, join: Join) -> RunIngest | None:
         if join.role in ("helper", "node") and join.parent is not None and join.parent in self._run_of:
             return self._run_of[join.parent]
-        run = self.runs.get(run_key(join))
+        run = self.runs.get(self._key_of(join))
         if run is not None and join.given_id is None and run.sources.finished_before(join):
             return None
         return run
 
+    def _key_of(self, join: Join) -> str:
+        """Return the key of the run that a join belongs to: an onlooker's is the one that its launch had last."""
+        known = [*self._claim.runs()] if join.is_onlooker else []
+        return known[-1] if known else run_key(join)
+
     def _open(self, join: Join, *, orphans: bool = False) -> RunIngest:
-        key = run_key(join)
+        key = self._key_of(join)
         project = Path(join.root) / directory_name(join.project)
         given = join.given_id
         again = self.runs.get(key)  # finished, and begun once more by the same parent
@@ -214,10 +226,11 @@ class Launch:
         """Note how the process of a rank ended after it, where it failed and the rank did not say so.
 
         Only of the last rank that a process was, and only while its run is open: what becomes of a process long after
-        is nothing of that run.
+        is nothing of that run. Ray kills the processes of trials and workers that are done.
         """
         if (
             not run.ended
+            and not source.join.launch_key.startswith(ray.PREFIX)
             and ending.failed
             and ending != source.ending
             and source is self._last_of[process_of(source.join)]
@@ -226,32 +239,58 @@ class Launch:
 
     def _see_end(self, run: RunIngest, source: Source, said: End | None) -> None:
         time_us, exit_code = (said.time_us, said.exit_code) if said is not None else (now_us(), 0)
-        self._see(run, source, "ended", time_us, Ending(exit_code))
+        self._see(run, source, "ended", time_us, Ending(exit_code), stopped=said is not None and said.stopped)
 
     def _see(
-        self, run: RunIngest, source: Source, seen: Literal["ended", "crashed", "silent"], time_us: int, ending: Ending
+        self,
+        run: RunIngest,
+        source: Source,
+        seen: Literal["ended", "crashed", "silent"],
+        time_us: int,
+        ending: Ending,
+        *,
+        stopped: bool = False,
     ) -> None:
         incarnation = source.join.incarnation
-        run.see(source, Sighting(incarnation=incarnation, seen=seen, time_us=time_us, **ending._asdict()))
+        how = ending._asdict()
+        run.see(source, Sighting(incarnation=incarnation, seen=seen, time_us=time_us, stopped=stopped, **how))
 
     def adopt(
-        self, *, orphans: bool = False, also: Callable[[Join], bool] = lambda _: False
+        self, *, orphans: bool = False, also: Callable[[Join], bool] = lambda _: False, before: Join | None = None
     ) -> list[tuple[RunIngest, Source, int]]:
         """Bring home the journals of this launch whose process is dead, whether it ever met a writer or not.
 
-        also: of which other launches. Returns run, source and offset from which on records were new.
+        also: of which other launches. before: only those of the run that this incarnation would open.
+        Returns run, source and offset from which on records were new.
         """
+        self._adopting = True
+        try:
+            return self._adopt(orphans, also, before)
+        finally:
+            self._adopting = False
 
+    def _adopt(
+        self, orphans: bool, also: Callable[[Join], bool], before: Join | None
+    ) -> list[tuple[RunIngest, Source, int]]:
         # orphans: also those from before this node booted again; that nobody holds them is asked of each.
         def wanted(join: Join) -> bool:
             mine = join.launch_key == self._key and (orphans or join.node in ("", self._node))
             mine = mine or also(join) or self._is_left_by_a_container(join)
             left = not self._is_over(join.incarnation) or has_blobs(Path(join.journal))
-            return mine and join.incarnation not in self._given_up and left
+            meant = before is None or (
+                self._key_of(join) == self._key_of(before) and join.incarnation != before.incarnation
+            )
+            return mine and meant and join.incarnation not in self._given_up and left
 
         adopted: list[tuple[RunIngest, Source, int]] = []
         left = [(stored, how_ended(stored.join)) for stored in dead_journals(self._runtime, wanted)]
-        for stored, ending in sorted(left, key=lambda death: death[1].led):
+
+        # Those before a rank may be of several attempts; of one attempt, who led the others into their end comes first.
+        def order(death: tuple[StoredOutbox, Ending]) -> tuple[int, int]:
+            stored, ending = death
+            return (0 if before is None else stored.join.start_time), ending.led
+
+        for stored, ending in sorted(left, key=order):
             join = stored.join
             try:
                 run, source = self.place(join, orphans=orphans)

@@ -18,6 +18,7 @@ from disttrack.transport.meeting import Meeting
 from disttrack.transport.protocol import PROTOCOL_VERSION, Message
 from disttrack.transport.receiver import Peer, Receiver
 from disttrack.transport.rendezvous import Claim, Record, socket_path
+from disttrack.transport.seats import read_seat
 from disttrack.transport.status import Complaint, LinkStatus, MemberStatus, NodeStatus, PartName, Status
 from disttrack.writer.attempts import requeued
 from disttrack.writer.liveness import dead_journals
@@ -103,10 +104,22 @@ class Node:
         """Meet the other nodes where a rank of ours says: elastic launches move on to another store."""
         if join.job and join.launch_key == self.launch_key:
             self._met = join
-        if join.meeting and (self.meeting is None or self.meeting.name != join.meeting):
+        if join.meeting and not self.take_seat():
+            self._meet(join.meeting, Path(join.root), shared=join.shared)
+
+    def take_seat(self) -> bool:
+        """Say whether this node is the one that the writer is to run on; then meet the others where that says."""
+        seat = read_seat(self.runtime, self.launch_key)
+        if seat is None:
+            return False
+        self._meet(seat.meeting, self.runtime, shared=False)
+        return True
+
+    def _meet(self, meeting: str, root: Path, *, shared: bool) -> None:
+        if self.meeting is None or self.meeting.name != meeting:
             if self.meeting is not None:
                 self.meeting.close()
-            self.meeting = Meeting(join.meeting, Path(join.root), shared=join.shared)
+            self.meeting = Meeting(meeting, root, shared=shared)
             self.rounds += 1
 
     def publish(self) -> None:

@@ -121,8 +121,9 @@ class Relay:
         for member in self._members.values():
             self._node.guard(self._bring_home, member)
         lowest = min((member.join.rank.rank for member in self._members.values()), default=0)
+        seat = self._node.meeting is not None and self._node.meeting.is_seat  # only its own node has the next writer
         gone_s, refused_s = self._link.gone_s(now), self._link.refused_s(now)
-        if not self._link.linked and self._succession.is_due(lowest, gone_s=gone_s, refused_s=refused_s):
+        if not seat and not self._link.linked and self._succession.is_due(lowest, gone_s=gone_s, refused_s=refused_s):
             self._node.guard(self._succession.begin, self._runs.values() or self._unseen_runs())
 
     def may_go(self, now: float) -> bool:

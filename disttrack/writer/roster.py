@@ -27,6 +27,7 @@ class Source(Incoming):
         self.admitted = False  # in this segment
         self.over = False  # it ended, or its process did
         self.clean = False  # it ended with exit code 0, whatever became of its process
+        self.stopped = False  # it ended before it was done, as it said
         self.ending = UNKNOWN  # what was last stored of how it ended
         self.silent = False
         self.heard = False  # by this writer, which may have read of it only in the log of an earlier one
@@ -78,6 +79,7 @@ class Roster(dict[Incarnation, Source]):
                 source.over or same_process(source.join, join) or requeued(source.join, join) or not alive(source),
                 source.clean,
                 source.heard,
+                source.stopped,
             )
             for source in self.values()
             if source.admission.role == "rank"
@@ -86,7 +88,7 @@ class Roster(dict[Incarnation, Source]):
 
     def finished_before(self, join: Join) -> bool:
         """Say whether this rank took part already and all ended well: then it opens another run, and retries none."""
-        if join.incarnation in self or join.parent in self:
+        if join.is_onlooker or join.incarnation in self or join.parent in self:
             return False  # it is of this run, whoever asks: an agent may not have heard that its ranks' run has ended
         team = self._team
         return (

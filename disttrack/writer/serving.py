@@ -30,6 +30,7 @@ from disttrack.transport.protocol import (
     Waiting,
 )
 from disttrack.transport.receiver import Peer
+from disttrack.transport.seats import leave_seat
 from disttrack.transport.status import MemberStatus, Status
 from disttrack.writer.announcing import Announcement
 from disttrack.writer.door import Door
@@ -47,6 +48,7 @@ MARKER_S = 15.0
 ADOPT_S = 5.0
 LATE_S = 2.0  # after the last rank of a run ended; whoever joins later opens it again
 LINGER_S = 5.0  # after somebody said Hello, for the next run of the same processes
+SEATED_S = 30.0  # ... for the next trial, on any node
 GIVE_UP_S = 300.0  # with records of the dead that the disk does not take
 
 # What only a rank that was welcomed says, or its agent.
@@ -71,6 +73,7 @@ class Writer:
         self._buried: list[tuple[Peer, RunIngest, Source]] = []  # their agents wait to hear so
         self._progressed = time.monotonic()
         self._marked = self._adopted = 0.0
+        self._seated = node.take_seat()  # others may come to us here alone
         self._next: Part = self
 
     # What a part of a node's process does
@@ -131,6 +134,8 @@ class Writer:
             return alone and now - self._progressed > GIVE_UP_S
         if self._announcement is not None and self._announcement.listens and launcher_lives(self._node.launch_key):
             return False  # it may start its ranks again, on any node
+        if self._seated:
+            return now >= self._door.asked + SEATED_S
         return now >= self._door.asked + LINGER_S or (bool(runs) and alone)
 
     def status(self) -> Status:
@@ -168,6 +173,8 @@ class Writer:
         self._launch.close()
         if self._announcement is not None:
             self._announcement.withdraw()
+        if self._seated:
+            leave_seat(self._node.runtime, self._node.launch_key)
 
     # Other nodes
 
@@ -180,8 +187,9 @@ class Writer:
             self._announcement.expect(join)
 
     def _announce(self) -> None:
+        self._seated = self._node.take_seat()
         if self._announcement is None and self._node.meeting is not None:
-            self._announcement = Announcement(self._node, listen=False)
+            self._announcement = Announcement(self._node, listen=self._seated)
         if self._announcement is not None:
             self._announcement.remember(self._launch.run_ids())
             if self._announcement.deposed():

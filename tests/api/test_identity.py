@@ -165,6 +165,18 @@ def test_a_run_that_is_preempted_says_so() -> None:
     assert stored().state == "preempted"
 
 
+def test_a_run_that_somebody_stops_says_so_and_goes_on_in_its_attempt() -> None:
+    run = open_run(id="trial")
+    run.mark_stopped()
+    run.finish()
+    assert (stored().state, stored().attempt) == ("stopped", 0)
+    again = open_run(id="trial")
+    assert again.attempt == 0
+    again.mark_stopped()
+    again.finish(1)  # it failed before it was stopped
+    assert (stored().state, stored().attempt) == ("failed", 0)
+
+
 def test_finish_is_quiet_where_it_is_asked_to_be(capfd: pytest.CaptureFixture[str]) -> None:
     open_run().finish(quiet=True)
     assert capfd.readouterr().err == ""

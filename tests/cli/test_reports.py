@@ -248,6 +248,7 @@ def test_show_names_the_rank_that_failed_first_and_what_each_attempt_lost() -> N
     ("state", "exit_code", "signal", "text", "colour"),
     [
         ("finished", 0, None, "finished", "green"),
+        ("stopped", 0, None, "stopped", "yellow"),
         ("finished", 3, None, "finished, then exit 3", "red"),
         ("finished", 0, "SIGSEGV", "finished, then SIGSEGV", "red"),
         ("failed", 1, None, "failed (exit 1)", "red"),

@@ -68,11 +68,13 @@ def named(rank: Trainer) -> list[str]:
     return [found[1], found[0]]
 
 
-def test_a_run_that_is_whole_says_so_in_one_line_unless_it_is_to_be_quiet(job: Job) -> None:
+def test_a_run_that_is_whole_says_so_in_its_last_line_unless_it_is_to_be_quiet(job: Job) -> None:
     rank = job.start(steps=100, env={"DISTTRACK_QUIET": "0"}).end()
     figures = returned(rank)
     assert figures == {"logged": 100, "stored": 100, "pending": 0, "dropped": 0}
-    assert rank.stderr.count("\n") == 1
+    begun, ended = rank.stderr.splitlines()
+    assert "to follow it: disttrack watch " in begun
+    assert ended.endswith(": 100 records logged: 100 stored, 0 pending, 0 dropped")
     assert shown(job.site.directory) == figures
     assert job.start(steps=100, project="quiet").end().stderr == ""
 

@@ -59,8 +59,9 @@ class Process:
     def summary(self, values: dict[str, object], removed: tuple[str, ...] = ()) -> None:
         self.append(encode(RecordKind.SUMMARY, SummaryUpdate(values=values, removed=removed)))
 
-    def end(self, exit_code: int = 0, dropped: int = 0) -> None:
-        end = End(exit_code=exit_code, logged=self.logged + dropped, dropped=dropped, time_us=self.time_us)
+    def end(self, exit_code: int = 0, dropped: int = 0, *, stopped: bool = False) -> None:
+        logged = self.logged + dropped
+        end = End(exit_code=exit_code, logged=logged, dropped=dropped, time_us=self.time_us, stopped=stopped)
         self.append(encode(RecordKind.END, end), 0)
 
     def entry(self, first: int = 0, last: int | None = None) -> Entry:

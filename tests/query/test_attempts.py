@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from disttrack.query.attempts import AttemptRow
+from disttrack.query.config_changes import ConfigChange
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
 from disttrack.query.runs import RunDetail, detail_of
@@ -158,3 +159,39 @@ def test_a_rank_that_ended_stays_so_and_the_end_of_its_process_is_told_too(
     assert [(row.state, row.exit_code, row.signal) for row in run.ranks] == [expected]
     assert (run.first_failure is None) == (said == 0)
     assert isinstance(run.attempts[0], AttemptRow)
+
+
+def test_a_rank_that_was_stopped_and_went_on_is_one_attempt_told_by_who_went_on_last(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    # The clock of the node on which it went on is behind.
+    lives = [(range(4), 0.1, START_US + 9_000_000), (range(4, 8), 0.1, START_US), (range(8, 10), 0.5, START_US - 5)]
+    for steps, lr, time_us in lives:
+        process = process_of(time_us=time_us)
+        process.config(lr=lr)
+        for step in steps:
+            process.row({"loss": step / 2}, step)
+        process.end(stopped=True)
+        log.commit_all(process)
+        log.see(process, "ended", time_us, exit_code=0)
+    log.end()
+    log.close()
+    run = detail(tmp_path)
+    assert (run.state, run.attempt, run.config, run.summary["loss"]) == ("stopped", 0, {"lr": 0.5}, 4.5)
+    assert [(rank.rank, rank.state, rank.rows, rank.last_step) for rank in run.ranks] == [(0, "stopped", 10, 9)]
+    assert [(row.attempt, row.state, row.first_step, row.last_step, row.lost_steps) for row in run.attempts] == [
+        (0, "stopped", 0, 9, 0)
+    ]
+    assert run.config_changes == [ConfigChange(rank=0, attempt=0, step=8, key="lr", before=0.1, after=0.5)]
+
+
+def test_a_rank_that_was_stopped_and_went_on_is_in_the_state_of_who_went_on(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    paused, last = process_of(time_us=START_US + 1), process_of(time_us=START_US)
+    for process, stopped in ((paused, True), (last, False)):
+        process.row({"loss": 1.0}, 0)
+        process.end(stopped=stopped)
+        log.commit_all(process)
+        log.see(process, "ended", exit_code=0)
+    log.end()
+    log.close()
+    assert detail(tmp_path).state == "finished"

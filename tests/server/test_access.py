@@ -25,6 +25,8 @@ from tests.index.logs import finished_run
 from tests.road.site import wait_until
 from tests.server.ui import Ui, serving
 
+pytestmark = pytest.mark.real(timeout_s=60)  # the first test starts the server
+
 ASKED = [
     "/",
     "/p/demo",
@@ -224,7 +226,9 @@ def test_a_second_ui_prints_the_same_line_and_the_file_is_its_users_alone(tmp_pa
         (file,) = Path(os.environ["DISTTRACK_RUNTIME_DIR"], "servers").glob("*.json")
         assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
         assert ui.token in file.read_text()
-    assert not file.exists()  # it ended
+        ui.process.terminate()
+        ui.process.communicate(timeout=30)
+        assert not file.exists()
 
 
 @pytest.fixture

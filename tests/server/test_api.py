@@ -16,6 +16,8 @@ from disttrack.settings import ROOT_NAME
 from tests.index.logs import START_US, Process, RunLog, finished_run, process_of
 from tests.server.ui import Ui, serving
 
+pytestmark = pytest.mark.real(timeout_s=60)  # the first test starts the server
+
 HOSTILE = "</script><img src=x onerror=alert(1)>\x00\u202e"
 START_S = START_US / 1e6
 

@@ -10,7 +10,8 @@ import pytest
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]  # torch.distributed has no __all__
 
 from disttrack.transport.curve import Credentials
-from disttrack.transport.meeting import Address, Meeting, Notice
+from disttrack.transport.meeting import PREFIX, SEAT, Address, Meeting, Notice
+from disttrack.transport.store_server import StoreServer
 from tests.road.site import wait_until
 
 FOUND_S = 20.0
@@ -21,11 +22,16 @@ def store() -> TCPStore:
     return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=15))
 
 
-@pytest.fixture(params=["store", "file"])
-def place(request: pytest.FixtureRequest, store: TCPStore) -> str:
-    """What a Join calls the place: a key of its own in a store, or a file."""
+@pytest.fixture(params=["store", "file", "seat"])
+def place(request: pytest.FixtureRequest, store: TCPStore) -> Iterator[str]:
+    """What a Join calls the place: a key of its own in a store, or a file, or a store of the writer's own node."""
     name = request.node.name
-    return f"tcp://127.0.0.1:{store.port}/{name}" if request.param == "store" else f"file:{name}"
+    if request.param == "seat":
+        server = StoreServer(0, PREFIX + name)
+        yield f"{SEAT}127.0.0.1:{server.port}/{name}"
+        server.close()
+        return
+    yield f"tcp://127.0.0.1:{store.port}/{name}" if request.param == "store" else f"file:{name}"
 
 
 class Nodes:

@@ -124,6 +124,27 @@ def test_each_attempt_holds_the_incarnations_of_one_round_of_an_elastic_job(seed
     assert [min(rounds[attempt]) for attempt in sorted(rounds)] == sorted(attempts)
 
 
+def trial(*, start: int, world_size: int = 1, node: str = "node0") -> Join:
+    """Returns a process of a Tune trial: of one launch on all nodes, without hints."""
+    rank = Rank(rank=0, world_size=world_size, local_rank=0, source="Ray Tune")
+    return make_join(incarnation=new_incarnation(), launch_key="ray:tune:exp", rank=rank, node=node, start_time=start)
+
+
+def test_a_trial_that_was_paused_goes_on_in_its_attempt_on_any_node_and_a_failed_one_is_tried_again() -> None:
+    paused = Member(trial(start=1_000), 0, gone=True, clean=True, stopped=True)
+    assert place(trial(start=9_000), True, [paused]) == (0, "rank")
+    assert place(trial(start=9_000, node="node1"), True, [paused]) == (0, "rank")
+    resumed = Member(trial(start=9_000), 0, gone=True, clean=False)
+    assert place(trial(start=20_000), True, [paused, resumed]) == (1, "rank")
+    retried = Member(trial(start=20_000), 1, gone=True, clean=True, stopped=True)
+    assert place(trial(start=30_000), True, [paused, resumed, retried]) == (1, "rank")
+
+
+def test_who_was_stopped_and_comes_back_in_another_size_is_another_attempt() -> None:
+    paused = Member(trial(start=1_000), 0, gone=True, clean=True, stopped=True)
+    assert place(trial(start=9_000, world_size=2), True, [paused]) == (1, "rank")
+
+
 def test_a_living_rank_in_place_of_one_that_nobody_has_heard_of_is_the_next_attempt() -> None:
     """A node went without a word, and the job was started on another with the same id."""
     chance, job = Random(0), Job()

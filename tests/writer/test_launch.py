@@ -143,6 +143,15 @@ def test_an_end_that_a_writer_stored_before_it_was_killed_was_no_crash(tmp_path:
     here.close()
 
 
+def test_who_died_before_it_met_a_writer_has_the_attempt_before_who_follows_it(tmp_path: Path) -> None:
+    journal(tmp_path, join(tmp_path, dead_pid(), given_id="trial", start_time=1), rows=3).close()
+    here = launch(tmp_path)
+    run, source = here.admit(join(tmp_path, given_id="trial"))
+    assert [(each.admission.attempt, each.over) for each in run.sources.values()] == [(0, True), (1, False)]
+    assert source.admission.attempt == 1
+    here.close()
+
+
 def test_journals_of_living_processes_and_of_other_launches_are_left_alone(tmp_path: Path) -> None:
     journal(tmp_path, join(tmp_path), rows=3)
     journal(tmp_path, join(tmp_path, dead_pid(), launch_key="parent:elsewhere:1:1"), rows=3)
@@ -293,4 +302,19 @@ def test_what_an_earlier_start_left_on_a_node_is_brought_home_by_the_next(tmp_pa
     ((found, source, offset),) = second.adopt(also=lambda left: left.job == JOB and left.requeues < 1)
     assert (found.header.run_id, source.admission.attempt, offset) == (run.header.run_id, 0, 0)
     assert source.committed == source.end > 0
+    second.close()
+
+
+def test_an_onlooker_belongs_to_the_newest_run_of_its_launch_whatever_it_calls_it(tmp_path: Path) -> None:
+    """Whoever controls ranks knows their launch, but not what they told init."""
+    first = launch(tmp_path)
+    first.admit(join(tmp_path, project="theirs"))
+    later, _ = first.admit(join(tmp_path, project="theirs", ordinal=1))
+    seen, source = first.admit(join(tmp_path, project="another", role="helper", parent=None))
+    assert seen is later
+    assert (source.admission.role, source.admission.attempt) == ("helper", 0)
+    first.close()
+    second = launch(tmp_path)
+    again, _ = second.admit(join(tmp_path, project="theirs", role="helper", parent=None))
+    assert again.header.run_id == later.header.run_id
     second.close()
