@@ -6,8 +6,8 @@
     python examples/ddp_digits.py --spawn 2
 
 All train the same model, under a launcher (launchers/ has a file for each) or with processes that the script starts
-itself. Each rank prints its receipt; `disttrack ls` then shows one run of two ranks, `disttrack show ID` its test
-accuracy, and `disttrack ranks ID` which rank is slower.
+itself. Rank 0 prints the loss of each epoch, each rank its receipt; `disttrack ls` then shows one run of two ranks,
+`disttrack show ID` its test accuracy, and `disttrack ranks ID` which rank is slower.
 """
 
 import argparse
@@ -82,6 +82,8 @@ def train(args: argparse.Namespace, run: disttrack.Run) -> None:
             )
             began = ended
             step += 1
+        if rank == 0:
+            print(f"epoch {epoch}: loss {run.summary['loss']:.4f}", flush=True)
 
     if rank == 0:
         run.summary["test_accuracy"] = accuracy(model.module, test_set)

@@ -9,7 +9,7 @@ from typing import Any
 
 from disttrack.records.secrets import redacted_arguments, redacted_environment, redacted_text
 
-__all__ = ["ENVIRONMENT", "program", "script_of"]
+__all__ = ["ENVIRONMENT", "OF_ONE_LAUNCH", "program", "script_of"]
 
 ENVIRONMENT = tuple(
     "CUDA_* NVIDIA_* HIP_* ROCR_* NCCL_* GLOO_* UCX_* FI_* TORCH_* PYTORCH_* TORCHELASTIC_* OMP_* MKL_* OPENBLAS_* "
@@ -20,6 +20,12 @@ ENVIRONMENT = tuple(
     "PYTHONHASHSEED PYTHONPATH PYTHONOPTIMIZE LD_PRELOAD LD_LIBRARY_PATH DISTTRACK_*".split()
 )
 """The variables that are kept, where they are set: those that change how training computes, or where."""
+
+OF_ONE_LAUNCH = frozenset(
+    "MASTER_PORT TORCHELASTIC_RUN_ID TORCHELASTIC_ERROR_FILE SLURM_JOB_ID SLURM_STEP_ID SLURM_JOB_START_TIME "
+    "SLURM_JOB_END_TIME RAY_JOB_ID DISTTRACK_PARENT".split()
+)
+"""Those that tell one launch from the next, and so differ between any two, whatever they train."""
 
 MAX_TEXT = 4096  # characters of one argument or variable
 MAX_ARGUMENTS = 1000

@@ -58,22 +58,39 @@ def verdict_on(paces: Sequence[RankPace], metric: str | None, first_failure: Fai
     compared = [pace for pace in joined if pace.skew is not None]
     if len(compared) < 2:
         return Verdict("unknown", "Too little was logged to compare the ranks by.", metric=metric)
-    what = "the time between rows" if metric is None else metric
-    worst = max(compared, key=lambda pace: pace.skew or 0.0)
-    if worst.skew is not None and worst.skew >= NOTABLE_SKEW:
-        is_time = is_step_time(metric) or work_metric([metric or ""]) is not None
-        word: Literal["slow", "high"] = "slow" if is_time else "high"
-        place = f" ({worst.node})" if worst.node else ""
-        text = f"Rank {worst.rank}{place} is {word}: {_percent(worst.skew)} above the median rank in {what}."
-        return Verdict(word, text, worst.rank, worst.node, worst.skew, metric)
+    worst = _worst(compared)
+    if worst is not None:
+        return Verdict(_word(metric), _notable(worst, metric), worst.rank, worst.node, worst.skew, metric)
     if is_step_time(metric):
         text = (
-            f"Step time is synchronised: no rank is {NOTABLE_SKEW - 1:.0%} above the median in {what}. Ranks that wait"
-            " for each other take as long as the slowest, so this cannot name who is slow; log the time of the work"
-            " before the wait to see it."
+            f"Step time is synchronised: no rank is {NOTABLE_SKEW - 1:.0%} above the median in {_what(metric)}. "
+            "Ranks that wait for each other take as long as the slowest, so this cannot name who is slow; log the time "
+            "of the work before the wait to see it."
         )
         return Verdict("synchronised", text, metric=metric)
-    return Verdict("even", f"No rank is {NOTABLE_SKEW - 1:.0%} above the median rank in {what}.", metric=metric)
+    return Verdict(
+        "even", f"No rank is {NOTABLE_SKEW - 1:.0%} above the median rank in {_what(metric)}.", metric=metric
+    )
+
+
+def _worst(paces: Sequence[RankPace]) -> RankPace | None:
+    """Return the rank that is furthest above the median rank; None where none is by what is worth a word."""
+    worst = max(paces, key=lambda pace: pace.skew or 0.0, default=None)
+    return worst if worst is not None and (worst.skew or 0.0) >= NOTABLE_SKEW else None
+
+
+def _word(metric: str | None) -> Literal["slow", "high"]:
+    return "slow" if is_step_time(metric) or work_metric([metric or ""]) is not None else "high"
+
+
+def _notable(worst: RankPace, metric: str | None) -> str:
+    place = f" ({worst.node})" if worst.node else ""
+    above = _percent(worst.skew or 0.0)
+    return f"Rank {worst.rank}{place} is {_word(metric)}: {above} above the median rank in {_what(metric)}."
+
+
+def _what(metric: str | None) -> str:
+    return "the time between rows" if metric is None else metric
 
 
 def _percent(skew: float) -> str:
@@ -96,4 +113,7 @@ def _dead(
             text += f"; its launcher then ended {first_failure.terminated}"
     if len(dead) > 1:
         text += f"; {len(dead) - 1} more of {len(paces)} ranks after it"
+    slow = _worst([pace for pace in paces if pace.state not in _DEAD])
+    if slow is not None:
+        text += f". {_notable(slow, metric).removesuffix('.')}"
     return Verdict("dead", f"{text}.", first.rank, first.node, metric=metric)

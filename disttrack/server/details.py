@@ -10,6 +10,7 @@ from typing import cast
 from starlette.requests import Request
 from starlette.responses import Response
 
+from disttrack.capture.program import OF_ONE_LAUNCH
 from disttrack.index.snapshots import Snapshot
 from disttrack.query.comparing import comparison_of as runs_beside
 from disttrack.query.comparing import leaves
@@ -31,6 +32,8 @@ from disttrack.server.tables import row_shape
 __all__ = ["compare", "rank", "ranks", "run"]
 
 MAX_COMPARED = 32
+
+_OF_ONE_LAUNCH = {f"program.environment.{name}" for name in OF_ONE_LAUNCH}
 
 
 def run(request: Request) -> Response:
@@ -190,11 +193,14 @@ def _deltas(summary: Mapping[str, Sequence[object]], baseline: int) -> dict[str,
 
 
 def _about(runs: Sequence[RunDetail]) -> dict[str, list[object]]:
-    """Return what the runs know of themselves where they differ: program, source, packages."""
+    """Return what the runs know of themselves where they differ: program, source, packages.
+
+    What differs between any two launches is left out.
+    """
     known = [
         dict(leaves({name: run.about.get(name, {}) for name in ("program", "source", "packages")})) for run in runs
     ]
-    keys = sorted({key for one in known for key in one})
+    keys = sorted({key for one in known for key in one} - _OF_ONE_LAUNCH)
     beside = {key: [one.get(key) for one in known] for key in keys}
     return {key: values for key, values in beside.items() if len({repr(value) for value in values}) > 1}
 

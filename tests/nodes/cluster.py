@@ -304,6 +304,7 @@ class Cluster:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "DISTTRACK_DIR": str(self.shared) if shared_root else "/var/tmp",
+            "DISTTRACK_QUIET": "1",
         }
         self.nodes = [Node(self, index) for index in range(count)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,17 @@ def test_work_that_is_told_apart_names_the_slow_rank(root: Path) -> None:
     found = verdict(root, "work_time")
     assert (found.kind, found.rank, found.node) == ("slow", 2, "n1")
     assert found.text == "Rank 2 (n1) is slow: +30% above the median rank in work_time."
+
+
+def test_a_dead_rank_does_not_hide_who_is_slow(root: Path) -> None:
+    with Reader(root) as reader:
+        paces = comparison_of(reader.snapshot("run1"), "work_time", Observer.here(root)).ranks
+    paces = [replace(pace, state="crashed", signal="SIGKILL") if pace.rank == 1 else pace for pace in paces]
+    found = verdict_on(paces, "work_time", None)
+    assert (found.kind, found.rank) == ("dead", 1)
+    assert found.text == (
+        "Rank 1 (n0) crashed by SIGKILL at step 49. Rank 2 (n1) is slow: +30% above the median rank in work_time."
+    )
 
 
 def test_what_is_no_time_makes_nobody_slow(root: Path) -> None:
