@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.launchers.slurm_cluster import SlurmCluster
+from tests.launchers.training import check_doctor
 from tests.road.site import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -65,6 +66,9 @@ def test_torchrun_in_each_task_of_a_step_is_one_run_of_torchruns_ranks(slurm: Sl
     assert slurm.wait_for_job(job, ["COMPLETED", "FAILED", "NODE_FAIL"], 120) == "COMPLETED", slurm.printed(job)
     (run,) = slurm.runs()
     whole(slurm, run, 150)
+    job = slurm.sbatch(TORCHRUN.replace("train.py", "-m disttrack doctor"), "--nodes=2", "--ntasks-per-node=1")
+    slurm.wait_for_job(job, ["COMPLETED", "FAILED", "NODE_FAIL"], 120)
+    check_doctor(slurm.printed(job), 4, "torchrun")
 
 
 #: Logs until the test says stop, and begins again where a checkpoint says.
