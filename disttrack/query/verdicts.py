@@ -20,7 +20,8 @@ VerdictKind = Literal["dead", "slow", "high", "synchronised", "even", "single", 
 NOTABLE_SKEW = 1.1  # 10 % above the median rank: below that, ranks of a healthy job differ too (facts/ui.md)
 _UNIT = r"[/._]?(time|duration|seconds|s|ms)([/._](s|ms))?$"
 _STEP_TIME = re.compile(r"(^|[/._])(step|iter|iteration|batch)" + _UNIT, re.I)
-_WORK = re.compile(r"(^|[/._])(work|compute|forward|backward|fwd|bwd|data|dataloader|load|gpu)" + _UNIT, re.I)
+_PARTS = "(work|compute|forward|backward|fwd|bwd|data|dataloader|load|gpu)"
+_WORK = re.compile(rf"(^|[/._]){_PARTS}{_UNIT}|(^|[/._])(time|duration)[/._]{_PARTS}([/._](s|ms))?$", re.I)
 _DEAD = ("crashed", "failed", "lost", "silent")
 _BECAME = {"lost": "was lost with its node", "silent": "fell silent"}
 

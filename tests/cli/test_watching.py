@@ -95,7 +95,8 @@ def test_a_dead_rank_is_hatched_from_its_last_step_on_and_a_slow_one_named(tmp_p
     lines = cli("watch", "many", PYTHONIOENCODING="utf-8").stdout.splitlines()
     assert "\x1b" not in "".join(lines)
     assert lines[0].startswith("\\x1b[2Jevil  demo/many ")
-    assert "Rank 1 (node0) crashed by SIGKILL at step 19." in lines
+    told = " ".join(lines)
+    assert "Rank 1 (node0) crashed by SIGKILL at step 19. Rank 3 (node0) is slow: " in told
     (title,) = [line for line in lines if "steps 0 to 39" in line]
     assert title.startswith("work_time, ")
     rows = {line.split()[0]: line.split()[1:] for line in lines[lines.index(title) + 1 :][:4]}

@@ -1,6 +1,6 @@
 """Takes the pictures of the page that docs/screens keeps, and those to look at after a change.
 
-    sh scripts/demo
+    for lr in 0.001 0.003 0.01; do sh scripts/demo --lr $lr; done
     python -m tests.page.screens DIRECTORY                  # the pictures in docs/screens
     python -m tests.page.screens DIRECTORY --look FOLDER    # each view light, dark and on a telephone
 

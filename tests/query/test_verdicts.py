@@ -70,7 +70,7 @@ def test_names_tell_work_from_whole_steps() -> None:
     for name in ("step_time", "perf/step_time_ms", "iter_time", "train.batch_seconds", "step_s"):
         assert is_step_time(name), name
         assert work_metric([name]) is None, name
-    for name in ("work_time", "perf/forward_ms", "data_time", "compute_s", "train/backward_time"):
+    for name in ("work_time", "perf/forward_ms", "data_time", "compute_s", "train/backward_time", "time/compute"):
         assert work_metric(["loss", name]) == name
         assert not is_step_time(name), name
     for name in ("loss", "timestep", "samples_per_s", "data", "forward"):
