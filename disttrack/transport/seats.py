@@ -3,12 +3,11 @@
 On the head, a Host keeps the place where the nodes meet and has the writer started and replaced; the file
 `claims/<hash>.seat` in the runtime directory tells the process that holds the launch's claim that it is the writer.
 The writer removes it when nobody needs it any more, and the Host goes with it. A rank anywhere asks for its Host
-through the cluster (Seeker): what it learns is where to meet, and the key by which its node may connect.
+through the cluster (transport.seeking): what it learns is where to meet, and the key by which its node may connect.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import secrets
 import threading
@@ -17,24 +16,18 @@ from pathlib import Path
 
 import msgspec
 
-from disttrack.environments import ray
 from disttrack.environments.files import open_plain, read_plain
 from disttrack.environments.host import private_directory
 from disttrack.records.structs import prepare
-from disttrack.records.types import Join
 from disttrack.transport.meeting import PREFIX, SEAT
 from disttrack.transport.rendezvous import launch_hash, read_record, start_writer
 from disttrack.transport.store_server import StoreServer
 
-__all__ = ["Host", "Seat", "Seeker", "leave_seat", "read_seat"]
-
-#: By what launch keys begin with: the module whose ask() reaches that cluster's head. By name: its floor is higher.
-CLUSTERS = {ray.PREFIX: "disttrack.integrations.ray.hosting"}
+__all__ = ["Host", "Seat", "leave_seat", "read_seat"]
 
 LOOK_S = 0.25  # of a Host, whether its writer lives
 START_AGAIN_S = 2.0
 NEWS_S = 5.0  # after somebody asked, a writer that leaves is started again
-ASK_AGAIN_S = 2.0
 MAX_SEAT_BYTES = 4096
 
 
@@ -125,46 +118,6 @@ def _store(port: int, name: str) -> StoreServer:
         return StoreServer(port, PREFIX + name)
     except OSError:  # somebody took it meanwhile: ranks that lose sight of us ask where we are
         return StoreServer(0, PREFIX + name)
-
-
-class Seeker:
-    """Asks a cluster where the nodes of a launch meet; in a thread of its own, for that may take seconds."""
-
-    def __init__(self, join: Join) -> None:
-        """join: who asks. A helper does not: in a forked child the cluster's library is not to be used."""
-        self._key, self._root = join.launch_key, join.root  # the head refuses a root that it cannot have
-        clusters = (name for prefix, name in CLUSTERS.items() if self._key.startswith(prefix))
-        self._module = next(clusters, None) if join.role == "rank" else None
-        self._asking: threading.Thread | None = None
-        self._due = 0.0
-        self.seat: Seat | None = None  # None, too, where the launch has one node only
-        self.answered = self._module is None  # at any time
-        self.trouble: str | None = None  # why the last question had no answer
-
-    def poll(self, now: float) -> bool:
-        """Ask, if it is time to and nobody does; say whether an answer came since the last look."""
-        if self._module is None or now < self._due:
-            return False
-        if self._asking is None:
-            self._asking = threading.Thread(target=self._ask, name="disttrack-seek", daemon=True)
-            self._asking.start()
-            return False
-        if self._asking.is_alive():
-            return False
-        self._asking = None
-        self._due = now + ASK_AGAIN_S
-        if self.trouble is None:
-            self.answered = True
-        return self.trouble is None
-
-    def _ask(self) -> None:
-        try:
-            seat: Seat | None = importlib.import_module(str(self._module)).ask(self._key, self._root)
-        except Exception as error:  # of the cluster's library, or the head refused: it is said, and asked again
-            cause = getattr(error, "cause", None) or error  # what was raised on the head, as Ray hands it over
-            self.trouble = f"{type(cause).__name__}: {cause}".splitlines()[0]
-        else:
-            self.seat, self.trouble = seat, None
 
 
 prepare(globals())

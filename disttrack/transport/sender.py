@@ -37,7 +37,7 @@ from disttrack.transport.protocol import (
     Waiting,
     Welcome,
 )
-from disttrack.transport.seats import Seeker
+from disttrack.transport.seeking import Seeker
 from disttrack.transport.streams import WINDOW_BYTES, Outgoing
 
 if TYPE_CHECKING:

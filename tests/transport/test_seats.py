@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from disttrack.transport.rendezvous import read_record
-from disttrack.transport.seats import Host, Seeker, leave_seat, read_seat
+from disttrack.transport.seats import Host, leave_seat, read_seat
+from disttrack.transport.seeking import Seeker
 from tests.journal.joins import make_join
 from tests.road.site import wait_until
 
