@@ -6,31 +6,23 @@ import importlib
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.road.site import Site
+from tests.launchers.training import free_port
+from tests.road.site import Site, wait_until
 
 LAUNCHERS = Path(__file__).parents[2] / "launchers"
-
-#: Holds a cluster with a dashboard, which takes jobs, from its first line until its input ends.
-HEAD = """
-import sys, socket
-import ray
-with socket.create_server(("127.0.0.1", 0)) as server:
-    port = server.getsockname()[1]
-options = {"num_cpus": 2, "object_store_memory": 100 << 20, "_temp_dir": sys.argv[1]}
-print(ray.init(include_dashboard=True, dashboard_port=port, **options).dashboard_url, flush=True)
-sys.stdin.read()
-ray.shutdown()
-"""
 
 TRAIN = """
 import sys
@@ -66,6 +58,35 @@ def site(tmp_path: Path) -> Iterator[Site]:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def head(site: Site) -> Generator[str]:
+    """Yield the address of the dashboard, which takes jobs, of a cluster of one node.
+
+    Ray's own choice of ports is not its own: each cluster of a host has its agent at the same one.
+    """
+    ports = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")
+    chosen = {name: free_port() for name in ports}
+    options = ["--num-cpus=2", f"--object-store-memory={100 << 20}", f"--temp-dir={os.environ['RAY_TMPDIR']}"]
+    options += ["--node-ip-address=127.0.0.1", "--include-dashboard=true", "--disable-usage-stats"]
+    options += [f"--{name}={port}" for name, port in chosen.items()]
+    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", *options]
+    with open(site.directory.parent / "head.log", "w+") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            listens = partial(_listens, chosen["dashboard-port"])
+            wait_until(lambda: listens() or process.poll() is not None, "the dashboard listens", 90)
+            assert process.poll() is None, (log.seek(0), log.read())
+            yield f"http://127.0.0.1:{chosen['dashboard-port']}"
+        finally:
+            process.terminate()  # ends all that it started
+            process.wait(60)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.real(timeout_s=180)
 def test_the_job_launcher_runs_a_script_here(site: Site) -> None:
     output = site.python(Path("ray_job.py"), "train.py", 1, 0)
@@ -76,21 +97,8 @@ def test_the_job_launcher_runs_a_script_here(site: Site) -> None:
 
 @pytest.mark.real(timeout_s=180)
 def test_the_job_launcher_submits_a_script_and_says_how_it_ended(site: Site) -> None:
-    with open(site.directory.parent / "head.log", "w+") as log:
-        head = subprocess.Popen(
-            [sys.executable, "-c", HEAD, os.environ["RAY_TMPDIR"]],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-        try:
-            assert head.stdout is not None
-            url = head.stdout.readline().strip()
-            assert url, (log.seek(0), log.read())
-            output = site.python(Path("ray_job.py"), "--address", f"http://{url}", "train.py", 0, 3, code=3)
-        finally:
-            head.communicate(timeout=60)
+    with head(site) as url:
+        output = site.python(Path("ray_job.py"), "--address", url, "train.py", 0, 3, code=3)
     (run,) = site.ls()
     assert f"the run is {run['id']}" in output
     assert (run["project"], run["summary"]) == ("jobs", {"cpus": 2.0})
