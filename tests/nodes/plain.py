@@ -255,7 +255,7 @@ class PlainJob:
             found.setdefault(row["rank"], []).append(row["step"])
         return found
 
-    def gone(self, limit_s: float = 20) -> None:
+    def gone(self, limit_s: float = 60) -> None:
         """Wait until no process of disttrack remains on the nodes that are up, and nothing listens but the stores."""
         for node in self.nodes:
             if node.alive:
