@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from disttrack.journal.directories import is_home
 from tests.launchers.slurm_cluster import SlurmCluster
 from tests.launchers.training import check_doctor
 from tests.road.site import wait_until
@@ -227,11 +226,8 @@ def test_the_digits_example_learns_as_the_launcher_file_starts_it(slurm: SlurmCl
     )
     assert slurm.wait_for_job(job, ["COMPLETED", "FAILED"], 200) == "COMPLETED", slurm.printed(job)
     (run,) = slurm.runs()
-    assert (run["state"], run["ranks_joined"], run["group"], run["receipt"]["dropped"]) == ("finished", 4, "g", 0)
+    assert (run["state"], run["ranks_joined"], run["group"]) == ("finished", 4, "g")
+    # Slurm ends the writer with its step; the launcher file's last step brings home what that had no time for.
+    assert (run["receipt"]["pending"], run["receipt"]["dropped"]) == (0, 0)
     assert run["summary"]["test_accuracy"] > 0.9
     assert slurm.printed(job).count("records logged") == 4
-    for node in slurm.nodes:
-        journals = [*node.directory.glob("tmp/disttrack-*/journals/*")]
-        journals += node.directory.glob("var/tmp/disttrack-*/journals/*")
-        # Slurm may end a writer that has stored everything before it has removed what it stored it from.
-        assert [path for path in journals if not is_home(path)] == [], slurm.printed(job)

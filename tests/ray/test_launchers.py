@@ -69,7 +69,7 @@ def head(site: Site) -> Generator[str]:
     options = ["--num-cpus=2", f"--object-store-memory={100 << 20}", f"--temp-dir={os.environ['RAY_TMPDIR']}"]
     options += ["--node-ip-address=127.0.0.1", "--include-dashboard=true", "--disable-usage-stats"]
     options += [f"--{name}={port}" for name, port in chosen.items()]
-    command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", *options]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *options]
     with open(site.directory.parent / "head.log", "w+") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
