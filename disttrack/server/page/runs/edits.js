@@ -75,8 +75,12 @@ export const rename = (row, name) => edit([row.run], { name }, `Renamed to ${nam
 /** @param {Row} row @param {string} notes */
 export const annotate = (row, notes) => edit([row.run], { notes }, "Notes saved.", { notes: row.notes ?? "" });
 
-/** @param {Row} row @param {string[]} tags what it is to have */
-export function retag(row, tags) {
+/** @param {Row} row @param {string} text the tags it is to have, with commas between */
+export function retag(row, text) {
+  const tags = text
+    .split(",")
+    .map((tag) => tag.trim())
+    .filter(Boolean);
   const add_tags = tags.filter((tag) => !row.tags.includes(tag));
   const remove_tags = row.tags.filter((tag) => !tags.includes(tag));
   if (add_tags.length + remove_tags.length === 0) return undefined;

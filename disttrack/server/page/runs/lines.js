@@ -102,14 +102,7 @@ export function RunLine({
             value=${row.tags.join(", ")}
             label="tags"
             editable=${editable}
-            onSave=${(/** @type {string} */ text) =>
-              retag(
-                row,
-                text
-                  .split(",")
-                  .map((tag) => tag.trim())
-                  .filter(Boolean),
-              )}
+            onSave=${(/** @type {string} */ text) => retag(row, text)}
             >${shown}<//
           >
         </td>`;

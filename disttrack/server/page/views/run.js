@@ -151,14 +151,7 @@ function Titles({ data }) {
         value=${data.tags.join(", ")}
         label="tags"
         editable=${editable}
-        onSave=${(/** @type {string} */ text) =>
-          retag(
-            row,
-            text
-              .split(",")
-              .map((tag) => tag.trim())
-              .filter(Boolean),
-          )}
+        onSave=${(/** @type {string} */ text) => retag(row, text)}
         >${data.tags.length > 0 ? html`<${Tags} tags=${data.tags} />` : editable ? html`<span class="quiet">no tags</span>` : ""}<//
       >
       <${Editable}
