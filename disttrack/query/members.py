@@ -207,7 +207,8 @@ def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, 
     badly = sorted(
         (rank for rank, state in states.items() if state in _ENDED_BADLY), key=lambda rank: _fell(team, rank)
     )
-    told = torn_down({rank: team.joined[rank] for rank in badly}, team.followed)
+    unseen = [rank for rank in badly if states[rank] == "crashed" and team.joined[rank].fell is None]
+    told = torn_down({rank: team.joined[rank] for rank in badly}, team.followed, unseen)
     for rank in told:
         states[rank] = "terminated" if team.followed == "resize" or len(told) < len(badly) else "preempted"
     said_us = [

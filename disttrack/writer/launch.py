@@ -46,8 +46,9 @@ class Launch:
         nonce: str,
         known_runs: Callable[[], dict[str, str]] = dict,
         clock: Callable[[], float] = time.monotonic,
+        ending: Callable[[Join], Ending] = how_ended,
     ) -> None:
-        """known_runs: the run ids that writers on other nodes gave, by run key."""
+        """known_runs: the run ids that writers on other nodes gave, by run key. ending: how a dead process ended."""
         self.runs: dict[str, RunIngest] = {}  # by run key
         self._known_runs = known_runs
         self._node = node_id(runtime)
@@ -56,6 +57,7 @@ class Launch:
         self._claim = claim
         self._nonce = nonce
         self._clock = clock
+        self._ending = ending
         self._run_of: dict[Incarnation, RunIngest] = {}
         self._last_of: dict[Process, Source] = {}  # what a process became last
         self._given_up: set[Incarnation] = set()  # whose run takes nothing from us
@@ -283,7 +285,7 @@ class Launch:
             return mine and meant and join.incarnation not in self._given_up and left
 
         adopted: list[tuple[RunIngest, Source, int]] = []
-        left = [(stored, how_ended(stored.join)) for stored in dead_journals(self._runtime, wanted)]
+        left = [(stored, self._ending(stored.join)) for stored in dead_journals(self._runtime, wanted)]
 
         # Those before a rank may be of several attempts; of one attempt, who led the others into their end comes first.
         def order(death: tuple[StoredOutbox, Ending]) -> tuple[int, int]:

@@ -45,11 +45,9 @@ from disttrack.writer.carrying import Carrier
 from disttrack.writer.earlier import run_of_job
 from disttrack.writer.launch import Launch, run_key
 from disttrack.writer.link import SILENT_S, Link
-from disttrack.writer.liveness import how_ended
 from disttrack.writer.node import Node, Part
 from disttrack.writer.sampling import Placed
 from disttrack.writer.succession import SUCCEED_S, Succession
-from disttrack.writer.watches import process_of
 
 __all__ = ["Relay"]
 
@@ -344,7 +342,7 @@ class Relay:
 
     def _ending(self, join: Join) -> Ending:
         """Return how the process of a dead rank ended, as we saw it, or as the kernel still tells."""
-        return self._node.watches.gone().get(process_of(join)) or how_ended(join)
+        return self._node.watches.how_ended(join)
 
     def _unseen_runs(self) -> list[Path]:
         """Return where the runs of our ranks lie that the writer had opened before it could welcome one of them."""

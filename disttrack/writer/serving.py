@@ -63,7 +63,9 @@ class Writer:
         self._node = node
         self._announcement = announcement
         self._become_agent = become_agent
-        self._launch = Launch(node.runtime, node.launch_key, node.claim, node.nonce, self._known_runs)
+        self._launch = Launch(
+            node.runtime, node.launch_key, node.claim, node.nonce, self._known_runs, ending=node.watches.how_ended
+        )
         self._receiver = node.receiver
         self._hearing = Hearing(node)
         self._stowing = Stowing(node, self._hearing)

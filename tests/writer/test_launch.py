@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from disttrack.environments.endings import Ending
 from disttrack.environments.host import boot_id, process_start_time
 from disttrack.environments.launch import own_key
 from disttrack.journal.directories import is_home, note_place
@@ -15,6 +17,8 @@ from disttrack.records.payloads import End, RecordKind
 from disttrack.records.types import Join, Rank, Role, RunId, changed, new_incarnation
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.launch import Launch
+from disttrack.writer.node import Node
+from tests.environments.test_endings import kernel_tells_of_the_reaped, start
 from tests.journal.joins import make_join
 
 KEY = own_key()
@@ -119,6 +123,23 @@ def test_the_journal_of_a_rank_that_never_met_a_writer_is_adopted_with_every_row
     here.end_run(run)
     assert not Path(who.journal).exists()
     here.close()
+
+
+@pytest.mark.skipif(not kernel_tells_of_the_reaped(), reason="needs Linux 6.15 or later")
+def test_how_a_watched_rank_ended_is_known_also_where_its_journal_is_found_first(tmp_path: Path) -> None:
+    """Its launcher reaps it at once, and the writer that watched it comes to look into journals before it hears so."""
+    process = start("os.kill(os.getpid(), signal.SIGTERM)")
+    who = join(tmp_path, process.pid)
+    journal(tmp_path, who, rows=3).close()
+    node = Node(tmp_path / "runtime", KEY, claim := Claim(tmp_path / "runtime", KEY))
+    assert claim.take()
+    here = Launch(node.runtime, KEY, claim, "nonce", ending=node.watches.how_ended)
+    node.watches.add(who)
+    process.communicate()
+    ((_, source, _),) = here.adopt()
+    assert (source.over, source.ending) == (True, Ending(signal=signal.SIGTERM))
+    here.close()
+    node.close()
 
 
 def test_a_journal_that_ends_with_an_end_was_no_crash(tmp_path: Path) -> None:
