@@ -55,12 +55,13 @@ def _was_told(source: SourceFacts, first: SourceFacts) -> bool:
 
 
 def _is_unknown(source: SourceFacts, *, unseen: bool) -> bool:
-    """Say whether a rank of torchrun's went without a word, and was reaped before anybody looked how.
+    """Say whether a rank of torchrun's or Slurm's went without a word, and was reaped before anybody looked how.
 
     It died before its node's process watched it, or under a kernel before 6.15, which does not tell then.
     """
     crashed = unseen or (source.fell is not None and source.fell.seen == "crashed")
-    return crashed and source.ended is None and _how(source) == UNKNOWN and _has_agent(source)
+    ended_by = source.join is not None and (_has_agent(source) or source.join.job)
+    return crashed and source.ended is None and _how(source) == UNKNOWN and bool(ended_by)
 
 
 def _how(source: SourceFacts) -> Ending:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from disttrack.environments.endings import Ending
+from disttrack.journal.deaths import note_death
 from disttrack.journal.directories import mark_home
 from disttrack.records.names import directory_name
 from disttrack.records.types import Incarnation, Join, RunId, changed
@@ -315,12 +316,20 @@ class Relay:
 
     def _died(self, member: Carried) -> None:
         member.died = True
+        member.died_us = note_death(member.join, self._ending(member.join))
         self._say_died(member)
         self._speak_for(member)
 
     def _say_died(self, member: Carried) -> None:
         ending = self._ending(member.join)
-        self._link.send(Died(incarnation=member.join.incarnation, exit_code=ending.exit_code, signal=ending.signal))
+        self._link.send(
+            Died(
+                incarnation=member.join.incarnation,
+                exit_code=ending.exit_code,
+                signal=ending.signal,
+                time_us=member.died_us,
+            )
+        )
 
     def _speak_for(self, member: Carried) -> None:
         """Take over from a rank that has said its last word: its journal holds it all."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from disttrack.environments.endings import Ending
 from disttrack.environments.launch import launcher_lives
+from disttrack.journal.deaths import note_death
 from disttrack.records.types import Join, Sighting
 from disttrack.transport.protocol import (
     Ack,
@@ -231,11 +232,12 @@ class Writer:
         if isinstance(message, Died):
             if not source.died:
                 source.died = True
-                self._launch.died(run, source, Ending(message.exit_code, message.signal))
+                self._launch.died(run, source, Ending(message.exit_code, message.signal), message.time_us)
         elif isinstance(message, Waiting | Offer | Piece):
             self._stowing.take(peer, message, run, source)
         elif isinstance(message, Gone):
-            self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal, message.exception))
+            ending = Ending(message.exit_code, message.signal, message.exception)
+            self._launch.gone(run, source, message.said, ending, message.time_us)
             self._buried.append((peer, run, source))
         elif isinstance(message, Moved):
             run.see(source, Sighting(incarnation=message.incarnation, seen="moved", time_us=now_us()))
@@ -290,7 +292,11 @@ class Writer:
             for source in run.sources.values()
             if self._node.is_local(source.join)
         )
-        for (run, source), ending in self._node.watches.dead(local, lambda one: one[1].join):
+        dead = self._node.watches.dead(local, lambda one: one[1].join)
+        for (_, source), ending in dead:  # at first: each burial waits for the run's disk
+            if not source.over:
+                note_death(source.join, ending)
+        for (run, source), ending in dead:
             if not source.over:
                 self._node.guard(self._bury, run, source, ending)
             else:
