@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from disttrack.journal.stored import newest_join
 from tests.launchers.slurm_cluster import SlurmCluster
 from tests.launchers.training import check_doctor
 from tests.road.site import wait_until
@@ -252,8 +253,7 @@ def test_a_rank_that_somebody_ends_alone_was_not_preempted(slurm: SlurmCluster) 
     wait_until(lambda: told() == ("crashed", 3, "SIGTERM"), "the others are seen to go on", 60)
     (slurm.here / "stop").touch()
     slurm.wait_for_job(job, ["COMPLETED", "FAILED"], 120)
-    for node in range(2):
-        slurm.cli("recover", node=node)
+    recover(slurm)
     assert told() == ("crashed", 3, "SIGTERM")
     (run,) = slurm.runs()
     assert [rank["state"] for rank in run["ranks"]] == ["finished"] * 3 + ["crashed"]
@@ -274,9 +274,22 @@ def test_a_rank_that_is_killed_alone_is_why_its_step_crashed(slurm: SlurmCluster
 
 
 def journals(slurm: SlurmCluster) -> list[Path]:
-    """Return what lies where the nodes keep journals."""
+    """Return what lies where the nodes keep journals, but for those of other tests' runs."""
     places = ("tmp/disttrack-*/journals/*", "var/tmp/disttrack-*/journals/*")
-    return [path for node in slurm.nodes for place in places for path in node.directory.glob(place)]
+    found = [path for node in slurm.nodes for place in places for path in node.directory.glob(place)]
+    joins = {path: newest_join(path) for path in found}
+    return [path for path, join in joins.items() if join is None or join.root.startswith(str(slurm.here))]
+
+
+def recover(slurm: SlurmCluster) -> None:
+    """Have everything brought home that a job left on its nodes, once Slurm has ended its last process."""
+
+    def left() -> list[str]:
+        return [node.name for node in slurm.nodes for each in node.processes() if "disttrack.writer" in each.command]
+
+    wait_until(lambda: not left(), "no process of disttrack is left", 60)
+    for number in range(len(slurm.nodes)):
+        slurm.cli("recover", node=number)
 
 
 @pytest.mark.long(timeout_s=300)
@@ -291,6 +304,5 @@ def test_the_digits_example_learns_as_the_launcher_file_starts_it(slurm: SlurmCl
     assert (run["receipt"]["pending"], run["receipt"]["dropped"]) == (0, 0)
     assert run["summary"]["test_accuracy"] > 0.9
     assert slurm.printed(job).count("records logged") == 4
-    for node in range(2):
-        slurm.cli("recover", node=node)
+    recover(slurm)
     assert journals(slurm) == [], slurm.printed(job)
