@@ -10,8 +10,9 @@ import pytest
 
 from tests.ray.conftest import RaySite
 
+#: Whichever trial is quicker: equal scores stop none, and the bad one is judged once another was.
 FUNCTION = """
-import json, os, signal
+import json, os, signal, time
 import disttrack
 from disttrack.integrations.ray import trainable
 from pathlib import Path
@@ -33,6 +34,10 @@ def objective(config):
             state = here / f"checkpoint-{config['kind']}"
             state.mkdir(exist_ok=True)
             (state / "state.json").write_text(json.dumps({"iteration": iteration}))
+            if iteration == 8:
+                (here / "another-was-judged").touch()
+            while config["kind"] == "bad" and iteration == 6 and not (here / "another-was-judged").exists():
+                time.sleep(0.05)
             tune.report({"score": config["score"] * iteration}, checkpoint=tune.Checkpoint(state))
             first = not (here / f"fell-{config['kind']}").exists()
             if iteration == 3 and first and config["kind"] in ("raises", "dies"):
@@ -49,7 +54,7 @@ results = tune.Tuner(
     objective,
     param_space={
         "kind": tune.grid_search(kinds),
-        "score": tune.sample_from(lambda spec: {"raises": 4, "dies": 3, "plain": 2, "bad": -1}[spec.config["kind"]]),
+        "score": tune.sample_from(lambda spec: -1 if spec.config["kind"] == "bad" else 2),
     },
     tune_config=tune.TuneConfig(
         scheduler=ASHAScheduler(grace_period=6, max_t=100, reduction_factor=4, time_attr="training_iteration"),
@@ -93,9 +98,9 @@ def test_trials_of_a_function_are_runs_through_early_stop_failure_and_death(ray_
                 "failed" if kind == "raises" else "crashed",
                 run["state"],
             ]
-    assert trials["bad"][1] < 12
-    assert runs[trials["bad"][0]]["state"] == "stopped"
-    assert {runs[trials[kind][0]]["state"] for kind in ("raises", "dies")} == {"finished"}
+    assert trials["bad"][1] == 6
+    states = {kind: runs[trial_id]["state"] for kind, (trial_id, _, _) in trials.items()}
+    assert states == {"raises": "finished", "dies": "finished", "plain": "finished", "bad": "stopped"}
 
 
 PERTURBED = """
