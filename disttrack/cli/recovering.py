@@ -50,7 +50,7 @@ def _line(one: Recovered) -> str:
     came = f"Brought home {count(one.records, 'record')}{whose} from {journal}."
     if one.why is None:
         found = came if one.records else f"All{whose} in {journal} is stored already."
-        return f"{found[:-1]}, and removed it." if one.removed else found
+        return f"{found} Its journal was removed." if one.removed else found
     return (
         f"{came if one.records else f'Nothing{whose} came home from {journal}.'} The rest remains: {printable(one.why)}"
     )

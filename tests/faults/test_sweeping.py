@@ -40,7 +40,7 @@ def test_recover_removes_what_is_stored_and_says_so(job: Job) -> None:
     rest = left[0].with_name(".removed-0123456789abcdef")
     shutil.copytree(left[0], rest)
     told = cli("recover")
-    assert told.count("is stored already, and removed it.") == len(left)
+    assert told.count("is stored already. Its journal was removed.") == len(left)
     assert f"Removed what was left of {rest.with_name('0123456789abcdef')}: all it held is stored." in told
     assert list(left[0].parent.iterdir()) == []
     assert cli("recover") == "No journal of a dead process waits here.\n"
