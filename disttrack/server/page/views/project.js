@@ -72,7 +72,10 @@ export function Project({ project }) {
     {
       keys: "d",
       does: "compare the selected runs",
-      run: () => selected.length > 1 && go({ view: "compare", choices: { runs: sel } }),
+      run: () => {
+        const runs = place.value.choices.sel ?? "";
+        if (listOf(runs).length > 1) go({ view: "compare", choices: { runs } });
+      },
     },
     {
       keys: "t",
