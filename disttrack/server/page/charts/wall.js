@@ -15,7 +15,11 @@ export function sections(keys) {
     const section = at > 0 ? key.slice(0, at) : "";
     found.set(section, [...(found.get(section) ?? []), key]);
   }
-  return [...found].filter(([, members]) => members.length > 0);
+  // A prefix of one metric alone is no section.
+  const rest = [...found].filter(([section, members]) => section === "" || members.length === 1);
+  const parts = [...found].filter(([section, members]) => section !== "" && members.length > 1);
+  const first = rest.flatMap(([, members]) => members);
+  return first.length > 0 ? [["", first], ...parts] : parts;
 }
 
 /** Keys that have all these words in them; * stands for any text. @param {string[]} keys @param {string} text */

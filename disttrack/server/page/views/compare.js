@@ -155,5 +155,7 @@ const text = (value) =>
   value === null || value === undefined
     ? html`<span class="quiet">–</span>`
     : typeof value === "object"
-      ? JSON.stringify(value)
+      ? Array.isArray(value) && value.every((each) => typeof each === "string")
+        ? value.join(" ")
+        : JSON.stringify(value)
       : short(plain(value), 5);

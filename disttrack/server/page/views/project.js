@@ -1,5 +1,5 @@
 // The project: its runs as a table, and beside it what they logged, as a wall of charts.
-// Not there yet: a divider between table and charts that can be dragged; saved views; lines of more than 64 runs.
+// Not there yet: saved views; lines of more than 64 runs.
 
 import { html } from "../vendor/html.js";
 import { useEffect, useMemo } from "../vendor/hooks.js";
@@ -14,7 +14,8 @@ import { listen, listed } from "../live.js";
 import { Empty, Failed, Loading } from "../parts/states.js";
 import { useResource } from "../resource.js";
 import { FilterBar, Sides, filterOf } from "../runs/bar.js";
-import { column, defaults } from "../runs/columns.js";
+import { NAME_PX, column, defaults } from "../runs/columns.js";
+import { Divider, share, tablePx } from "../runs/divider.js";
 import { about } from "../runs/edits.js";
 import { banded } from "../runs/grouped.js";
 import { below, useEach, useGroups, useRanksOf, useRuns } from "../runs/list.js";
@@ -42,11 +43,14 @@ export function Project({ project }) {
     side = "",
   } = place.value.choices;
   const keys = useResource((signal) => get("api/keys", { project }, signal), project, listed.value);
+  const room = tablePx(side) - NAME_PX - 8;
   const columns = useMemo(() => {
-    const names = c !== "" ? listOf(c) : keys.data === null ? [] : defaults(keys.data);
+    const names = c !== "" ? listOf(c) : keys.data === null ? [] : defaults(keys.data, room);
     const all = distinct(names.map(column));
+    const wide = () => all.reduce((sum, each) => sum + each.width, 0) > room;
+    while (c === "" && all.length > 1 && wide()) all.pop();
     return [...all.filter((each) => each.pinned), ...all.filter((each) => !each.pinned)];
-  }, [c, keys.data]);
+  }, [c, keys.data, room]);
   const by = listOf(g);
   const asked = columns.filter((each) => each.asked).map((each) => each.name);
   const query = { project, filter: filterOf(f), sort: s, column: asked, archived };
@@ -92,7 +96,7 @@ export function Project({ project }) {
     change: drawn.change,
     mode: drawn.runs.length > 1 ? "mean" : undefined,
   });
-  return html`<div class="project ${side}">
+  return html`<div class="project ${side}" style=${{ "--table": `${share()}%` }}>
     <h1 class="sr">${project}</h1>
     <section class="runs-side" aria-label="Runs">
       <${FilterBar}
@@ -130,6 +134,7 @@ export function Project({ project }) {
         archived=${archived}
         onSelect=${select}
       />
+      ${side === "" && html`<${Divider} />`}
     </section>
     <section class="charts-side" aria-label="Charts">
       <${ChartTools} keys=${keys.data?.metrics ?? []}>${side === "charts" && html`<${Sides} />`}<//>
