@@ -150,7 +150,7 @@ export function SeriesCard({
               />`)
       }
     </div>
-    ${legend && drawing !== null && html`<${Legend} lines=${drawing.lines} />`}
+    ${legend && drawing !== null && !empty && html`<${Legend} lines=${drawing.lines} banded=${drawing.header.mode === "band"} />`}
   </figure>`;
 }
 
@@ -235,8 +235,9 @@ function Note({ drawing, clip, whole, onWhole }) {
   </span>`;
 }
 
-/** @param {{lines: import("./plot.js").Line[]}} props */
-export const Legend = ({ lines }) =>
+/** @param {{lines: import("./plot.js").Line[], banded?: boolean}} props banded: around the line is a band over ranks */
+export const Legend = ({ lines, banded = false }) =>
   html`<ul class="legend">
     ${lines.filter((line) => line.width !== 0).map((line) => html`<li key=${line.id}><${Swatch} stroke=${line.stroke} /> ${line.label}</li>`)}
+    ${banded && html`<li class="quiet">shaded: all ranks, darker 5 % to 95 % of them</li>`}
   </ul>`;

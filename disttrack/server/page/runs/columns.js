@@ -64,7 +64,7 @@ export function column(written) {
     sort: name,
     asked: true,
     pinned,
-    width: Math.min(150, Math.max(88, last.length * 7 + 32)),
+    width: Math.min(150, Math.max(reducer === undefined ? 84 : 96, last.length * 7 + 32)),
     number: true,
   };
 }
@@ -76,7 +76,7 @@ export const reducedBy = (of, reducer) => {
 };
 
 /** Room for a run's name, its eye and its state, px. */
-export const NAME_PX = 214;
+export const NAME_PX = 208;
 
 /**
  * Columns where the URL names none, as many as there is room for: how well the runs do, how far they are, and what they
@@ -133,6 +133,9 @@ export function cell(row, of) {
   }
 }
 
+/** Four digits, three of small numbers: they have zeros before. @param {unknown} value */
+const brief = (value) => short(value, typeof value === "number" && Math.abs(value) < 0.1 ? 3 : 4);
+
 /** Ranks whose last values spread further than this share of their mean are marked. */
 const FAR = 0.1;
 
@@ -140,10 +143,10 @@ const FAR = 0.1;
 function valued(value, spread) {
   if (value === null || value === undefined) return html`<span class="quiet">–</span>`;
   if (spread === undefined)
-    return html`<span title=${exact(value)}>${typeof value === "object" ? JSON.stringify(value) : short(value)}</span>`;
+    return html`<span title=${exact(value)}>${typeof value === "object" ? JSON.stringify(value) : brief(value)}</span>`;
   const far = (spread.max - spread.min) / Math.max(Math.abs(spread.mean), 1e-300) > FAR;
   const said = `ranks: ${exact(spread.min)} … ${exact(spread.max)}, mean ${exact(spread.mean)}; the greatest is rank ${spread.argmax}`;
   return html`<span title=${said}
-    >${short(value)}${far && html` <span class="far" role="img" aria-label=${`ranks spread: ${said}`}>⇕</span>`}</span
+    >${brief(value)}${far && html` <span class="far" role="img" aria-label=${`ranks spread: ${said}`}>⇕</span>`}</span
   >`;
 }

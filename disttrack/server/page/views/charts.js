@@ -15,7 +15,7 @@ import { OneOf } from "../parts/menu.js";
 /** @typedef {import("./run.js").RunOf} RunOf */
 
 /** Ranks up to which each gets a line of its own. */
-const LINES = 8;
+export const LINES = 8;
 const MODES = ["", "lines", "band", "heat", "skew"];
 
 /** Keys of numbers, hidden ones left out. @param {RunOf} data */

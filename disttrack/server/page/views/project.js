@@ -7,7 +7,7 @@ import { get, plain } from "../api.js";
 import { places, stroke } from "../colours.js";
 import { ChartTools } from "../charts/toolbar.js";
 import { Wall } from "../charts/wall.js";
-import { short } from "../format.js";
+import { leaf, short } from "../format.js";
 import { useKeys } from "../keys.js";
 import { choose, go, href, listed as listOf, place } from "../location.js";
 import { listen, listed } from "../live.js";
@@ -46,7 +46,7 @@ export function Project({ project }) {
   const room = tablePx(side) - NAME_PX - 8;
   const columns = useMemo(() => {
     const names = c !== "" ? listOf(c) : keys.data === null ? [] : defaults(keys.data, room);
-    const all = distinct(names.map(column));
+    const all = distinct(names.map(column), keys.data);
     const wide = () => all.reduce((sum, each) => sum + each.width, 0) > room;
     while (c === "" && all.length > 1 && wide()) all.pop();
     return [...all.filter((each) => each.pinned), ...all.filter((each) => !each.pinned)];
@@ -145,15 +145,20 @@ export function Project({ project }) {
   </div>`;
 }
 
-/** Columns whose last names are alike show their paths. @param {import("../runs/columns.js").Column[]} columns */
-function distinct(columns) {
-  const labels = ["name", ...columns.map((each) => each.label)];
-  return columns.map((each) => {
-    const alike = labels.filter((label) => label === each.label).length > 1 && each.path !== "";
-    return alike
+/**
+ * Columns whose last names other keys have too show their paths.
+ * @param {import("../runs/columns.js").Column[]} columns @param {import("../runs/types.js").Keys | null} keys
+ */
+function distinct(columns, keys) {
+  const known = keys === null ? [] : [...keys.summary, ...keys.config].map((key) => leaf(key)[1]);
+  const labels = columns.map((each) => each.label);
+  const several = (/** @type {string} */ label) =>
+    label === "name" || [labels, known].some((names) => names.filter((each) => each === label).length > 1);
+  return columns.map((each) =>
+    each.path !== "" && several(each.label)
       ? { ...each, label: each.path + each.label, width: Math.min(170, each.width + each.path.length * 7) }
-      : each;
-  });
+      : each,
+  );
 }
 
 /** The members of the groups that are unfolded or drawn, by the group's key. @param {string[]} by @param {string[]} unfolded @param {import("../runs/types.js").Group[]} groups @param {import("../runs/list.js").RunsQuery} query */

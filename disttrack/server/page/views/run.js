@@ -175,7 +175,7 @@ const Attempts = ({ data }) =>
       checked=${place.value.choices.attempt === "all"}
       onChange=${() => choose({ attempt: place.value.choices.attempt === "all" ? "" : "all" })}
     />
-    ${many(data.attempts.length, "attempt")}, all their rows</label
+    ${many(data.attempts.length, "attempt")}: show rows done again, too</label
   >`;
 
 /** @param {string} text */
