@@ -37,6 +37,10 @@ def test_the_dead_rank_is_named_and_the_slow_one_is_seen(server: Server, visit: 
     page.get_by_role("button", name=re.compile("^rank 5: ")).click()
     expect(page).to_have_url(re.compile("ranks=5"))
     expect(page.locator('[data-key="time/compute"] .u-over')).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile("/r/demo/eight/ranks$"))  # no rank is chosen
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile("/p/demo$"))
 
 
 def test_equal_step_times_name_no_culprit(server: Server, visit: Callable[..., Visit]) -> None:

@@ -220,16 +220,16 @@ function Note({ drawing, clip, whole, onWhole }) {
     : `${points > 0 ? many(points, "point") : "all points"} in ${drawing.x.length} buckets: mean, with the least and greatest of each behind it`;
   return html`<span class="note">
     ${header.unit && html`<span>${header.unit}</span>`}
-    ${bucketed !== "" && html`<span class="quiet" title=${bucketed}>min–max</span>`}
+    ${bucketed !== "" && !clipped && !whole && html`<span class="quiet" title=${bucketed}>min–max</span>`}
     ${
       (clipped || whole) &&
       html`<button
         type="button"
         class="chip"
         onClick=${onWhole}
-        title=${clipped ? "The y-axis shows 98 % of the points" : ""}
+        title=${clipped ? `${many(above + below, "point")} beyond the y-axis, which shows 98 % of them: a click shows all` : "A click shows 98 % of the points"}
       >
-        ${clipped ? `${many(above + below, "point")} beyond ${above > 0 ? "▲" : ""}${below > 0 ? "▼" : ""}` : "all points"}
+        ${clipped ? `${short(above + below)} beyond ${above > 0 ? "▲" : ""}${below > 0 ? "▼" : ""}` : "all points"}
       </button>`
     }
   </span>`;

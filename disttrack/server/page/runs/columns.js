@@ -76,7 +76,7 @@ export const reducedBy = (of, reducer) => {
 };
 
 /** Room for a run's name, its eye and its state, px. */
-export const NAME_PX = 208;
+export const NAME_PX = 240;
 
 /**
  * Columns where the URL names none, as many as there is room for: how well the runs do, how far they are, and what they

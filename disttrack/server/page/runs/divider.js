@@ -7,7 +7,7 @@ import { choose, place } from "../location.js";
 
 /** Below this the charts stand under the table, px; as in runs.css. */
 const NARROW = 860;
-const [LEAST, USUAL, MOST] = [20, 42, 80];
+const [LEAST, USUAL, MOST] = [20, 45, 80];
 
 const windowPx = signal(globalThis.innerWidth);
 

@@ -86,7 +86,7 @@ export function Project({ project }) {
       does: "runs, charts, or both",
       run: () => choose({ side: side === "" ? "runs" : side === "runs" ? "charts" : "" }),
     },
-    { keys: "Escape", does: "select nothing", run: () => select([]) },
+    { keys: "Escape", does: "select nothing", run: () => (place.value.choices.sel ?? "") !== "" && select([]) },
   ]);
 
   if (runs.data !== null && runs.data.of === 0 && f === "" && archived === "") return html`<${Nothing} />`;

@@ -42,7 +42,13 @@ export function RanksView({ data }) {
         : [...chosen, String(rank)]
       ).join(","),
     });
-  useKeys([{ keys: "Escape", does: "choose no rank", run: () => choose({ ranks: "" }) }]);
+  useKeys([
+    {
+      keys: "Escape",
+      does: "choose no rank",
+      run: () => (place.value.choices.ranks ?? "") !== "" && choose({ ranks: "" }),
+    },
+  ]);
   return html`<section class="tab" aria-label="Ranks">
     <${ChartTools} keys=${[]}>
       <label class="pick"
