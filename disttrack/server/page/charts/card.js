@@ -14,7 +14,7 @@ import { AsTable, TableButton } from "./tables.js";
 import { byPlace, clipOf, drawingOf, summary, useSeries } from "./series.js";
 
 /** Charts this far below the window are drawn already. */
-const NEAR = "300px";
+export const NEAR = "300px";
 
 /**
  * Whether an element can be seen, and its width.
