@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from disttrack.environments.endings import Ending
 from disttrack.environments.launch import launcher_lives
 from disttrack.journal.deaths import note_death
+from disttrack.journal.stored import stored_outboxes
 from disttrack.records.types import Join, Sighting
 from disttrack.transport.protocol import (
     Ack,
@@ -38,6 +39,7 @@ from disttrack.writer.door import Door
 from disttrack.writer.hearing import Hearing
 from disttrack.writer.ingest import RunIngest, now_us
 from disttrack.writer.launch import Launch
+from disttrack.writer.liveness import lives
 from disttrack.writer.node import Node, Part
 from disttrack.writer.roster import Source
 from disttrack.writer.sampling import Placed
@@ -49,6 +51,7 @@ MARKER_S = 15.0
 ADOPT_S = 5.0
 LATE_S = 2.0  # after the last rank of a run ended; whoever joins later opens it again
 LINGER_S = 5.0  # after somebody said Hello, for the next run of the same processes
+COMING_S = 30.0  # ... for somebody who has begun and not said it yet
 SEATED_S = 30.0  # ... for the next trial, on any node
 GIVE_UP_S = 300.0  # with records of the dead that the disk does not take
 
@@ -139,7 +142,21 @@ class Writer:
             return False  # it may start its ranks again, on any node
         if self._seated:
             return now >= self._door.asked + SEATED_S
-        return now >= self._door.asked + LINGER_S or (bool(runs) and alone)
+        if now < self._door.asked + LINGER_S and not (runs and alone):
+            return False
+        if now < self._door.asked + COMING_S and self._somebody_comes():
+            return False
+        self._node.guard(self._adopt)  # who died since the last look, and met nobody
+        return all(run.ended for run in runs)
+
+    def _somebody_comes(self) -> bool:
+        """Say whether a rank of this launch lives here that has not met us: if it were killed, nobody would bury it."""
+        for stored in stored_outboxes(self._node.runtime):
+            join = stored.join
+            ours = self._node.is_ours(join) and join.role != "node"  # those are samples, of this very process
+            if ours and self._launch.run_of(join.incarnation) is None and lives(join):
+                return True
+        return False
 
     def status(self) -> Status:
         """Return which ranks and nodes we hear, and what waits to be stored."""

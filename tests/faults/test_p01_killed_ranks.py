@@ -23,6 +23,8 @@ def test_killed_ranks_lose_no_row_without_a_command(job: Job, rate_hz: int, pyte
     chance = seeded(f"kills at {rate_hz}/s")
     for number in range(kills(pytestconfig) // AT_ONCE):
         ranks = job.start_ranks(AT_ONCE, project=f"p{number}", rate_hz=rate_hz)
+        # Where none of them could start a writer before it was killed, what they logged waits for the next command.
+        wait_until(lambda: the_writer() is not None, "there is a writer")
         alive = {rank: chance.uniform(0.0, 0.8) for rank in ranks}
         began: dict[object, float] = {}
         while alive:
@@ -38,6 +40,30 @@ def test_killed_ranks_lose_no_row_without_a_command(job: Job, rate_hz: int, pyte
         assert rank.stderr == ""
         rank.check_sleeps()
     job.check_read("p0")
+
+
+#: A disk on which one package takes until the end of the test.
+SLOW_IMPORT = """
+import sys
+class Slow:
+    def find_spec(name, *_):
+        while name == "zmq":
+            time.sleep(1)
+sys.meta_path.insert(0, Slow)
+"""
+
+
+@pytest.mark.real(timeout_s=90)
+def test_a_rank_that_is_killed_before_it_meets_its_writer_is_stored_though_the_others_have_gone(job: Job) -> None:
+    one = job.start(rank=0, ranks=2, rate_hz=50)
+    wait_until(lambda: len(job.stored_steps().get(one.process.pid, [])) > 10, "the one is stored")
+    other = job.start(rank=1, ranks=2, rate_hz=50, setup=SLOW_IMPORT)
+    wait_for_steps([other], 50)
+    one.kill()
+    wait_until(lambda: not list(job.site.root.glob("p/.live/*")), "the run of the one has ended")
+    other.kill()
+    wait_until(no_writer, "all of it is stored, and the writer has gone")
+    assert job.check_stored() >= 60
 
 
 @pytest.mark.real(timeout_s=120)
