@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.index.logs import RunLog
@@ -14,6 +15,7 @@ from tests.page.conftest import WAIT_MS, Server, Visit
 from tests.page.made import eight_ranks, process, sweep
 
 expect.set_options(timeout=WAIT_MS)
+pytestmark = pytest.mark.real(timeout_s=180)
 
 
 def made(root: Path, run_id: str, metrics: int) -> None:

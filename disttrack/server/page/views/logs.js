@@ -153,7 +153,7 @@ export function Logs({ data }) {
     { keys: "n", does: "next error or warning", run: () => jump(1) },
     { keys: "p", does: "error or warning before", run: () => jump(-1) },
     { keys: "f", does: "follow what is printed", run: () => setFollow(!follow) },
-    { keys: "Escape", does: "close the line", run: () => setOpen(null) },
+    { keys: "Escape", does: "close the line", run: () => open !== null && setOpen(null) },
   ]);
   const wrong = found.error instanceof Refused && found.error.status === 400 ? found.error.message : null;
   const shown = lines.find((line) => line.cursor === open);
