@@ -2,16 +2,17 @@
 
 import { html, render } from "./vendor/html.js";
 import { useEffect, useState } from "./vendor/hooks.js";
-import { get, locked } from "./api.js";
+import { get } from "./api.js";
 import { copy, dismiss, notices, spoken, tell } from "./notices.js";
 import { bindings, listenToKeys, useKeys } from "./keys.js";
-import { feed, listed, listen } from "./live.js";
+import { epoch, feed, listed, listen } from "./live.js";
 import { CHOICES, follow, go, href, place, unknown } from "./location.js";
-import { many } from "./format.js";
+import { duration, many } from "./format.js";
 import { dark, nextTheme } from "./theme.js";
 import { Icon } from "./parts/icons.js";
 import { Menu } from "./parts/menu.js";
 import { Empty, Failed, Loading } from "./parts/states.js";
+import { Trouble } from "./parts/trouble.js";
 import { useResource } from "./resource.js";
 import { about, askAbout } from "./runs/edits.js";
 import { Compare } from "./views/compare.js";
@@ -30,6 +31,10 @@ function App() {
     if (rows.length > 0) go({ project: rows[0].project }, { replace: true });
     else listen(null, []); // the first run of all shows itself
   }, [projects.data, project]);
+  // Whether runs can be edited may change: their directory comes with the first run, or is mounted otherwise.
+  useEffect(() => {
+    askAbout().catch(() => undefined); // the view says why the server does not answer
+  }, [epoch.value, about.value?.editable ? 0 : listed.value]);
   useEffect(() => {
     document.title = [run, project, "disttrack"].filter(Boolean).join(" · ");
   }, [run, project]);
@@ -72,19 +77,8 @@ function App() {
       </button>
       <button type="button" class="bare" title="Keys (?)" aria-label="Keys" onClick=${() => setHelp(!help)}>?</button>
     </header>
-    <main>
-      ${
-        locked.value
-          ? html`<div class="empty large">
-              <h1>This page is locked</h1>
-              <p>
-                Open it with the link that <code>disttrack ui</code> printed: it carries the token that lets this
-                browser in.
-              </p>
-            </div>`
-          : html`<${View} projects=${projects} />`
-      }
-    </main>
+    <${Trouble} />
+    <main><${View} projects=${projects} /></main>
     ${help && html`<${Help} onClose=${() => setHelp(false)} />`}
     <div class="notices">
       ${notices.value.map(
@@ -147,7 +141,7 @@ const Projects = ({ rows, current }) =>
 
 /** Whether what is shown is what is: the live feed's state. */
 function Feed() {
-  const { state, why, since } = feed.value;
+  const { state, since } = feed.value;
   const [, tick] = useState(0);
   useEffect(() => {
     if (state === "live") return undefined;
@@ -158,8 +152,9 @@ function Feed() {
   const said = {
     live: "live",
     connecting: lasted > 2 ? "connecting" : "",
-    lost: `live feed lost ${lasted} s ago, trying again`,
-    stale: `the runs cannot be read: ${why ?? ""}`,
+    lost: `live feed lost ${duration(lasted)} ago, trying again`,
+    locked: "locked",
+    stale: "the runs cannot be read",
   }[state];
   return html`<span
     class="feed ${state}"
@@ -213,5 +208,4 @@ if (unknown.value.length > 0) {
     `This link names ${unknown.value.join(", ")}, which this version does not know: ignored. It knows ${Object.keys(CHOICES).join(", ")}.`,
   );
 }
-askAbout().catch(() => undefined); // the view says why the server does not answer
 render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("page")));

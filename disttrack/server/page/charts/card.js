@@ -188,7 +188,6 @@ function Note({ drawing, clip, whole, onWhole }) {
     ? ""
     : `${points > 0 ? many(points, "point") : "all points"} in ${drawing.x.length} buckets: mean, with the least and greatest of each behind it`;
   return html`<span class="note">
-    ${header.unit && html`<span>${header.unit}</span>`}
     ${bucketed !== "" && html`<span class="quiet" title=${bucketed}>min–max</span>`}
     ${
       (clipped || whole) &&

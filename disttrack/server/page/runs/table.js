@@ -22,10 +22,11 @@ const NAME_PX = globalThis.innerWidth <= 640 ? 210 : 220;
  * @param {Map<string, import("../colours.js").Stroke>} props.strokes of the runs and groups whose lines are drawn
  * @param {(id: string) => void} props.onEye
  * @param {string[]} props.selected ids
+ * @param {boolean} props.all whether all runs are selected, also those that are not loaded
  * @param {(ids: string[]) => void} props.onSelect
  * @param {boolean} props.editable
  */
-export function RunsTable({ items, columns, onVisible, strokes, onEye, selected, onSelect, editable }) {
+export function RunsTable({ items, columns, onVisible, strokes, onEye, selected, all, onSelect, editable }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const { first, last, before, after } = useVisible(box, items.length, ROW_PX);
   const [current, setCurrent] = useState(-1);
@@ -111,7 +112,7 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
                 edited=${edited}
                 onEdited=${() => setEdited(null)}
                 onEdit=${setEdited}
-                selected=${item.row !== null && chosen.has(item.row.id)}
+                selected=${item.row !== null && (all || chosen.has(item.row.id))}
                 onSelect=${(/** @type {MouseEvent} */ event) => select(index, event.shiftKey)}
               />`;
             case "group":
