@@ -1,7 +1,7 @@
 // The page: its bar, the view that the URL names, and what is told in passing.
 
 import { html, render } from "./vendor/html.js";
-import { useEffect, useState } from "./vendor/hooks.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/hooks.js";
 import { get } from "./api.js";
 import { copy, dismiss, notices, spoken, tell } from "./notices.js";
 import { bindings, listenToKeys, useKeys } from "./keys.js";
@@ -168,16 +168,21 @@ function Feed() {
 function Help({ onClose }) {
   const seen = new Set();
   const rows = bindings.value.flat().filter(({ keys }) => !seen.has(keys) && seen.add(keys));
-  return html`<div class="veil" onClick=${onClose}>
-    <div
-      class="help"
-      role="dialog"
-      aria-modal="true"
-      aria-label="Keys"
-      tabindex="-1"
-      ref=${(/** @type {HTMLElement | null} */ element) => element?.focus()}
-      onClick=${(/** @type {Event} */ event) => event.stopPropagation()}
-    >
+  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  // The browser keeps the focus within it, and gives it back to where it was.
+  useLayoutEffect(() => {
+    const element = dialog.current;
+    element?.showModal();
+    return () => element?.close();
+  }, []);
+  return html`<dialog
+    class="help"
+    aria-label="Keys"
+    ref=${dialog}
+    onCancel=${onClose}
+    onClick=${(/** @type {Event} */ event) => event.target === dialog.current && onClose()}
+  >
+    <div>
       <h2>Keys</h2>
       <dl>
         ${rows.map(
@@ -198,7 +203,7 @@ function Help({ onClose }) {
       </dl>
       <button type="button" onClick=${onClose}>Close</button>
     </div>
-  </div>`;
+  </dialog>`;
 }
 
 follow();

@@ -77,7 +77,21 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
     { keys: "Enter", does: "open the row's run", run: (event) => follow(event, items[current]) },
   ]);
   const width = NAME_PX + columns.reduce((sum, column) => sum + column.width, 0);
-  return html`<div class="scroller" ref=${box} tabindex="0" role="region" aria-label="Table of runs">
+  const arrows = (/** @type {KeyboardEvent} */ event) => {
+    const by = { ArrowDown: 1, ArrowUp: -1, Home: -items.length, End: items.length }[event.key];
+    if (event.target !== box.current || (by === undefined && event.key !== " ")) return;
+    event.preventDefault();
+    if (by === undefined) select(current, event.shiftKey);
+    else move(by);
+  };
+  return html`<div
+    class="scroller"
+    ref=${box}
+    tabindex="0"
+    role="region"
+    aria-label="Table of runs"
+    onKeyDown=${arrows}
+  >
     <table class="runs" aria-rowcount=${items.length + 1} style=${{ minWidth: `${width}px` }}>
       <colgroup>
         <col style=${{ width: `${NAME_PX}px` }} />

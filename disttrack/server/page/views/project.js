@@ -285,8 +285,7 @@ function Nothing({ project }) {
   return html`<div class="empty large">
     <h1>No runs yet</h1>
     <p>
-      ${(about.value?.runs ?? 0) > 0 && html`The project <b>${project}</b> has no runs. The list above has other projects. `}Watching
-      <code>${about.value?.root ?? "…"}</code>. This logs a first one:
+      ${(about.value?.runs ?? 0) > 0 && html`The project <b>${project}</b> has no runs. The list above has other projects. `}${"Watching "}<code>${about.value?.root ?? "…"}</code>. This logs a first one:
     </p>
     <pre><code>${about.value?.example ?? ""}</code></pre>
   </div>`;
