@@ -48,6 +48,7 @@ class RunIdentity:
         self._recorder = recorder
         self._pid = os.getpid()
         self._enabled = enabled
+        self._ended = False  # nothing is accepted any more
         self._receipt: Receipt | None = None  # of finish()
         self._directory: str | None = None
         self._joining = threading.RLock()  # one thread of a forked child makes its journal
@@ -65,7 +66,7 @@ class RunIdentity:
     def _become_helper(self) -> Recorder | None:
         """Give a forked child a journal of its own; None where the run is disabled."""
         with self._joining:
-            if self._recorder is None and self._enabled and self._receipt is None:
+            if self._recorder is None and self._enabled and not self._ended:
                 self._attach()
         return self._recorder
 
@@ -151,7 +152,7 @@ class RunIdentity:
         except Exception as error:  # also of the value's own methods
             self._complain(f"run.{label} stays as it is: {error}")
             return
-        if self._receipt is None:
+        if not self._ended:
             self._labels = changed(self._labels, **{label: getattr(update, label)})
         self._say(update)
 
@@ -301,8 +302,8 @@ class RunIdentity:
 
     @property
     def finished(self) -> bool:
-        """Whether finish() was called."""
-        return self._receipt is not None
+        """Whether finish() was called, or end()."""
+        return self._ended
 
     def __getattr__(self, name: str) -> NoReturn:
         """Say what is near an attribute that is not there."""

@@ -144,6 +144,8 @@ def open_run(
             _say_returned({**arguments, **others})
             return previous
         _look_for_a_server(chosen, arguments.get("mode"))
+        if chosen.id is not None:
+            _runs.settle(chosen.id)
         if chosen.id is not None and reinit_as == "create_new" and _runs.is_open(chosen.id):
             raise ResumeError(
                 f"id={chosen.id!r} cannot be used", "that run is open here", "Finish it, or leave id out."

@@ -11,7 +11,8 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from disttrack.api.run import Run, describe
+from disttrack.api.run import Run
+from disttrack.api.run_end import describe
 from disttrack.environments.processes import has_multiprocessing_parent
 
 __all__ = ["OpenRuns"]
@@ -30,11 +31,20 @@ class OpenRuns:
 
     def add(self, run: Run) -> None:
         """Note a run that was opened here, and learn how this process ends."""
-        self._all = [other for other in self._all if other.is_ours()] + [run]
+        self._all = [other for other in self._all if other.is_unfinished()] + [run]
         self._hook()
 
     def _ours(self) -> list[Run]:
         return [run for run in self._all if run.is_ours()]
+
+    def settle(self, run_id: str) -> None:
+        """Wait for the receipts of runs that were given this id and have ended here.
+
+        Else a run that goes on with one of them might be heard of first, and two of a rank would seem to live.
+        """
+        for run in self._all:
+            if run.given_id == run_id and run.is_unfinished() and not run.is_ours():
+                run.finish()
 
     def is_open(self, run_id: str) -> bool:
         """Say whether a run that was given this id is open here."""
@@ -77,13 +87,14 @@ class OpenRuns:
         atexit.register(self._at_exit)
 
     def _at_exit(self) -> None:
-        for run in self._ours():
-            run.finish(self._exit_code or None)
+        for run in self._all:
+            if run.is_unfinished():
+                run.finish(self._exit_code or None)
 
     def _at_child_exit(self) -> None:
         """Finish what a child of multiprocessing opened; what it raised is on its way through here."""
         error = sys.exc_info()[1]
-        for run in self._ours():
-            if run.is_helper:
-                continue  # its parent's rank goes on
+        for run in self._all:
+            if run.is_helper or not run.is_unfinished():
+                continue  # of a helper, its parent's rank goes on
             run.__exit__(type(error) if error is not None else None, error, None)

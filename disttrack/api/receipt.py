@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from disttrack.api.recorder import Recorder
 from disttrack.records.classes import Dropped, captured_told, receipt_told
 
-__all__ = ["Receipt"]
+__all__ = ["Receipt", "receipt_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,3 +38,31 @@ class Receipt:
         if (self.pending or self.pending_media) and self.journal:
             line += f" (pending ones are safe in {self.journal}; `disttrack ls` on this host brings them home)"
         return line + captured_told(0, self.captured_drops)
+
+
+def receipt_of(recorder: Recorder, *, whole: bool) -> Receipt:
+    """Return what became of the records so far; whole: the writer has them all."""
+    outbox, sender = recorder.outbox, recorder.sender
+    acked = sender.acked if sender is not None else None  # before the count: what is logged meanwhile is pending
+    counts = recorder.counts  # a writer may have asked meanwhile for what was removed
+    if outbox is None:
+        return Receipt(
+            counts.logged, 0, 0, counts.dropped, drops=recorder.drops, captured_drops=recorder.captured_drops
+        )
+    pending_media = outbox.spool.waiting
+    if whole:
+        stored = counts.logged - counts.dropped
+    else:
+        stored = max(0, outbox.counted(acked) - outbox.lost) if acked is not None else 0
+        stored = min(stored, counts.logged - counts.dropped)  # another thread may log between two looks
+    pending = counts.logged - counts.dropped - stored
+    return Receipt(
+        counts.logged,
+        stored,
+        pending,
+        counts.dropped,
+        drops=recorder.drops,
+        pending_media=pending_media,
+        captured_drops=recorder.captured_drops,
+        journal=str(outbox.directory) if pending or pending_media else None,
+    )

@@ -45,9 +45,12 @@ def _line(one: Recovered) -> str:
     run = f"{printable(one.project or '?')}/{printable(one.run or 'a run yet to be made')}"
     whose = "" if one.rank is None else f" of rank {one.rank} of {run}"
     journal = printable(one.journal)
+    if one.removed and one.project is None:
+        return f"Removed what was left of {journal}: all it held is stored."
     came = f"Brought home {count(one.records, 'record')}{whose} from {journal}."
     if one.why is None:
-        return came if one.records else f"All{whose} in {journal} is stored already."
+        found = came if one.records else f"All{whose} in {journal} is stored already."
+        return f"{found[:-1]}, and removed it." if one.removed else found
     return (
         f"{came if one.records else f'Nothing{whose} came home from {journal}.'} The rest remains: {printable(one.why)}"
     )

@@ -28,14 +28,19 @@ def skew(samples: Mapping[int, NDArray[np.float64]]) -> dict[int, RankSkew]:
     difference instead, (rank - median) / median, which is this less 1). Where that median is negative the
     quotient would turn round, so it is 1 + difference / |median|: more is always above 1.
     """
+    known = {rank: values[~np.isnan(values)] for rank, values in samples.items()}
+    alike: dict[int, list[int]] = {}  # ranks by how many samples they have: those of one number are reduced at once
+    for rank, values in known.items():
+        if len(values):
+            alike.setdefault(len(values), []).append(rank)
     figures: dict[int, tuple[float, float]] = {}
     with np.errstate(invalid="ignore"):  # between two infinities the percentile is NaN
-        for rank, values in samples.items():
-            known = values[~np.isnan(values)]
-            if len(known):
-                figures[rank] = (float(np.median(known)), float(np.percentile(known, 95)))
+        for ranks in alike.values():
+            table = np.stack([known[rank] for rank in ranks])
+            medians, p95s = np.median(table, axis=1), np.percentile(table, 95, axis=1)
+            figures.update(zip(ranks, zip(medians.tolist(), p95s.tolist(), strict=True), strict=True))
         center = float(np.median([median for median, _ in figures.values()])) if figures else math.nan
-    return {rank: RankSkew(median, p95, _against(center, median)) for rank, (median, p95) in figures.items()}
+    return {rank: RankSkew(*figures[rank], _against(center, figures[rank][0])) for rank in samples if rank in figures}
 
 
 def _against(center: float, median: float) -> float:

@@ -25,13 +25,16 @@ __all__ = [
     "is_held",
     "is_home",
     "is_journal",
+    "is_rest",
     "journal_directories",
     "mark_home",
     "note_place",
     "outbox_directory",
     "remove",
+    "remove_rests",
 ]
 
+REMOVED = ".removed-"  # what the name of a journal begins with while it is being removed
 HOME_NAME = "home"  # beside it, once its process is dead and all it holds is stored
 
 
@@ -53,12 +56,17 @@ def note_place(runtime: Path, place: Path) -> None:
 
 def journal_directories(runtime: Path) -> Iterator[Path]:
     """Yield where journals lie on this host, in the places that this user's processes noted."""
+    for place in _places(runtime):
+        yield from (path for path in sorted(place.iterdir()) if not is_rest(path))
+
+
+def _places(runtime: Path) -> Iterator[Path]:
     notes = runtime / "journal-places"
     places = [Path(os.fsdecode(note.read_bytes())) for note in sorted(notes.glob("[!.]*"))] if notes.is_dir() else []
     for place in places:
         # A cleaner of temporary files may have removed the place, and another user made it anew.
-        ours = place.is_dir() and is_owned(place.lstat()) and is_owned(place.stat())
-        yield from sorted(place.iterdir()) if ours else []
+        if place.is_dir() and is_owned(place.lstat()) and is_owned(place.stat()):
+            yield place
 
 
 def is_good_place(place: Path) -> bool:
@@ -113,5 +121,26 @@ def mark_home(directory: Path) -> None:
 
 
 def remove(directory: Path) -> None:
-    """Remove a journal whose records are all stored elsewhere."""
-    shutil.rmtree(directory, ignore_errors=True)
+    """Remove a journal whose records are all stored elsewhere.
+
+    It has another name first: whoever is killed meanwhile leaves a whole journal, or what remove_rests removes.
+    """
+    removed = directory.with_name(f"{REMOVED}{directory.name}")
+    try:
+        directory.rename(removed)
+    except OSError:  # it is gone, or its place takes no changes
+        removed = directory
+    shutil.rmtree(removed, ignore_errors=True)
+
+
+def is_rest(directory: Path) -> bool:
+    """Say whether this is what is left of a journal that was being removed."""
+    return directory.name.startswith(REMOVED)
+
+
+def remove_rests(runtime: Path) -> list[Path]:
+    """Remove what those left who were killed while they removed a journal; return the journals it was of."""
+    rests = [path for place in _places(runtime) for path in sorted(place.glob(f"{REMOVED}*"))]
+    for path in rests:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.with_name(path.name.removeprefix(REMOVED)) for path in rests]

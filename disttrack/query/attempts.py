@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from disttrack.environments.endings import signal_name
 from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import RunRecord
+from disttrack.query.causes import in_order
 from disttrack.query.members import Member, Observer, RankState, RunState, Team, rank_states, run_state, team_of
 from disttrack.query.superseded import cuts
 
@@ -94,15 +94,12 @@ def last_s(team: Team) -> float | None:
 
 
 def first_failure(record: RunRecord, team: Team, observer: Observer) -> Failure | None:
-    """Return the rank of an attempt whose failure the log tells first; None where no rank failed.
-
-    By the order of the log, not by clocks. A failure that only the observer sees comes after all others.
-    """
+    """Return the rank of an attempt that failed first, in the order of causes.in_order; None where no rank failed."""
     states = rank_states(team, record, observer)
     failed = [rank for rank, state in states.items() if state in _FAILED]
     if not failed:
         return None
-    rank = min(failed, key=lambda rank: _place(team.joined[rank]))
+    rank = in_order(failed, team.joined)[0]
     source = team.joined[rank]
     exit_code, signal = ending_of(source)
     at_us = source.fell.time_us if source.fell is not None else source.last_time_us
@@ -117,10 +114,6 @@ def first_failure(record: RunRecord, team: Team, observer: Observer) -> Failure 
         others=len(failed) - 1,
         terminated=sum(state == "terminated" for state in states.values()),
     )
-
-
-def _place(source: SourceFacts) -> tuple[float, int]:
-    return source.fell.place if source.fell is not None else (math.inf, 0)
 
 
 def exception_of(source: SourceFacts) -> str | None:

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from disttrack.environments import host
 from disttrack.index.facts import SourceFacts
 from disttrack.index.queries import RunRecord
+from disttrack.query.causes import in_order
 from disttrack.query.preemption import taken_down
 from disttrack.query.teardown import Following, following, torn_down
 from disttrack.records.names import LIVE
@@ -204,10 +205,9 @@ def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, 
     states: dict[int, RankState] = {rank: _rank_state(source, record, observer) for rank, source in team.joined.items()}
     if team.followed is None and _taken_down(team, states, record, observer):
         return {rank: "preempted" if state in _GONE else state for rank, state in states.items()}
-    badly = sorted(
-        (rank for rank, state in states.items() if state in _ENDED_BADLY), key=lambda rank: _fell(team, rank)
-    )
-    told = torn_down({rank: team.joined[rank] for rank in badly}, team.followed)
+    badly = in_order((rank for rank, state in states.items() if state in _ENDED_BADLY), team.joined)
+    unseen = [rank for rank in badly if states[rank] == "crashed" and team.joined[rank].fell is None]
+    told = torn_down({rank: team.joined[rank] for rank in badly}, team.followed, unseen)
     for rank in told:
         states[rank] = "terminated" if team.followed == "resize" or len(told) < len(badly) else "preempted"
     said_us = [
@@ -229,16 +229,11 @@ def rank_states(team: Team, record: RunRecord, observer: Observer) -> dict[int, 
 
 def _taken_down(team: Team, states: dict[int, RankState], record: RunRecord, observer: Observer) -> bool:
     """Say whether a scheduler took an attempt down; silent ranks are gone where their job's writer is."""
-    gone = sorted((rank for rank, state in states.items() if state in _GONE), key=lambda rank: _fell(team, rank))
+    gone = in_order((rank for rank, state in states.items() if state in _GONE), team.joined)
     if not gone or ("silent" in states.values() and observer.sees_marker(record)):
         return False
-    return taken_down([team.joined[rank] for rank in gone])
-
-
-def _fell(team: Team, rank: int) -> tuple[float, int]:
-    """Return where in the log a rank is first said not to have ended well; what only the observer sees comes last."""
-    seen = team.joined[rank].fell
-    return seen.place if seen is not None else (math.inf, 0)
+    others = [source for rank, source in team.joined.items() if rank not in gone]
+    return taken_down([team.joined[rank] for rank in gone], others)
 
 
 def _ended_us(source: SourceFacts) -> int | None:

@@ -7,38 +7,37 @@ dies of another signal, or says what it ended with, while others live. Where one
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 
 from disttrack.index.facts import SourceFacts
+from disttrack.query.causes import MEANWHILE_US, at_us
 from disttrack.query.teardown import was_told
 
 __all__ = ["taken_down"]
 
-# After the first SIGTERM: what another rank dies of meanwhile may be why it came. Slurm's own SIGKILL comes later
-# (KillWait is 30 s by default).
-MEANWHILE_US = 5_000_000
 
+def taken_down(gone: Sequence[SourceFacts], others: Sequence[SourceFacts]) -> bool:
+    """Say whether a scheduler took an attempt down.
 
-def taken_down(gone: Sequence[SourceFacts]) -> bool:
-    """Say whether a scheduler took an attempt down; gone: its ranks that did not end well, in the order of the log."""
+    gone: its ranks that did not end well, the likely cause first (causes.in_order). others: that live or ended well.
+    """
     if not gone or not all(source.join is not None and source.join.job for source in gone):
         return False
     if was_told(gone[0]):
-        began_us = _at_us(gone[0])
-        return not any(_was_killed(source) and began_us <= _at_us(source) <= began_us + MEANWHILE_US for source in gone)
+        return not _went_alone(gone, others)
     return all(was_told(source) or _is_unknown(source) for source in gone)
+
+
+def _went_alone(gone: Sequence[SourceFacts], others: Sequence[SourceFacts]) -> bool:
+    """Say whether only one rank was told to end while others went on: a scheduler tells all of them."""
+    later_us = at_us(gone[0]) + MEANWHILE_US
+    return len(gone) == 1 and any(
+        other.ended is not None or (other.last_time_us is not None and other.last_time_us > later_us)
+        for other in others
+    )
 
 
 def _is_unknown(source: SourceFacts) -> bool:
     seen = source.fell
     said = seen is not None and (seen.exit_code, seen.signal, seen.exception) != (None,) * 3
     return source.ended is None and not said
-
-
-def _was_killed(source: SourceFacts) -> bool:
-    return source.fell is not None and source.fell.signal not in (None, signal.SIGTERM)
-
-
-def _at_us(source: SourceFacts) -> int:
-    return source.fell.time_us if source.fell is not None else 0

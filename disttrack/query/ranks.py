@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from disttrack.diagnostics.stragglers import skew
+from disttrack.diagnostics.stragglers import RankSkew, skew
 from disttrack.errors import UsageError
+from disttrack.index.blocks import Places
 from disttrack.index.chunks import Floats, Ints
 from disttrack.index.snapshots import Snapshot
 from disttrack.query.members import Observer, RankState, members, newest_team
 from disttrack.query.reader import Reader
-from disttrack.query.runs import rank_rows, row_of
+from disttrack.query.runs import RunDetail, rank_rows, row_of
 from disttrack.query.selection import blocks_with
 
 __all__ = ["RankComparison", "RankPace", "compare_ranks", "comparison_of"]
@@ -59,15 +61,26 @@ def compare_ranks(root: Path, run_id: str, metric: str | None = None) -> RankCom
         return reader.asked(run_id, lambda snapshot: comparison_of(snapshot, metric, Observer.here(root)))
 
 
-def comparison_of(snapshot: Snapshot, metric: str | None, observer: Observer) -> RankComparison:
-    """Return the ranks of a snapshot side by side; raise UsageError where no rank ever logged the metric."""
+def comparison_of(
+    snapshot: Snapshot,
+    metric: str | None,
+    observer: Observer,
+    *,
+    detail: RunDetail | None = None,
+    alone_too: bool = True,
+) -> RankComparison:
+    """Return the ranks of a snapshot side by side; raise UsageError where no rank ever logged the metric.
+
+    detail: the run's, where it is known. alone_too: whether the samples of a rank without others are looked at.
+    """
     record = snapshot.record
     team = newest_team(members(record))
     number_of = {source.incarnation: src for src, source in enumerate(record.sources)}
     sources = {number_of[source.incarnation]: rank for rank, source in team.joined.items()}
-    samples = _row_times(snapshot, sources) if metric is None else _values(snapshot, sources, metric)
-    skews = skew(samples)
-    rows = rank_rows(record, team, observer)
+    skews: Mapping[int, RankSkew] = {}
+    if alone_too or len(sources) > 1:
+        skews = skew(_row_times(snapshot, sources) if metric is None else _values(snapshot, sources, metric))
+    rows = rank_rows(record, team, observer) if detail is None else detail.ranks
     furthest = max((row.last_step for row in rows if row.last_step is not None), default=0)
     paces = [
         RankPace(
@@ -84,7 +97,8 @@ def comparison_of(snapshot: Snapshot, metric: str | None, observer: Observer) ->
         )
         for row in rows
     ]
-    return RankComparison(record.run_id, record.project, row_of(record, observer).name, metric, paces)
+    name = (row_of(record, observer) if detail is None else detail).name
+    return RankComparison(record.run_id, record.project, name, metric, paces)
 
 
 def _row_times(snapshot: Snapshot, sources: Mapping[int, int]) -> dict[int, Floats]:
@@ -96,17 +110,14 @@ def _row_times(snapshot: Snapshot, sources: Mapping[int, int]) -> dict[int, Floa
     parts: dict[int, list[tuple[Ints, Ints, Ints]]] = {}
     for block in snapshot.blocks:
         places = block.places()
-        for src in sources:
-            first, end = np.searchsorted(places.src, [src, src + 1])
-            if first < end:
-                parts.setdefault(src, []).append(
-                    (places.at[first:end], places.step[first:end], places.time_us[first:end])
-                )
+        for src, rows in _rows_of(places, sources):
+            parts.setdefault(src, []).append((places.at[rows], places.step[rows], places.time_us[rows]))
     found: dict[int, Floats] = {}
     for src, rank in sources.items():
         at, step, time_us = (np.concatenate(axis) for axis in zip(*parts.get(src, [(_NONE,) * 3]), strict=True))
-        order = np.argsort(at)
-        step, time_us = step[order], time_us[order]
+        if (at[1:] < at[:-1]).any():  # else they were called in the order of their steps
+            order = np.argsort(at)
+            step, time_us = step[order], time_us[order]
         between = np.diff(time_us[np.append(step[1:] != step[:-1], True)]) if len(step) else _NONE
         found[rank] = between[between >= 0] / 1e6
     return found
@@ -119,12 +130,21 @@ def _values(snapshot: Snapshot, sources: Mapping[int, int], metric: str) -> dict
         places, column = block.places(), block.column(metric)
         if isinstance(column, list):
             continue  # text, or numbers beyond 64 bits
-        for src, rank in sources.items():
-            first, end = np.searchsorted(places.src, [src, src + 1])
-            parts.setdefault(rank, []).append(column[first:end].astype(np.float64))
+        for rank in sources.values():
+            parts.setdefault(rank, [])
+        for src, rows in _rows_of(places, sources):
+            parts[sources[src]].append(column[rows].astype(np.float64))
     if not parts:
         raise _unknown(snapshot, metric)
-    return {rank: np.concatenate(values) for rank, values in parts.items()}
+    return {rank: np.concatenate(values) if values else np.zeros(0) for rank, values in parts.items()}
+
+
+def _rows_of(places: Places, sources: Mapping[int, int]) -> Iterator[tuple[int, slice]]:
+    """Yield which rows of a block each of these sources has: those that have any."""
+    bounds, mine = places.slices
+    for src, (first, end) in zip(mine.tolist(), pairwise(bounds.tolist()), strict=True):
+        if src in sources:
+            yield src, slice(first, end)
 
 
 def _unknown(snapshot: Snapshot, metric: str) -> UsageError:

@@ -26,7 +26,7 @@ from disttrack.query.subjects import Subject
 from disttrack.query.verdicts import Verdict, verdict_on, work_metric
 from disttrack.server.answers import Refused, json_answer, unix
 from disttrack.server.parameters import integer, required, several, text
-from disttrack.server.served import Served, served
+from disttrack.server.served import served
 from disttrack.server.tables import row_shape
 
 __all__ = ["compare", "rank", "ranks", "run"]
@@ -45,7 +45,8 @@ def run(request: Request) -> Response:
         subject = Subject(snapshot.record, observer)
         detail = dataclasses.replace(subject.detail, files=files_of(here.root, snapshot.record))
         keys = run_keys(snapshot)
-        comparison = _default_comparison(here, snapshot, [key.key for key in keys if key.kind == "number"])
+        metric = work_metric([key.key for key in keys if key.kind == "number"])  # else the time between rows
+        comparison = comparison_of(snapshot, metric, observer, detail=detail, alone_too=False)
         shape = {**detail_shape(detail, unix), **row_shape(subject)}
         shape.pop("media")
         return shape | {
@@ -117,7 +118,7 @@ def ranks(request: Request) -> Response:
         observer = here.observer()
         detail = detail_of(snapshot.record, observer)
         metrics = [one.key for one in run_keys(snapshot) if one.kind == "number"]
-        comparison = comparison_of(snapshot, key, observer)
+        comparison = comparison_of(snapshot, key, observer, detail=detail)
         shape = comparison_shape(comparison)
         local = {row.rank: row.local_rank for row in detail.ranks}
         rows = [
@@ -135,11 +136,6 @@ def ranks(request: Request) -> Response:
         }
 
     return json_answer(here.reader.asked(required(request, "run"), ask))
-
-
-def _default_comparison(here: Served, snapshot: Snapshot, metrics: Sequence[str]) -> RankComparison:
-    """Return the ranks compared by what tells work from wait, if the run logs that; else by the time between rows."""
-    return comparison_of(snapshot, work_metric(metrics), here.observer())
 
 
 def _verdict(comparison: RankComparison, detail: RunDetail) -> Verdict:

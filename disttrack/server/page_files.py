@@ -1,6 +1,6 @@
 """The page's own files: its sources, and the third-party modules that the build lays beside them.
 
-They are kept in memory, and asked for 66 at a time: answers come from the event loop, without a thread each.
+They are kept in memory, and asked for dozens at a time: answers come from the event loop, without a thread each.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from disttrack.server.answers import Refused
+from disttrack.server.preloads import modules_of, views_of
 
-__all__ = ["is_complete", "page", "static"]
+__all__ = ["PRELOADED", "is_complete", "page", "static"]
 
 PAGE = Path(__file__).parent / "page"
 _TYPES = {
@@ -33,13 +34,16 @@ _TYPES = {
 _INCOMPLETE = "The page's third-party modules are missing: this disttrack was built where npm could not be reached."
 
 
+PRELOADED = "<!-- the modules of this view -->"  # in index.html, where they are named
+
+
 class _Kept(NamedTuple):
     tag: str
     plain: bytes
     zipped: bytes
 
 
-_kept: dict[Path, _Kept] = {}
+_kept: dict[tuple[Path, tuple[str, ...]], _Kept] = {}
 _lock = threading.Lock()
 
 
@@ -54,7 +58,7 @@ async def page(request: Request) -> Response:
     if not is_complete():
         text = f"{_INCOMPLETE} All but the page works: disttrack ls, show, ranks and the API."
         return HTMLResponse(f"<!doctype html><title>disttrack</title><p>{html.escape(text)}</p>", 503)
-    return _answer(request, PAGE / "index.html")
+    return _answer(request, PAGE / "index.html", views_of(request.url.path))
 
 
 async def static(request: Request) -> Response:
@@ -65,18 +69,21 @@ async def static(request: Request) -> Response:
     return _answer(request, PAGE / path)
 
 
-def _answer(request: Request, path: Path) -> Response:
-    """Answer with a file, compressed once, or that what the browser has is still the same."""
+def _answer(request: Request, path: Path, views: tuple[str, ...] = ()) -> Response:
+    """Answer with a file, compressed once, or that what the browser has is still the same.
+
+    views: modules that the document shall name, with what they import.
+    """
     try:
         found = path.stat()
-        tag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+        tag = f'"{found.st_mtime_ns:x}-{found.st_size:x}{"".join(f"-{view}" for view in views)}"'
         with _lock:
-            kept = _kept.get(path)
+            kept = _kept.get((path, views))
         if kept is None or kept.tag != tag:
-            plain = path.read_bytes()
+            plain = _naming(path.read_bytes(), views) if views else path.read_bytes()
             kept = _Kept(tag, plain, gzip.compress(plain, 9, mtime=0))
             with _lock:
-                _kept[path] = kept
+                _kept[path, views] = kept
     except (OSError, ValueError):
         raise Refused(404, f"There is nothing at {request.url.path}.", "NotFound") from None
     headers = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
@@ -85,3 +92,9 @@ def _answer(request: Request, path: Path) -> Response:
     zipped = "gzip" in request.headers.get("accept-encoding", "") and path.suffix not in (".png", ".ico")
     headers["Content-Encoding"] = "gzip" if zipped else "identity"
     return Response(kept.zipped if zipped else kept.plain, media_type=_TYPES[path.suffix], headers=headers)
+
+
+def _naming(document: bytes, views: tuple[str, ...]) -> bytes:
+    """Return the document with what tells a browser to fetch the modules of views."""
+    links = [f'<link rel="modulepreload" href="/static/{name}" />' for name in modules_of(PAGE, views)]
+    return document.replace(PRELOADED.encode(), "\n    ".join(links).encode())

@@ -113,7 +113,7 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
     """An agent to the writer: this process is gone, and you have its whole journal.
 
     said: its last record, if that is an End. exit_code, signal, exception: how the process ended, where the node could
-    tell.
+    tell; time_us: when the node saw it.
     """
 
     incarnation: Incarnation
@@ -121,17 +121,20 @@ class Gone(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None
     signal: int | None
     exception: str | None = None
+    time_us: int | None = None
 
 
 class Died(msgspec.Struct, frozen=True, kw_only=True):
     """An agent to the writer, at once: this process is gone; what its journal holds follows.
 
-    exit_code, signal: as of Gone, which may come too late, where a scheduler kills the writer for what happened here.
+    exit_code, signal, time_us: as of Gone, which may come too late where a scheduler kills the writer for what
+    happened here.
     """
 
     incarnation: Incarnation
     exit_code: int | None = None
     signal: int | None = None
+    time_us: int | None = None
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

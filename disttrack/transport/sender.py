@@ -62,6 +62,7 @@ HANDSHAKE_S = 1.0
 STALLED_S = 3.0  # nothing was stored for so long: a launch on a cluster may have its writer elsewhere, or none
 
 _log = logging.getLogger("disttrack")
+_start_again: dict[str, float] = {}  # by launch key, until a writer answers: when this process may start another one
 _abandoned: list[dict[str, Any]] = []  # what belongs to a parent process: never closed in its child, never collected
 
 
@@ -225,8 +226,8 @@ class Sender:
                 writer = self._shake_hands(record)
                 if writer is not None:
                     return writer
-            elif time.monotonic() >= start_at:
-                start_at = time.monotonic() + START_AGAIN_S
+            elif time.monotonic() >= max(start_at, _start_again.get(key, 0.0)):
+                _start_again[key] = time.monotonic() + START_AGAIN_S  # by other senders, too: of runs before this one
                 self._start_writer(key)
             self._durability.look(time.monotonic(), self.acked)
             self._sleep(0.01 if time.monotonic() - lost < 1.0 else WAKE_S)
@@ -298,6 +299,7 @@ class Sender:
         if self._first_run is not None and self._first_run[1].run_id != welcome.run_id:
             self._tell_first_run(*self._first_run, welcome)
         self._starts = 0
+        _start_again.pop(self.join.launch_key, None)
         self._first_run = None if self._membership.key_known else (record, welcome)
         self._membership.belong_to(welcome.run_id)
         if self._outbox.asked_again(welcome.offset):

@@ -36,6 +36,7 @@ class Carried(Passing):
         self.hello = False  # it waits for a Welcome
         self.final = False  # its last record was passed on
         self.died = False
+        self.died_us: int | None = None  # when that was seen first
         self.journal: StoredOutbox | None = None  # once it died: we speak for it
         self.told = False  # the writer was told how it ended, on this link
         self.buried = False
@@ -84,6 +85,7 @@ class Carried(Passing):
                     exit_code=seen.exit_code,
                     signal=seen.signal,
                     exception=seen.exception,
+                    time_us=self.died_us,
                 )
             )
 

@@ -33,6 +33,7 @@ class History:
     admissions: list[Admission] = dataclasses.field(default_factory=list[Admission])
     over: set[Incarnation] = dataclasses.field(default_factory=set[Incarnation])
     ended: bool = False  # its last frame says that every rank that joined has ended
+    moved: bool = False  # it is an alias of another run
     clean: set[Incarnation] = dataclasses.field(default_factory=set[Incarnation])
     stopped: set[Incarnation] = dataclasses.field(default_factory=set[Incarnation])
     endings: dict[Incarnation, Ending] = dataclasses.field(default_factory=dict[Incarnation, Ending])
@@ -69,6 +70,8 @@ def read_history(log: Path) -> History:
                 if admission.join.incarnation not in known:
                     known.add(admission.join.incarnation)
                     history.admissions.append(admission)
+            elif frame.kind == FrameKind.ALIAS:
+                history.moved = True
             elif frame.kind == FrameKind.SIGHTING:
                 sighting = frame.value(Sighting)
                 history.ended &= sighting.seen == "ended"  # said once more; anything else opens the run again

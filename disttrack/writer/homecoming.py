@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from disttrack.environments.host import node_id, runtime_directory
 from disttrack.journal.directories import is_home, mark_home
-from disttrack.journal.stored import StoredOutbox
+from disttrack.journal.stored import StoredOutbox, stored_outboxes
 from disttrack.records.codec import records
 from disttrack.records.payloads import USER_KINDS
 from disttrack.settings import load
@@ -35,11 +35,12 @@ class Homecoming(NamedTuple):
     journal: str = ""
 
 
-def bring_home(root: Path) -> list[Homecoming]:
+def bring_home(root: Path, *, patient: bool = False) -> list[Homecoming]:
     """Store what dead processes' journals on this host hold for runs in root; idempotent, safe beside live ranks.
 
     A launch that has a process is left to it, and waited for a moment: it may have been started to do just this. One
-    that cannot reach its writer gives its claim to us.
+    that cannot reach its writer gives its claim to us. patient: also a launch none of whose ranks lives here is waited
+    for: its process removes their journals as it goes, unless a scheduler kills it before.
     Raises OSError where the root cannot be written.
     """
     runtime = runtime_directory(load().runtime_dir)
@@ -47,11 +48,13 @@ def bring_home(root: Path) -> list[Homecoming]:
     deadline = time.monotonic() + WAIT_S
     while True:
         left_to_writer = False
-        for key, journals in _waiting(runtime, root).items():
+        waiting = _waiting(runtime, root)
+        going = _without_ranks(runtime, root) if patient else set[str]()
+        for key in [*waiting, *(going - waiting.keys())]:
             claim = Claim(runtime, key)
             if claim.take():
                 home += _bring_launch_home(runtime, key, claim)
-            elif not all(is_home(journal) for journal in journals):
+            elif key in going or not all(is_home(journal) for journal in waiting[key]):
                 left_to_writer = True
                 claim.want()
         if not left_to_writer or time.monotonic() > deadline:
@@ -65,6 +68,15 @@ def _waiting(runtime: Path, root: Path) -> dict[str, list[Path]]:
     for stored in dead_journals(runtime, lambda join: Path(join.root) == root):
         waiting.setdefault(stored.join.launch_key, []).append(stored.directory)
     return waiting
+
+
+def _without_ranks(runtime: Path, root: Path) -> set[str]:
+    """Return the launches that have journals here for runs in root, and no rank that lives."""
+    ranks: dict[str, bool] = {}
+    for join in (stored.join for stored in stored_outboxes(runtime)):
+        if Path(join.root) == root:
+            ranks[join.launch_key] = ranks.get(join.launch_key, False) or (join.role != "node" and lives(join))
+    return {key for key, any_lives in ranks.items() if not any_lives}
 
 
 def _bring_launch_home(runtime: Path, key: str, claim: Claim) -> list[Homecoming]:

@@ -13,6 +13,7 @@ from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
+from disttrack.journal.deaths import noted_death
 from disttrack.journal.directories import is_abandoned, is_journal, mark_home, remove
 from disttrack.journal.glance import failed_here
 from disttrack.journal.segment import FORMAT_VERSION
@@ -46,8 +47,9 @@ class Launch:
         nonce: str,
         known_runs: Callable[[], dict[str, str]] = dict,
         clock: Callable[[], float] = time.monotonic,
+        ending: Callable[[Join], Ending] = how_ended,
     ) -> None:
-        """known_runs: the run ids that writers on other nodes gave, by run key."""
+        """known_runs: the run ids that writers on other nodes gave, by run key. ending: how a dead process ended."""
         self.runs: dict[str, RunIngest] = {}  # by run key
         self._known_runs = known_runs
         self._node = node_id(runtime)
@@ -56,6 +58,7 @@ class Launch:
         self._claim = claim
         self._nonce = nonce
         self._clock = clock
+        self._ending = ending
         self._run_of: dict[Incarnation, RunIngest] = {}
         self._last_of: dict[Process, Source] = {}  # what a process became last
         self._given_up: set[Incarnation] = set()  # whose run takes nothing from us
@@ -198,12 +201,19 @@ class Launch:
     def bury(self, run: RunIngest, source: Source, ending: Ending = UNKNOWN) -> None:
         """Store the rest of a rank whose process is gone, and how it ended; raise OSError if the disk is full."""
         if not source.over:
-            self.gone(run, source, run.drain_journal(source), ending)
+            noted = noted_death(source.join)
+            time_us = None if noted is None else noted.time_us
+            self.gone(run, source, run.drain_journal(source), ending, time_us)
             run.sync()
             mark_home(Path(source.join.journal))
 
-    def gone(self, run: RunIngest, source: Source, said: End | None, ending: Ending) -> None:
-        """Note how a rank ended whose process is gone and whose journal is stored: as it said, and as its node saw."""
+    def gone(
+        self, run: RunIngest, source: Source, said: End | None, ending: Ending, time_us: int | None = None
+    ) -> None:
+        """Note how a rank ended whose process is gone and whose journal is stored: as it said, and as its node saw.
+
+        time_us: when its node saw that, in µs; None for now.
+        """
         if source.over or said is not None:
             if not source.over:
                 self._see_end(run, source, said)
@@ -211,12 +221,12 @@ class Launch:
         else:
             # Helpers go without a word (multiprocessing children run no exit hooks): that is how they end.
             helper = source.admission.role in ("helper", "node")
-            self._see(run, source, "ended" if helper else "crashed", now_us(), ending)
+            self._see(run, source, "ended" if helper else "crashed", time_us or now_us(), ending)
 
-    def died(self, run: RunIngest, source: Source, ending: Ending) -> None:
+    def died(self, run: RunIngest, source: Source, ending: Ending, time_us: int | None = None) -> None:
         """Note how a rank's process on another node ended whose journal is still to come: others may end for it."""
         if ending.failed and not source.over and source.admission.role == "rank":
-            self._see(run, source, "silent", now_us(), ending)
+            self._see(run, source, "silent", time_us or now_us(), ending)
 
     def ended(self, run: RunIngest, source: Source, data: bytes) -> None:
         """Note that a rank said its last record, which data ends with."""
@@ -283,7 +293,7 @@ class Launch:
             return mine and meant and join.incarnation not in self._given_up and left
 
         adopted: list[tuple[RunIngest, Source, int]] = []
-        left = [(stored, how_ended(stored.join)) for stored in dead_journals(self._runtime, wanted)]
+        left = [(stored, self._ending(stored.join)) for stored in dead_journals(self._runtime, wanted)]
 
         # Those before a rank may be of several attempts; of one attempt, who led the others into their end comes first.
         def order(death: tuple[StoredOutbox, Ending]) -> tuple[int, int]:
@@ -296,6 +306,8 @@ class Launch:
                 run, source = self.place(join, orphans=orphans)
                 rest = bool(stored.read(source.committed, 1 << 20))
                 if source.over and not rest and not has_blobs(stored.directory):
+                    if run.ended:  # an earlier writer was killed before it removed this
+                        self._remove_journal(run, source)
                     continue  # it waits for its run's end only, or what it holds beyond cannot be read
                 run.open([source])
             except DisttrackError:  # its run was deleted, or a newer disttrack wrote it: the journal waits

@@ -10,6 +10,7 @@ from pathlib import Path
 from disttrack.environments.endings import UNKNOWN, Ending, ending_of
 from disttrack.environments.host import boot_id, is_alive
 from disttrack.environments.torchrun import error_in
+from disttrack.journal.deaths import noted_ending
 from disttrack.journal.directories import is_held
 from disttrack.journal.stored import StoredOutbox, stored_outboxes
 from disttrack.records.types import Join
@@ -35,8 +36,14 @@ def dead_journals(runtime: Path, wanted: Callable[[Join], bool]) -> Iterator[Sto
 
 
 def how_ended(join: Join) -> Ending:
-    """Return how the process of an incarnation ended, as far as it can be known without having watched it."""
-    return _ending(join) if join.boot_id == boot_id() and not lives(join) else UNKNOWN
+    """Return how the process of an incarnation ended, as far as it can be known without having watched it.
+
+    As the kernel tells, else as somebody noted who had.
+    """
+    if lives(join):
+        return UNKNOWN
+    ending = _ending(join) if join.boot_id == boot_id() else UNKNOWN
+    return noted_ending(join) if ending == UNKNOWN else ending
 
 
 def _ending(join: Join, pidfd: int = -1) -> Ending:

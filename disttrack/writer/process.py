@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import time
 from pathlib import Path
 
+from disttrack.journal.directories import remove_rests
 from disttrack.transport.protocol import Ask, Message
 from disttrack.transport.receiver import Peer
 from disttrack.transport.rendezvous import Claim, remove_empty_log, remove_sockets
 from disttrack.writer.choice import Choice
 from disttrack.writer.node import Node, Part
+from disttrack.writer.sweeping import may_sweep, start_sweeping
 
 __all__ = ["main"]
 
 HOUSEKEEPING_S = 1.0
+SWEEP_S = 2.0  # after our start: ranks that wait for us come first
 
 
 def main(runtime: str, launch_key: str) -> int:
@@ -52,6 +56,7 @@ def _serve(node: Node) -> None:
     node.publish()
     part: Part = Choice(node)
     looked = 0.0
+    sweeping = _Sweeping(node)
     while True:
         fds = node.receiver.wait(min(part.due_s(), max(0.0, looked + HOUSEKEEPING_S - time.monotonic())))
         for fd in fds:
@@ -66,9 +71,31 @@ def _serve(node: Node) -> None:
         if keep_house:
             looked = now
             part.keep_house(now)
+            sweeping.keep_house(now)
         part = part.next_part()
         if keep_house and part.may_go(now) and _go(node, part):
             return
+
+
+class _Sweeping:
+    """Has the journals removed that killed processes of earlier launches left on this node: once, beside the loop."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._due: float | None = time.monotonic() + SWEEP_S
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def keep_house(self, now: float) -> None:
+        if self._due is not None and now >= self._due:
+            self._due = None
+            self._node.guard(self._begin)
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
+
+    def _begin(self) -> None:
+        remove_rests(self._node.runtime)
+        if may_sweep(self._node.runtime, self._node.launch_key):
+            self._process = start_sweeping(self._node.runtime)
 
 
 def _take(node: Node, part: Part, peer: Peer, message: Message) -> None:

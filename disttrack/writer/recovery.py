@@ -14,7 +14,7 @@ from pathlib import Path
 from disttrack.environments.endings import UNKNOWN
 from disttrack.environments.host import runtime_directory
 from disttrack.errors import DisttrackError
-from disttrack.journal.directories import is_held, is_home, journal_directories
+from disttrack.journal.directories import is_held, is_home, is_rest, journal_directories, remove_rests
 from disttrack.journal.segment import MAX_RAW_BYTES
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.codec import records
@@ -29,6 +29,7 @@ from disttrack.writer.launch import Launch
 from disttrack.writer.liveness import lives
 from disttrack.writer.porter import copy_blobs
 from disttrack.writer.roster import Source
+from disttrack.writer.sweeping import sweep
 
 __all__ = ["Recovered", "recover", "recover_copies"]
 
@@ -39,7 +40,10 @@ LIVE_WHY = "its process is still logging: its writer stores it"
 
 @dataclasses.dataclass(frozen=True)
 class Recovered:
-    """What became of one journal; records: of its user, that came home now; why: null where nothing of it remains."""
+    """What became of one journal; records: of its user, that came home now; why: null where nothing of it remains.
+
+    removed: it is no more, as nobody needs it.
+    """
 
     journal: str
     project: str | None = None
@@ -47,16 +51,20 @@ class Recovered:
     rank: int | None = None
     records: int = 0
     why: str | None = None
+    removed: bool = False
 
 
 def recover(root: Path) -> list[Recovered]:
     """Bring home what dead processes' journals on this host hold for runs in root, and fill holes of its logs.
 
+    Removes those that nobody needs any more, and what somebody left of others who was killed removing them.
     Idempotent, safe beside live ranks, whose journals are left to their writers and not told of.
     Raises OSError where the root cannot be written.
     """
+    runtime = runtime_directory(load().runtime_dir)
+    found = [Recovered(str(directory), removed=True) for directory in remove_rests(runtime)]
     before: dict[Path, Join | str] = {}
-    for directory in journal_directories(runtime_directory(load().runtime_dir)):
+    for directory in journal_directories(runtime):
         try:
             join = StoredOutbox(directory).join
         except FileNotFoundError:
@@ -67,8 +75,8 @@ def recover(root: Path) -> list[Recovered]:
             continue
         if Path(join.root) == root and not lives(join):
             before[directory] = join
-    home = {homecoming.journal: homecoming for homecoming in bring_home(root)}
-    found: list[Recovered] = []
+    home = {homecoming.journal: homecoming for homecoming in bring_home(root, patient=True)}
+    before |= dict(sweep(runtime, root))
     for directory, told in before.items():
         if isinstance(told, str):
             found.append(Recovered(str(directory), why=told))
@@ -77,7 +85,9 @@ def recover(root: Path) -> list[Recovered]:
         came = home.get(str(directory))
         run = join.run_id if came is None else came.run_id
         count = 0 if came is None else came.records
-        found.append(Recovered(str(directory), join.project, run, join.rank.rank, count, _why(root, directory, join)))
+        why = _why(root, directory, join)
+        removed = not directory.exists()
+        found.append(Recovered(str(directory), join.project, run, join.rank.rank, count, why, removed))
     return found
 
 
@@ -118,7 +128,8 @@ def _journals(directory: Path) -> list[Path]:
     """Return the directories at or below one that hold journals."""
     if not directory.is_dir():
         raise NotADirectoryError(20, "there is no such directory", str(directory))
-    return sorted({path.parent for path in directory.rglob("*.dtj")})
+    found = {path.parent for path in directory.rglob("*.dtj")}
+    return sorted(path for path in found if not is_rest(path))
 
 
 def _remaining(stored: StoredOutbox, why: str, records: int = 0) -> Recovered:

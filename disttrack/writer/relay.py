@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from disttrack.environments.endings import Ending
+from disttrack.journal.deaths import note_death
 from disttrack.journal.directories import mark_home
 from disttrack.records.names import directory_name
 from disttrack.records.types import Incarnation, Join, RunId, changed
@@ -45,11 +46,9 @@ from disttrack.writer.carrying import Carrier
 from disttrack.writer.earlier import run_of_job
 from disttrack.writer.launch import Launch, run_key
 from disttrack.writer.link import SILENT_S, Link
-from disttrack.writer.liveness import how_ended
 from disttrack.writer.node import Node, Part
 from disttrack.writer.sampling import Placed
 from disttrack.writer.succession import SUCCEED_S, Succession
-from disttrack.writer.watches import process_of
 
 __all__ = ["Relay"]
 
@@ -317,12 +316,20 @@ class Relay:
 
     def _died(self, member: Carried) -> None:
         member.died = True
+        member.died_us = note_death(member.join, self._ending(member.join))
         self._say_died(member)
         self._speak_for(member)
 
     def _say_died(self, member: Carried) -> None:
         ending = self._ending(member.join)
-        self._link.send(Died(incarnation=member.join.incarnation, exit_code=ending.exit_code, signal=ending.signal))
+        self._link.send(
+            Died(
+                incarnation=member.join.incarnation,
+                exit_code=ending.exit_code,
+                signal=ending.signal,
+                time_us=member.died_us,
+            )
+        )
 
     def _speak_for(self, member: Carried) -> None:
         """Take over from a rank that has said its last word: its journal holds it all."""
@@ -344,7 +351,7 @@ class Relay:
 
     def _ending(self, join: Join) -> Ending:
         """Return how the process of a dead rank ended, as we saw it, or as the kernel still tells."""
-        return self._node.watches.gone().get(process_of(join)) or how_ended(join)
+        return self._node.watches.how_ended(join)
 
     def _unseen_runs(self) -> list[Path]:
         """Return where the runs of our ranks lie that the writer had opened before it could welcome one of them."""

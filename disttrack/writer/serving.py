@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from disttrack.environments.endings import Ending
 from disttrack.environments.launch import launcher_lives
+from disttrack.journal.deaths import note_death
 from disttrack.records.types import Join, Sighting
 from disttrack.transport.protocol import (
     Ack,
@@ -63,7 +64,9 @@ class Writer:
         self._node = node
         self._announcement = announcement
         self._become_agent = become_agent
-        self._launch = Launch(node.runtime, node.launch_key, node.claim, node.nonce, self._known_runs)
+        self._launch = Launch(
+            node.runtime, node.launch_key, node.claim, node.nonce, self._known_runs, ending=node.watches.how_ended
+        )
         self._receiver = node.receiver
         self._hearing = Hearing(node)
         self._stowing = Stowing(node, self._hearing)
@@ -229,11 +232,12 @@ class Writer:
         if isinstance(message, Died):
             if not source.died:
                 source.died = True
-                self._launch.died(run, source, Ending(message.exit_code, message.signal))
+                self._launch.died(run, source, Ending(message.exit_code, message.signal), message.time_us)
         elif isinstance(message, Waiting | Offer | Piece):
             self._stowing.take(peer, message, run, source)
         elif isinstance(message, Gone):
-            self._launch.gone(run, source, message.said, Ending(message.exit_code, message.signal, message.exception))
+            ending = Ending(message.exit_code, message.signal, message.exception)
+            self._launch.gone(run, source, message.said, ending, message.time_us)
             self._buried.append((peer, run, source))
         elif isinstance(message, Moved):
             run.see(source, Sighting(incarnation=message.incarnation, seen="moved", time_us=now_us()))
@@ -288,7 +292,11 @@ class Writer:
             for source in run.sources.values()
             if self._node.is_local(source.join)
         )
-        for (run, source), ending in self._node.watches.dead(local, lambda one: one[1].join):
+        dead = self._node.watches.dead(local, lambda one: one[1].join)
+        for (_, source), ending in dead:  # at first: each burial waits for the run's disk
+            if not source.over:
+                note_death(source.join, ending)
+        for (run, source), ending in dead:
             if not source.over:
                 self._node.guard(self._bury, run, source, ending)
             else:

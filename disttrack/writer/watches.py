@@ -8,7 +8,7 @@ from typing import TypeVar
 from disttrack.environments.endings import Ending
 from disttrack.records.types import Join
 from disttrack.transport.receiver import Receiver
-from disttrack.writer.liveness import Watch
+from disttrack.writer.liveness import Watch, how_ended
 
 __all__ = ["Process", "Watches", "process_of"]
 
@@ -58,6 +58,11 @@ class Watches:
             return []
         found = [(one, gone[process]) for one in of if (process := process_of(join(one))) in gone]
         return sorted(found, key=lambda death: death[1].led)
+
+    def how_ended(self, join: Join) -> Ending:
+        """Return how the process of a dead incarnation ended: a watched one's end is told even once it was reaped."""
+        watch = self._watches.get(process_of(join))
+        return how_ended(join) if watch is None else watch.ending()
 
     def lives(self, join: Join) -> bool:
         """Say whether the process of an incarnation is watched and has not ended."""

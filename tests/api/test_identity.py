@@ -13,6 +13,16 @@ import pytest
 
 import disttrack
 from disttrack.query.runs import RunDetail
+from tests.road.site import Site
+
+ENDED = """
+import disttrack
+
+for number in range(3):
+    run = disttrack.init(project="p")
+    run.log({"a": number})
+    run.end()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +185,31 @@ def test_a_run_that_somebody_stops_says_so_and_goes_on_in_its_attempt() -> None:
     again.mark_stopped()
     again.finish(1)  # it failed before it was stopped
     assert (stored().state, stored().attempt) == ("failed", 0)
+
+
+def test_a_run_that_has_ended_is_waited_for_where_its_next_incarnation_opens_and_nowhere_else() -> None:
+    run = open_run()
+    run.log({"a": 1})
+    run.mark_stopped()
+    run.end()
+    assert run.finished
+    run.log({"a": 2})  # said once, and counted
+    other = disttrack.init(project="p")
+    assert disttrack.run is other
+    again = disttrack.init(project="p", id="mine", reinit="create_new")
+    assert run.status().stored == 1, "it is stored before another incarnation of its rank is heard of"
+    assert (again.attempt, again.rank) == (0, 0)
+    again.finish()
+    other.finish()
+    receipt = run.finish()
+    assert (receipt.logged, receipt.stored, receipt.dropped) == (2, 1, 1)
+    assert [(rank.state, rank.attempt) for rank in stored().ranks] == [("finished", 0)]
+
+
+def test_a_run_that_ended_and_was_not_finished_is_whole_once_the_process_has_ended(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.python(site.script(ENDED))
+    assert {(run["state"], run["summary"]["a"]) for run in site.ls()} == {("finished", number) for number in range(3)}
 
 
 def test_finish_is_quiet_where_it_is_asked_to_be(capfd: pytest.CaptureFixture[str]) -> None:

@@ -48,12 +48,12 @@ def printed(rank: Process, text: str, stream: str = "stdout") -> None:
 
 
 def sweep(
-    root: Path, project: str = "demo", runs: int = 12, steps: int = 300, began_us: int | None = None
+    root: Path, project: str = "demo", runs: int = 12, steps: int = 300, began_us: int | None = None, first: int = 0
 ) -> list[str]:
-    """Write runs of two ranks with configs that differ, and return their ids."""
+    """Write runs of two ranks with configs that differ, numbered from `first`, and return their ids."""
     began = began_us if began_us is not None else int(time.time() * 1e6) - 30 * HOUR_US
     ids: list[str] = []
-    for number in range(runs):
+    for number in range(first, first + runs):
         chance = random.Random(number)
         lr = [1e-4, 3e-4, 1e-3, 3e-3][number % 4]
         width = [128, 256, 512][number % 3]

@@ -154,6 +154,34 @@ def test_two_keys_select_and_one_compares(server: Server, visit: Callable[..., V
     expect(page).to_have_url(re.compile(r"base=sweep1"))
 
 
+def test_keys_pressed_the_moment_the_rows_are_there_are_not_lost(server: Server, visit: Callable[..., Visit]) -> None:
+    visitor = visit(server)
+    visitor.context.add_init_script(
+        """const press = key => document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+        new MutationObserver((_, watch) => {
+            if (document.querySelectorAll("tr[data-run]").length !== 12) return;
+            watch.disconnect();
+            for (const key of "jxjxd") press(key);
+        }).observe(document, {childList: true, subtree: true});"""
+    )
+    page = visitor.open("/p/demo?f=group:sweep")
+    expect(page).to_have_url(re.compile(r"/p/demo/compare\?runs=sweep11,sweep10$"))
+
+
+def test_the_cursor_of_the_table_stays_with_its_row(
+    tmp_path: Path, server: Server, visit: Callable[..., Visit]
+) -> None:
+    page = visit(server).open("/p/demo?f=group:sweep")
+    expect(page.locator("tr[data-run]")).to_have_count(12)
+    page.keyboard.press("j")
+    expect(page.locator("tr.current")).to_have_attribute("data-run", "demo/sweep11")
+    sweep(tmp_path / "disttrack-runs", first=12, runs=1)  # a newer one: a row above
+    expect(page.locator("tr[data-run]")).to_have_count(13)
+    expect(page.locator("tr.current")).to_have_attribute("data-run", "demo/sweep11")
+    page.keyboard.press("x")
+    expect(page).to_have_url(re.compile("sel=sweep11$"))
+
+
 def test_a_thousand_runs_scroll(tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit]) -> None:
     many_runs(tmp_path / "disttrack-runs", runs=1000)
     page = visit(serve(tmp_path)).open("/p/many")

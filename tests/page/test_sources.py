@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from disttrack.server.modules import PAGE
+from disttrack.server.page_files import PRELOADED
+from disttrack.server.preloads import TABS, modules_of, views_of
 from tests.page.conftest import REPOSITORY, built, run
 
 pytestmark = pytest.mark.real(timeout_s=180)
@@ -41,12 +44,19 @@ def tool(checked: Path, package: str, name: str) -> tuple[str, str]:
     return node, str((checked / "node_modules" / ".bin" / name).resolve())
 
 
-def test_every_module_of_the_page_is_preloaded_or_asked_for_at_once() -> None:
-    text = (PAGE / "index.html").read_text()
-    named = {PAGE / name for name in re.findall(r'"/static/([\w/.-]+)"', text)}
-    assert [path for path in named if not path.is_file() and "vendor" not in path.parts] == []
+def test_a_document_names_every_module_that_its_view_imports() -> None:
+    """Else a browser finds them level by level, a round trip each."""
+    views = {"/p/x", "/p/x/compare", *(f"/r/x/y/{tab}" for tab in TABS)}
+    named = {view: modules_of(PAGE, views_of(view)) for view in views}
     ours = {path for path in PAGE.rglob("*.js") if not {"vendor", "node_modules"} & set(path.parts)}
-    assert {path.relative_to(PAGE).as_posix() for path in ours - named} == set()
+    everything = {path.relative_to(PAGE).as_posix() for path in ours}
+    assert everything - {name for names in named.values() for name in names} == {"runs/types.js"}  # nothing but types
+    assert [
+        name for names in named.values() for name in names if not (PAGE / name).is_file() and "vendor/" not in name
+    ] == []
+    assert "views/logs.js" not in named["/r/x/y/charts"]
+    assert PRELOADED in (PAGE / "index.html").read_text()
+    assert f"TABS = /** @type {{const}} */ ({json.dumps(list(TABS))})" in (PAGE / "url.js").read_text()
 
 
 def test_the_wheel_holds_the_page_and_its_modules_and_no_tools(wheel: Path) -> None:

@@ -90,6 +90,50 @@ def test_a_rank_that_failed_by_itself_is_why_its_attempt_did(deaths: Sequence[De
     assert states(tmp_path, deaths, observer())[0] in ("crashed", "failed")
 
 
+@pytest.mark.parametrize(
+    ("death", "cause"),
+    [
+        (Death(SIGKILL, at_us=-SECOND_US), 2),
+        (Death(SIGKILL, at_us=SECOND_US), 2),  # its node's clock is late, or nobody noted when it was
+        (Death(SIGSEGV, at_us=-1), 2),
+        (Death(exit_code=3, at_us=-1), 2),
+    ],
+)
+def test_a_rank_of_another_node_that_failed_first_is_the_cause_though_the_log_has_it_last(
+    death: Death, cause: int, tmp_path: Path
+) -> None:
+    """srun --kill-on-bad-exit: whoever had to tell was killed with the step; what they noted is brought home later."""
+    found = states(tmp_path, [TERM, TERM, death, UNKNOWN], observer())
+    assert found == ["crashed", "terminated", "terminated", "crashed", "terminated"]
+    first = detail(tmp_path, observer()).first_failure
+    assert first is not None
+    assert (first.rank, first.others, first.terminated) == (cause, 0, 3)
+
+
+@pytest.mark.parametrize("after", ["others end well", "others go on"])
+def test_a_rank_that_somebody_ended_alone_is_why_its_attempt_crashed(after: str, tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    ranks = [process_of(rank, 3, job="slurm:c:1.0:") for rank in range(3)]
+    for process in ranks:
+        process.row({"loss": 1.0}, 0)
+    log.commit_all(*ranks)
+    log.see(ranks[1], "crashed", START_US + SECOND_US, signal=SIGTERM)
+    assert detail(tmp_path, WATCHED).state == "preempted"  # as far as can be known at that moment
+    for process in (ranks[0], ranks[2]):
+        process.time_us = START_US + 8 * SECOND_US
+        process.row({"loss": 1.0}, 1)
+        if after == "others end well":
+            process.end()
+        log.commit(*[(process, 1, None)])
+        if after == "others end well":
+            log.see(process, "ended", process.time_us, exit_code=0)
+    log.close()
+    run = detail(tmp_path, WATCHED)
+    assert run.state == "crashed"
+    assert run.first_failure is not None
+    assert (run.first_failure.rank, run.first_failure.signal) == (1, "SIGTERM")
+
+
 def test_ranks_whose_writer_lives_are_waited_for(tmp_path: Path) -> None:
     assert states(tmp_path, [None, None], WATCHED) == ["running", "running", "running"]
 

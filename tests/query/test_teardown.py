@@ -10,6 +10,7 @@ import pytest
 from disttrack.query.runs import RunDetail
 from disttrack.records.types import Rank, changed
 from tests.index.logs import START_US, Process, RunLog, process_of
+from tests.query.observers import observer
 from tests.query.test_attempts import detail
 
 SECOND_US = 1_000_000
@@ -118,6 +119,48 @@ def test_a_launch_that_was_told_to_end_is_preempted(tmp_path: Path) -> None:
     log.close()
     run = detail(tmp_path)
     assert (run.state, states(run), run.first_failure) == ("preempted", ["preempted"] * 3, None)
+
+
+@pytest.mark.parametrize("known", [0, 1, 2])
+@pytest.mark.parametrize("stored", [True, False], ids=["unknown", "not stored yet"])
+def test_a_launch_that_was_told_to_end_is_preempted_whatever_is_known_of_its_other_ranks(
+    tmp_path: Path, known: int, stored: bool
+) -> None:
+    """Of some ranks nobody saw how they ended, before or after the others; or that is not in the log yet."""
+    log = RunLog(tmp_path)
+    ranks = attempt(log, 0)
+    for rank in range(3):
+        if rank == known:
+            told(log, ranks[rank])
+        elif stored:
+            log.see(ranks[rank], "crashed", START_US)
+    log.close()
+    run = detail(tmp_path, observer(hostname="node0", boot_id=ranks[0].join.boot_id))
+    assert (run.state, states(run), run.first_failure) == ("preempted", ["preempted"] * 3, None)
+
+
+def test_how_a_rank_ended_counts_though_it_was_told_late(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    ranks = attempt(log, 0)
+    log.see(ranks[2], "crashed", START_US)
+    told(log, *ranks)
+    log.close()
+    assert states(detail(tmp_path)) == ["preempted"] * 3
+
+
+@pytest.mark.parametrize("contradiction", ["another cause", "a failure that was counted"])
+def test_a_launch_of_which_something_else_is_known_was_not_told_to_end(tmp_path: Path, contradiction: str) -> None:
+    log = RunLog(tmp_path)
+    ranks = attempt(log, 0)
+    log.see(ranks[0], "crashed", START_US, exit_code=1 if contradiction == "another cause" else None)
+    told(log, ranks[1], ranks[2])
+    if contradiction != "another cause":
+        attempt(log, 1, restarts=1)
+    log.close()
+    first = detail(tmp_path).attempts[0]
+    assert first.state == "crashed"
+    assert first.first_failure is not None
+    assert (first.first_failure.rank, first.first_failure.terminated) == (0, 2)
 
 
 def test_ranks_of_torchrun_that_went_without_a_word_after_a_peer_were_ended_by_it(tmp_path: Path) -> None:

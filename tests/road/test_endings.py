@@ -30,6 +30,7 @@ WAYS: list[tuple[str, tuple[str, int | None, str | None], str]] = [
     ("os.kill(os.getpid(), signal.SIGTERM)", ("crashed", None, "SIGTERM"), "crashed (SIGTERM)"),
     ("ctypes.string_at(0)", ("crashed", None, "SIGSEGV"), "crashed (SIGSEGV)"),
     ("run.finish(); ctypes.string_at(0)", ("finished", 0, "SIGSEGV"), "finished, then SIGSEGV"),
+    ("run.end(); os.kill(os.getpid(), signal.SIGKILL)", ("finished", 0, "SIGKILL"), "finished, then SIGKILL"),
     ("run.finish(); os._exit(3)", ("finished", 3, None), "finished, then exit 3"),
 ]
 

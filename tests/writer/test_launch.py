@@ -2,19 +2,25 @@
 
 import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.host import boot_id, process_start_time
 from disttrack.environments.launch import own_key
+from disttrack.journal.deaths import note_death, noted_death
 from disttrack.journal.directories import is_home, note_place
 from disttrack.journal.outbox import Outbox
+from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
 from disttrack.records.codec import RowEncoder, encode
 from disttrack.records.payloads import End, RecordKind
-from disttrack.records.types import Join, Rank, Role, RunId, changed, new_incarnation
+from disttrack.records.types import Join, Rank, Role, RunId, Sighting, changed, new_incarnation
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.launch import Launch
+from disttrack.writer.node import Node
+from tests.environments.test_endings import kernel_tells_of_the_reaped, start
 from tests.journal.joins import make_join
 
 KEY = own_key()
@@ -119,6 +125,49 @@ def test_the_journal_of_a_rank_that_never_met_a_writer_is_adopted_with_every_row
     here.end_run(run)
     assert not Path(who.journal).exists()
     here.close()
+
+
+@pytest.mark.skipif(not kernel_tells_of_the_reaped(), reason="needs Linux 6.15 or later")
+def test_how_a_watched_rank_ended_is_known_also_where_its_journal_is_found_first(tmp_path: Path) -> None:
+    """Its launcher reaps it at once, and the writer that watched it comes to look into journals before it hears so."""
+    process = start("os.kill(os.getpid(), signal.SIGTERM)")
+    who = join(tmp_path, process.pid)
+    journal(tmp_path, who, rows=3).close()
+    node = Node(tmp_path / "runtime", KEY, claim := Claim(tmp_path / "runtime", KEY))
+    assert claim.take()
+    here = Launch(node.runtime, KEY, claim, "nonce", ending=node.watches.how_ended)
+    node.watches.add(who)
+    process.communicate()
+    ((_, source, _),) = here.adopt()
+    assert (source.over, source.ending) == (True, Ending(signal=signal.SIGTERM))
+    here.close()
+    node.close()
+
+
+def test_how_a_rank_ended_is_known_by_the_word_of_who_was_killed_after_it(tmp_path: Path) -> None:
+    who = join(tmp_path, dead_pid())
+    journal(tmp_path, who, rows=3).close()
+    when_us = note_death(who, Ending(signal=signal.SIGKILL))
+    assert note_death(who, Ending(signal=signal.SIGTERM)) == when_us  # the first word stands
+    here = launch(tmp_path)
+    ((run, source, _),) = here.adopt()
+    assert (source.over, source.ending) == (True, Ending(signal=signal.SIGKILL))
+    here.close()
+    frames = [frame for path in segment_paths(run.directory / "log") for frame in read_frames(path)]
+    seen = [frame.value(Sighting) for frame in frames if isinstance(frame, Frame) and frame.kind == FrameKind.SIGHTING]
+    assert [(each.seen, each.signal, each.time_us) for each in seen] == [("crashed", signal.SIGKILL, when_us)]
+
+
+def test_what_is_noted_of_a_death_counts_only_where_it_is_whole_and_of_that_rank(tmp_path: Path) -> None:
+    who = join(tmp_path, dead_pid())
+    assert note_death(who, UNKNOWN) > 0  # without a journal there is no place for it
+    assert noted_death(who) is None
+    journal(tmp_path, who, rows=3).close()
+    note_death(who, Ending(exit_code=3))
+    note = Path(who.journal) / "death"
+    assert noted_death(changed(who, incarnation=new_incarnation())) is None
+    note.write_bytes(note.read_bytes()[:-1])
+    assert noted_death(who) is None
 
 
 def test_a_journal_that_ends_with_an_end_was_no_crash(tmp_path: Path) -> None:

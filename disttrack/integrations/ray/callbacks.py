@@ -22,7 +22,8 @@ from ray.tune.result import DONE
 
 from disttrack.api.init import onlooker, open_run
 from disttrack.api.recorder import OtherStep
-from disttrack.api.run import Run, describe
+from disttrack.api.run import Run
+from disttrack.api.run_end import describe
 from disttrack.environments.ray import Experiment, directory_of, launch_of, train_identity, trial_identity
 from disttrack.integrations.ray.arguments import init_arguments, with_experiment
 from disttrack.integrations.ray.trainable import Tracked, row_of_result

@@ -8,7 +8,8 @@ import threading
 from typing import Any
 
 from disttrack.api.init import open_run
-from disttrack.api.run import Run, describe
+from disttrack.api.run import Run
+from disttrack.api.run_end import describe
 from disttrack.environments import ray
 from disttrack.integrations.ray.arguments import init_arguments, with_experiment
 from disttrack.integrations.ray.hosting import check_directory

@@ -15,11 +15,13 @@ from typing import Any, ClassVar, TypeVar, cast, overload
 
 from disttrack.api.init import open_run
 from disttrack.api.recorder import OtherStep
-from disttrack.api.run import Run, describe
+from disttrack.api.run import Run
+from disttrack.api.run_end import describe
 from disttrack.environments.ray import Experiment, directory_of, launch_of, trial_identity
 from disttrack.errors import ResumeError, RunDeleted
 from disttrack.integrations.ray.arguments import InitArguments, init_arguments, with_experiment
 from disttrack.integrations.ray.hosting import check_directory
+from disttrack.integrations.ray.leaving import Leaving
 
 __all__ = ["Tracked", "row_of_result", "trainable"]
 
@@ -27,6 +29,7 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 _log = logging.getLogger("disttrack")
 
+LEAVING = 2  # trials of one actor whose runs are done, but not yet stored
 UNWIND_S = 5.0  # for a function that is stopped in report(), to run its `finally` blocks
 
 # Names of ray.tune.result, which are those of every version, and known without loading Tune.
@@ -89,12 +92,12 @@ class Tracked:
             self._close(error=error)
             raise
         if _RETURNED in result:  # the function has returned; this repeats its last result
-            self._close(done=True)
+            self._leave()
         else:
             iteration = result.get(_ITERATION, self.iteration)
             run.log(row_of_result(result), step=OtherStep(iteration), commit=True)
             if result.get(_DONE):
-                self._close(done=True)
+                self._leave()
         return result
 
     def load_checkpoint(self, checkpoint: Any) -> None:
@@ -120,6 +123,7 @@ class Tracked:
             if waiting is not None:
                 waiting.training_thread.join(UNWIND_S)
             self._close()
+            _leaving.settle()
 
     def _opened(self) -> Run:
         """Return the run of the trial that this actor hosts now."""
@@ -146,15 +150,27 @@ class Tracked:
             _log.warning("disttrack: this trial goes on without a run: %s", error)
             return open_run({**arguments, "mode": "disabled"}, **others)
 
-    def _close(self, *, done: bool = False, error: BaseException | None = None) -> None:
-        """End the run, if one is open: done, failed with an error, or else stopped by Tune."""
+    def _leave(self) -> None:
+        """End the run of a trial that is done, and let the actor go on with the next one while it is stored."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.mark_stopped(False)
+            _leaving.end(run)
+
+    def _close(self, error: BaseException | None = None) -> None:
+        """End the run, if one is open: failed with an error, or stopped by Tune.
+
+        Until it is stored, too: such a trial may go on in another actor, which must not be heard of before this one.
+        """
         run, self._run = self._run, None
         if run is None:
             return
         if error is not None:
             run.exception = describe(error)
-        run.mark_stopped(not done)
         run.finish(quiet=True)  # a trial may be paused many times
+
+
+_leaving = Leaving(LEAVING)  # a process hosts one trial after the other
 
 
 def _session() -> Any:

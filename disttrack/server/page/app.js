@@ -11,13 +11,16 @@ import { duration, many } from "./format.js";
 import { dark, nextTheme } from "./theme.js";
 import { Icon } from "./parts/icons.js";
 import { Menu } from "./parts/menu.js";
+import { lazy } from "./parts/lazy.js";
 import { Empty, Failed, Loading } from "./parts/states.js";
 import { Trouble } from "./parts/trouble.js";
 import { useResource } from "./resource.js";
 import { about, askAbout } from "./runs/edits.js";
-import { Compare } from "./views/compare.js";
-import { Project } from "./views/project.js";
-import { Run } from "./views/run.js";
+
+// What a view needs at once is named in the document by the server (server/preloads.py): these modules are on their way.
+const Compare = lazy(() => import("./views/compare.js").then((module) => module.Compare));
+const Project = lazy(() => import("./views/project.js").then((module) => module.Project));
+const Run = lazy(() => import("./views/run.js").then((module) => module.Run));
 
 /** @typedef {{project: string, runs: number, live: number, newest_at: number}} ProjectRow */
 

@@ -1,6 +1,6 @@
 // The keyboard: every action of a view has a key, and "?" lists those that work now.
 
-import { useEffect, useRef } from "./vendor/hooks.js";
+import { useLayoutEffect, useRef } from "./vendor/hooks.js";
 import { signal } from "./vendor/signals.js";
 
 /** @typedef {{keys: string, does: string, run: (event: KeyboardEvent) => void}} Binding keys: as "x" or "Ctrl+k" */
@@ -15,7 +15,8 @@ export const bindings = signal([]);
 export function useKeys(wanted) {
   const latest = useRef(wanted);
   latest.current = wanted;
-  useEffect(() => {
+  // Bound with the drawing, before the browser shows it: a key pressed at what has just appeared acts on it.
+  useLayoutEffect(() => {
     // Each calls what the last drawing bound: callbacks see what is shown now.
     const bound = wanted.map(({ keys, does }) => ({
       keys,

@@ -2,7 +2,8 @@
 
 import { html } from "../vendor/html.js";
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
-import { choose, joined, listed as listOf, place } from "../location.js";
+import { useSignal } from "../vendor/signals.js";
+import { choose, go, joined, listed as listOf, place } from "../location.js";
 import { useKeys } from "../keys.js";
 import { reveal, useVisible } from "../parts/rows.js";
 import { Head } from "./head.js";
@@ -29,12 +30,24 @@ const NAME_PX = globalThis.innerWidth <= 640 ? 210 : 220;
 export function RunsTable({ items, columns, onVisible, strokes, onEye, selected, all, onSelect, editable }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const { first, last, before, after } = useVisible(box, items.length, ROW_PX);
-  const [current, setCurrent] = useState(-1);
+  const cursor = useSignal(/** @type {{index: number, key: string} | null} */ (null));
   const [edited, setEdited] = useState(/** @type {string | null} */ (null));
-  const anchor = useRef(-1);
+  const anchor = useRef(/** @type {string | null} */ (null)); // id of the run that Shift selects from
   useEffect(() => onVisible(first, last), [first, last, items]);
   const chosen = new Set(selected);
 
+  /** Where the cursor is now: it stays with its row when rows come and go above it. */
+  const currentAt = () => {
+    if (cursor.value === null) return -1;
+    const { index, key } = cursor.value;
+    if (index < items.length && keyOf(items[index], index) === key) return index;
+    const moved = items.findIndex((item, at) => keyOf(item, at) === key);
+    return moved >= 0 ? moved : Math.min(index, items.length - 1);
+  };
+  const point = (/** @type {number} */ at) => {
+    cursor.value = at < 0 || at >= items.length ? null : { index: at, key: keyOf(items[at], at) };
+  };
+  const current = currentAt();
   const idAt = (/** @type {number} */ at) => {
     const item = items[at];
     return item?.kind === "run" && item.row !== null ? item.row.id : null;
@@ -42,18 +55,21 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
   const select = (/** @type {number} */ at, /** @type {boolean} */ through) => {
     const id = idAt(at);
     if (id === null) return;
-    if (through && anchor.current >= 0) {
-      const [low, high] = [Math.min(anchor.current, at), Math.max(anchor.current, at)];
+    const { sel = "" } = place.value.choices; // and not what was drawn last: keys may come faster
+    const before = sel.startsWith("*") ? [] : listOf(sel); // all that are found: from here on, this one
+    const from = through && anchor.current !== null ? items.findIndex((_, each) => idAt(each) === anchor.current) : -1;
+    if (from >= 0) {
+      const [low, high] = [Math.min(from, at), Math.max(from, at)];
       const between = Array.from({ length: high - low + 1 }, (_, more) => idAt(low + more)).filter(
         (each) => each !== null,
       );
-      onSelect([...new Set([...selected, ...between])]);
-    } else onSelect(chosen.has(id) ? selected.filter((each) => each !== id) : [...selected, id]);
-    anchor.current = at;
+      onSelect([...new Set([...before, ...between])]);
+    } else onSelect(before.includes(id) ? before.filter((each) => each !== id) : [...before, id]);
+    anchor.current = id;
   };
   const move = (/** @type {number} */ by) => {
-    const next = Math.max(0, Math.min(items.length - 1, current + by));
-    setCurrent(next);
+    const next = Math.max(0, Math.min(items.length - 1, currentAt() + by));
+    point(next);
     reveal(box.current, next, ROW_PX, ROW_PX + 4);
   };
   const unfold = (/** @type {Item} */ item) => {
@@ -70,18 +86,18 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
   useKeys([
     { keys: "j", does: "next row", run: () => move(1) },
     { keys: "k", does: "row before", run: () => move(-1) },
-    { keys: "x", does: "select the row", run: () => select(current, false) },
-    { keys: "o", does: "unfold the row: node, rank", run: () => unfold(items[current]) },
-    { keys: "v", does: "show or hide the row's lines", run: () => eyeOf(items[current], onEye) },
-    { keys: "e", does: "edit the row's name", run: () => setEdited(idAt(current)) },
-    { keys: "Enter", does: "open the row's run", run: (event) => follow(event, items[current]) },
+    { keys: "x", does: "select the row", run: () => select(currentAt(), false) },
+    { keys: "o", does: "unfold the row: node, rank", run: () => unfold(items[currentAt()]) },
+    { keys: "v", does: "show or hide the row's lines", run: () => eyeOf(items[currentAt()], onEye) },
+    { keys: "e", does: "edit the row's name", run: () => setEdited(idAt(currentAt())) },
+    { keys: "Enter", does: "open the row's run", run: (event) => follow(event, items[currentAt()]) },
   ]);
   const width = NAME_PX + columns.reduce((sum, column) => sum + column.width, 0);
   const arrows = (/** @type {KeyboardEvent} */ event) => {
     const by = { ArrowDown: 1, ArrowUp: -1, Home: -items.length, End: items.length }[event.key];
     if (event.target !== box.current || (by === undefined && event.key !== " ")) return;
     event.preventDefault();
-    if (by === undefined) select(current, event.shiftKey);
+    if (by === undefined) select(currentAt(), event.shiftKey);
     else move(by);
   };
   return html`<div
@@ -115,7 +131,7 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
             strokes,
             onEye,
             unfold,
-            onPoint: () => setCurrent(index),
+            onPoint: () => point(index),
           };
           switch (item.kind) {
             case "run":
@@ -184,8 +200,8 @@ function eyeOf(item, onEye) {
 function follow(event, item) {
   const link = event.target instanceof Element ? event.target.closest("a, button, summary") : null;
   if (link instanceof HTMLElement) link.click();
-  else if (item?.kind === "run" && item.row !== null)
-    document
-      .querySelector(`tr[data-run="${CSS.escape(item.row.run)}"] a`)
-      ?.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
+  else if (item?.kind === "run" && item.row !== null) {
+    go({ view: "run", run: item.row.id, tab: "charts", choices: {} });
+    scrollTo(0, 0);
+  }
 }

@@ -71,7 +71,7 @@ export function Project({ project }) {
     {
       keys: "d",
       does: "compare the selected runs",
-      run: () => void compare(selection, query),
+      run: () => void compare(selectionOf(query, runs.data?.total ?? 0), query),
     },
     {
       keys: "t",

@@ -10,17 +10,19 @@ import { changes, listen, nowS, version } from "../live.js";
 import { TABS, choose, go, href, place } from "../location.js";
 import { speak } from "../notices.js";
 import { State, Tags, Verdict } from "../parts/labels.js";
+import { lazy } from "../parts/lazy.js";
 import { Shown } from "../parts/states.js";
 import { useResource } from "../resource.js";
 import { Editable } from "../runs/editable.js";
 import { about, annotate, rename, retag } from "../runs/edits.js";
-import { RunCharts } from "./charts.js";
-import { Config } from "./config.js";
-import { Files } from "./files.js";
-import { Logs } from "./logs.js";
-import { Media } from "./media.js";
-import { RanksView } from "./ranks.js";
-import { System } from "./system.js";
+
+const RunCharts = lazy(() => import("./charts.js").then((module) => module.RunCharts));
+const Config = lazy(() => import("./config.js").then((module) => module.Config));
+const Files = lazy(() => import("./files.js").then((module) => module.Files));
+const Logs = lazy(() => import("./logs.js").then((module) => module.Logs));
+const Media = lazy(() => import("./media.js").then((module) => module.Media));
+const RanksView = lazy(() => import("./ranks.js").then((module) => module.RanksView));
+const System = lazy(() => import("./system.js").then((module) => module.System));
 
 /** @typedef {import("../runs/types.js").VerdictOf} VerdictOf */
 /**
