@@ -73,8 +73,8 @@ class _Impatient(H11Protocol):
         """Close the connection where it had no request under way a while ago, and has had none since."""
         if self.transport.is_closing():
             return
-        now = self.cycle
-        if now is before and (now is None or now.response_complete):
+        now = self.cycle  # None until the first request, whatever its type says
+        if now is before and bool(getattr(now, "response_complete", True)):
             self.transport.close()
         else:
             self.loop.call_later(HEADERS_S, self._look, now)

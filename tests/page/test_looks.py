@@ -160,6 +160,7 @@ def test_who_has_no_mouse_never_loses_the_focus(server: Server, visit: Callable[
     page.keyboard.press("Space")
     expect(page.locator("tr[aria-selected=true]")).to_have_attribute("aria-rowindex", "3")
     page.keyboard.press("e")
+    expect(page.locator("tr.current input.field")).to_be_focused()
     page.keyboard.press("Control+a")
     page.keyboard.type("by hand")
     page.keyboard.press("Enter")
