@@ -92,6 +92,9 @@ def _measure_all(
                 if benchmark.name in names:
                     print(f"measuring {benchmark.name} ...", file=sys.stderr, flush=True)
                     result = _measured(bench, benchmark)
+                    if benchmark.name.startswith("page-"):  # what a browser takes depends most on what else runs
+                        load = f"load {os.getloadavg()[0]:.0f}"
+                        result = dataclasses.replace(result, note=f"{result.note}; {load}" if result.note else load)
                     beside = {
                         peer.name: peer.measure(bench, benchmark.peer) for peer in peers if benchmark.peer is not None
                     }
@@ -105,7 +108,8 @@ def _measured(bench: Workbench, benchmark: Benchmark) -> Result:
     except Unmeasurable as reason:
         return missing(benchmark, str(reason))
     except Exception as error:  # one benchmark that breaks must not cost the others their results
-        return missing(benchmark, f"failed: {type(error).__name__}: {error}")
+        said = str(error).partition("\n")[0]
+        return missing(benchmark, f"failed: {type(error).__name__}: {said}")
 
 
 def _machine() -> str:

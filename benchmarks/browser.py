@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from benchmarks.page import EIGHT, Server, serving
-from benchmarks.reading import KEY, SERIES, Logs, indexed
+import numpy as np
+
+from benchmarks.page import EIGHT, Server, serving, training
+from benchmarks.reading import KEY, SERIES, TEAM, Logs, indexed
 from benchmarks.result import Benchmark, Goal, Measured
 from benchmarks.workbench import Unmeasurable, Workbench
 
@@ -46,10 +50,46 @@ FIRST_LINE = """() => new Promise((done) => {
   look();
 })"""
 
+#: Compares ranks by another metric, and resolves with the time until the frame in which its heat-map is drawn.
+HEATMAP = """(name) => new Promise((done) => {
+  const select = document.querySelector('select[aria-label="Compare ranks by"]');
+  const began = performance.now();
+  select.value = name;
+  select.dispatchEvent(new Event("change", { bubbles: true }));
+  const look = () => {
+    const canvas = document.querySelector(`[data-heat="${name}"] canvas`);
+    if (canvas !== null && canvas.width > 0) {
+      const { data } = canvas.getContext("2d").getImageData(canvas.width / 3, canvas.height / 3, 64, 64);
+      if (data.every((value, at) => at % 4 !== 3 || value > 0)) return done(performance.now() - began);
+    }
+    requestAnimationFrame(look);
+  };
+  look();
+})"""
+#: Notes for each line that is drawn when that was, in unix seconds, and up to which step there were points by then.
+DRAWING = """(() => {
+  window.drawn = [];
+  let step = -1;
+  const fetched = window.fetch;
+  window.fetch = async (...asked) => {
+    const answer = await fetched(...asked);
+    if (!String(asked[0]).includes("api/series")) return answer;
+    const frame = await answer.clone().arrayBuffer();
+    const header = new Uint8Array(frame, 8, new DataView(frame).getUint32(4, true));
+    for (const line of JSON.parse(new TextDecoder().decode(header)).lines) step = Math.max(step, line.to ?? -1);
+    return answer;
+  };
+  const stroke = CanvasRenderingContext2D.prototype.stroke;
+  CanvasRenderingContext2D.prototype.stroke = function (...path) {
+    window.drawn.push([Date.now() / 1000, step]);
+    return stroke.apply(this, path);
+  };
+})()"""
+
 
 @contextmanager
-def _browsing(bench: Workbench, kind: Logs) -> Generator[tuple[Server, Browser]]:
-    """Yield a server of such logs, which is warm, and a headless Chromium."""
+def _chromium() -> Generator[Browser]:
+    """Yield a headless Chromium."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     try:
         from playwright.sync_api import sync_playwright  # a test dependency: the other benchmarks do without
@@ -57,12 +97,19 @@ def _browsing(bench: Workbench, kind: Logs) -> Generator[tuple[Server, Browser]]
         raise Unmeasurable("it needs the package playwright") from error
     if path is None:
         raise Unmeasurable("it needs the program chromium")
-    found = indexed(bench, kind)
-    with serving(bench, found.root.parent) as server, sync_playwright() as playwright:
-        server.ask("/api/series", run="run00000", key=KEY)
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        yield server, browser
+        yield browser
         browser.close()
+
+
+@contextmanager
+def _browsing(bench: Workbench, kind: Logs) -> Generator[tuple[Server, Browser]]:
+    """Yield a server of such logs, which is warm, and a headless Chromium."""
+    found = indexed(bench, kind)
+    with serving(bench, found.root.parent) as server, _chromium() as browser:
+        server.ask("/api/series", run="run00000", key=KEY)
+        yield server, browser
 
 
 def _opened(server: Server, context: BrowserContext) -> tuple[Page, Any]:
@@ -119,6 +166,61 @@ def _zoom(bench: Workbench) -> Measured:
     return Measured([frames[len(frames) // 2]], note=f"8 lines of 100k points; p95 {frames[int(FRAMES * 0.95)]:.0f} ms")
 
 
+def _heatmap(bench: Workbench) -> Measured:
+    """From the choice of a metric on the ranks' view to the heat-map of it."""
+    times: list[float] = []
+    with _browsing(bench, TEAM) as (server, browser):
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        page, _ = _opened(server, context)
+        page.goto(f"{server.origin}/r/bench/run00000/ranks?by=metric_1")
+        page.locator('[data-heat="metric_1"] canvas').first.wait_for()
+        for number in range(2, 2 + max(bench.repeats, bench.size(10, 2))):
+            times.append(float(page.evaluate(HEATMAP, f"metric_{number}")))
+        context.close()
+    return Measured(times, note=f"from the choice of a metric to its heat-map; at most {max(times):.0f} ms")
+
+
+def _point(bench: Workbench) -> Measured:
+    """From log() to the frame that draws the row: the page stays open, and follows what is logged."""
+    directory = bench.fresh()
+    with serving(bench, directory) as server, _chromium() as browser:
+        job = bench.start(training, bench.size(20, 6), directory=directory)
+        run = _first_run(server)
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        page, _ = _opened(server, context)
+        page.add_init_script(DRAWING)
+        page.goto(f"{server.origin}/r/{run}?q=at")
+        logged = cast("list[float]", json.loads(job.communicate()[0].splitlines()[-1]))
+        page.wait_for_function(
+            "(step) => window.drawn.length > 0 && window.drawn.at(-1)[1] >= step", arg=len(logged) - 1
+        )
+        drawn = cast("list[tuple[float, int]]", page.evaluate("() => window.drawn"))
+        context.close()
+    bench.wait_for_writers()
+    opened_s, first = next(each for each in drawn if each[1] >= 0)
+    delays: list[float] = []
+    for at_s, step in drawn:
+        while (mine := first + 1 + len(delays)) <= step:  # those that were there when the page was opened are left out
+            delays.append(at_s - logged[mine])
+    if not delays:
+        raise Unmeasurable(
+            f"nothing was logged after the page showed its first line, {opened_s - logged[0]:.1f} s later"
+        )
+    p50, p99 = np.percentile(delays, [50, 99]).tolist()
+    return Measured([p50], note=f"p99 {p99:.2f} s of {len(delays)} rows", also=p99 <= 2)
+
+
+def _first_run(server: Server) -> str:
+    """Return the name of the run that a server finds first."""
+    deadline = time.monotonic() + WAIT_MS / 1e3
+    while time.monotonic() < deadline:
+        rows = json.loads(server.ask("/api/runs", limit=1).body)["rows"]
+        if rows:
+            return str(rows[0]["run"])
+        time.sleep(0.05)
+    raise Unmeasurable("no run came to be")
+
+
 def _task_s(wire: Any) -> float:
     metrics = cast("list[dict[str, Any]]", wire.send("Performance.getMetrics")["metrics"])
     return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
@@ -131,6 +233,16 @@ BENCHMARKS = (
         "ms",
         Goal(at_most=500, also="≤ 200 KB on the wire"),
         _first_chart,
+    ),
+    Benchmark(
+        "page-drawn-heatmap", "heat-map of 256 ranks x 2k steps, in the browser", "ms", Goal(at_most=100), _heatmap
+    ),
+    Benchmark(
+        "page-point",
+        "from log() to the point drawn on the open page, p50",
+        "s",
+        Goal(at_most=1, also="p99 ≤ 2 s"),
+        _point,
     ),
     Benchmark("page-zoom", "a step of zoom or pan, 8 lines, CPU of the page", "ms", Goal(at_most=50), _zoom),
 )

@@ -6,10 +6,13 @@ only `--all` runs, `soak` for those that only `--soak` runs.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +60,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         limit_s = declared_limit_s(item)
         if limit_s is not None:
             item.add_marker(pytest.mark.timeout(limit_s))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Collects what a failed test left open while it is still that test's: else a later one fails for it."""
+    failed = item.session.testsfailed
+    try:
+        return (yield)
+    finally:
+        if item.session.testsfailed > failed:
+            for name in {"last_type", "last_value", "last_traceback", "last_exc"} & set(dir(sys)):
+                delattr(sys, name)  # pytest's, for debuggers: they hold the frames of the test
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)
+                gc.collect()
 
 
 def declared_limit_s(item: pytest.Item) -> float | None:

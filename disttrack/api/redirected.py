@@ -55,9 +55,7 @@ class RedirectedConsole:
         if not self._done.is_set():
             self._lead_back()
             deadline = time.monotonic() + END_WAIT_S
-            while not (self._directory / JOURNALED).exists() and self._directory.exists():
-                if time.monotonic() > deadline:
-                    break
+            while not self._is_journaled() and time.monotonic() < deadline:
                 self._see_to_tailer()
                 time.sleep(0.01)
         self._thread.join(1.0)
@@ -83,7 +81,7 @@ class RedirectedConsole:
     def _watch(self) -> None:
         while not self._done.wait(LOOK_S):
             self._see_to_tailer()
-            room = os.statvfs(self._directory)
+            room = os.statvfs(self._directory.parent)  # its own place may have gone with the last tailer
             if room.f_bavail * room.f_frsize < LEAST_FREE_BYTES:
                 _log.warning("disttrack: %s is full: what is printed from here on is not kept", self._directory)
                 self._lead_back()
@@ -98,8 +96,13 @@ class RedirectedConsole:
             pid, start_time = map(int, (self._directory / "tailer").read_text().split())
         except (OSError, ValueError):
             pid = start_time = 0
-        if not (pid and is_alive(pid, start_time)) and not (self._directory / JOURNALED).exists():
+        # Asked last: the tailer that was not found may have ended since, and its files with it.
+        if not (pid and is_alive(pid, start_time)) and not self._is_journaled():
             self._start_tailer()
+
+    def _is_journaled(self) -> bool:
+        """Say whether a tailer has done all its work: it says so, until it removes what it said with all else."""
+        return (self._directory / JOURNALED).exists() or not self._directory.exists()
 
     def _start_tailer(self) -> None:
         now_s = time.monotonic()

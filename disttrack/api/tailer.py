@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -50,6 +51,8 @@ def main() -> None:
     if pid := os.fork():
         _note(directory / "tailer", f"{pid} {process_start_time(pid)}")
         os._exit(0)  # the script that started it shall have nothing to reap
+    if not _is_alone(directory):
+        return
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # of leases
     threads = [threading.Thread(target=copy_on, args=(copy, lambda: _is_over(plan))) for copy in plan.copies]
     for thread in threads:
@@ -57,9 +60,26 @@ def main() -> None:
     _Journaling(plan).run()
     for thread in threads:
         thread.join()
-    for path in directory.iterdir():
-        path.unlink(missing_ok=True)
-    directory.rmdir()
+    _remove(directory)
+
+
+def _is_alone(directory: Path) -> bool:
+    """Wait until no other tailer is at work, for two would journal all twice; say whether it left something to do."""
+    import fcntl  # not on Windows
+
+    try:
+        lock = os.open(directory, os.O_RDONLY)  # held by this process until it ends, however it does
+    except FileNotFoundError:
+        return False
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return directory.exists()
+
+
+def _remove(directory: Path) -> None:
+    """Remove the files, from their place at once: a rank that finds some of them gone would start another tailer."""
+    aside = directory.with_name(f"{directory.name}.over")
+    directory.rename(aside)
+    shutil.rmtree(aside)
 
 
 def _note(path: Path, text: str) -> None:

@@ -38,6 +38,8 @@ __all__ = [
     "encode_bundle",
     "encode_column",
     "encode_ints",
+    "only_value",
+    "rises",
 ]
 
 Ints = NDArray[np.int64]
@@ -91,6 +93,22 @@ def decode_runs(data: bytes | memoryview, n: int) -> tuple[Ints, Ints]:
     steps = _spread(data[_FIRST.size :], _INT_TYPES[tag], n - 1)
     changes = np.flatnonzero(steps != 0)
     return np.append(0, changes + 1), np.cumsum(np.append(np.int64(first), steps[changes].astype(np.int64)))
+
+
+def only_value(data: bytes | memoryview) -> int | None:
+    """Return the value of all ints that encode_ints was given; None where they differ."""
+    if data[0] != _CONSTANT:
+        return None
+    _, first, step = _LINE.unpack(data)
+    return int(first) if step == 0 else None
+
+
+def rises(data: bytes | memoryview, n: int) -> bool:
+    """Say whether each of the n ints that encode_ints was given is greater than the one before it."""
+    if data[0] == _CONSTANT:
+        return n < 2 or _LINE.unpack(data)[2] > 0
+    values = decode_ints(data, n)
+    return bool((values[1:] > values[:-1]).all())
 
 
 def _line(first: int, step: int, n: int) -> Ints:
@@ -214,8 +232,18 @@ def _planes(values: NDArray[np.generic]) -> list[bytes]:
 
 
 def _matrix(planes: Sequence[bytes], kind: np.dtype[_Scalar], n: int) -> NDArray[_Scalar]:
-    raw = b"".join([zstd.decompress(plane) for plane in planes])
-    return _unshuffled(raw, kind).reshape(-1, n)
+    if not planes:
+        return np.empty((0, n), kind)
+    return _unshuffled(b"".join(map(_whole, planes)), kind).reshape(-1, n)
+
+
+def _whole(plane: bytes) -> bytes:
+    """Return one frame unzipped: zstd.decompress, which takes half as long again, looks for more of them."""
+    unzipping = zstd.ZstdDecompressor()
+    raw = unzipping.decompress(plane)
+    if not unzipping.eof:
+        raise ValueError("a plane ends before its frame does")
+    return raw
 
 
 def _squeeze(values: NDArray[np.generic]) -> bytes:

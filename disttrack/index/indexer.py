@@ -17,12 +17,14 @@ from typing import TypeVar
 
 from disttrack.index.aggregates import Aggregate, Aggregates, none_at_all
 from disttrack.index.checksums import IndexDamaged
+from disttrack.index.chunks import Column
 from disttrack.index.decoders import Decoders
 from disttrack.index.facets import Columns, Facet, Scope, Values, columns, names_of
 from disttrack.index.fetch import Fetched, fetch_log
 from disttrack.index.plan import make_plan
 from disttrack.index.queries import RunRecord, Vanished, answering, not_filed, numbered, records, versions
 from disttrack.index.snapshots import Snapshot, Snapshots
+from disttrack.index.sole import sole_columns
 from disttrack.index.sqlite import CACHES, MEMORY, Busy, is_damaged, open_index, reading, remove
 from disttrack.index.store import Describe, Store, is_same, look_at_all
 from disttrack.index.upkeep import COLD_VALUES, LIVE_VALUES, Upkeep
@@ -92,6 +94,7 @@ class Index:
 
     def _opened(self) -> Store:
         self._has_root = self.root.is_dir()
+        self._versions: tuple[tuple[int, int], dict[int, int]] | None = None
         self._path, connection = open_index(self.root if self._has_root else None, self._environ)
         self._file = _inode(self._path)
         return Store(connection, self._describe)
@@ -158,9 +161,22 @@ class Index:
     # Answering
 
     def versions(self, runs: Collection[int] | None = None) -> dict[int, int]:
-        """Return by the number of each run (runs: of these) what changes whenever something is applied of its log."""
+        """Return by the number of each run (runs: of these) what changes whenever something is applied of its log.
+
+        Of all runs it is the same dict as long as nothing is written to the index.
+        """
         with self._lock:
+            if runs is None:
+                return self._mended(self._all_versions)
             return self._mended(lambda: versions(self._store.connection, runs))
+
+    def _all_versions(self) -> dict[int, int]:
+        connection = self._store.connection
+        # Before the runs are read: what is written meanwhile is found by the next call. Other connections' and ours.
+        state = int(connection.execute("PRAGMA data_version").fetchone()[0]), connection.total_changes
+        if self._versions is None or self._versions[0] != state:
+            self._versions = state, versions(connection)
+        return self._versions[1]
 
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return every run, or those of one project."""
@@ -195,6 +211,16 @@ class Index:
             with reading(self._store.connection):
                 names = names_of(self._store.connection, scopes)
                 return columns(self._store.connection, names, runs).facets
+
+        with self._lock:
+            return self._mended(asked)
+
+    def sole_columns(self, key: str, runs: Collection[int]) -> dict[int, list[Column]]:
+        """Return by the numbers of runs the values of a key by step, of those where it takes no more than to read."""
+
+        def asked() -> dict[int, list[Column]]:
+            with reading(self._store.connection):
+                return sole_columns(self._store.connection, key, runs)
 
         with self._lock:
             return self._mended(asked)

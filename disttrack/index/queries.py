@@ -30,6 +30,7 @@ __all__ = [
     "records",
     "schema_sum",
     "schemas",
+    "schemas_of",
     "sealed_blocks",
     "versions",
 ]

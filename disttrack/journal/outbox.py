@@ -184,8 +184,9 @@ class Outbox:
 
     def _stop(self, offset: int) -> int:
         """Return where the file that holds offset ends."""
+        end = self.end  # first: a file that is begun meanwhile begins there or beyond
         at = bisect.bisect_right(self._starts, offset)
-        return self._starts[at] if at < len(self._starts) else self.end
+        return self._starts[at] if at < len(self._starts) else end
 
     def _read(self, offset: int, size: int) -> bytes:
         """Return size bytes from offset on, all in one file."""

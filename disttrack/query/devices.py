@@ -41,6 +41,8 @@ _TITLES = {
     "memory.container_used_bytes": "Memory of the container used",
     "memory.container_limit_bytes": "Memory limit of the container",
 }
+_UNIT_WORDS = frozenset({"bytes", "percent", "c", "w", "mhz", "per", "s"})
+_SHORT = frozenset({"gpu", "cpu", "io", "id", "pcie", "sm"})
 _FIRST = ("gpu", "cpu", "memory", "process", "net", "disk")
 
 
@@ -144,7 +146,14 @@ def _place(quantity: str) -> int:
 
 
 def _title(quantity: str) -> str:
-    return _TITLES.get(quantity, quantity.replace(".", " ").replace("_", " "))
+    """Return a quantity as a person would write it, without its unit: `gpu.fan_percent` is "GPU fan"."""
+    if quantity in _TITLES:
+        return _TITLES[quantity]
+    words = re.split(r"[._]+", quantity)
+    while len(words) > 1 and words[-1] in _UNIT_WORDS:
+        words.pop()
+    text = " ".join(word.upper() if word in _SHORT else word for word in words)
+    return text[:1].upper() + text[1:]
 
 
 def _unit(quantity: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import overload
 
@@ -169,21 +169,25 @@ def _ordered(
     if not alike.any():
         return _as_ints(found)
     # Project and id decide between them: names are read of those only, since text costs more than all the rest.
-    names = _names(reader, found[np.append(alike, False) | np.append(False, alike)].tolist(), known)
+    tied = found[np.append(alike, False) | np.append(False, alike)].tolist()
     name = np.zeros(columns.size)
-    name[sorted(names, key=names.__getitem__)] = np.arange(len(names))
+    name[_by_name(reader, tied, known)] = np.arange(len(tied))
     return _as_ints(runs[np.lexsort((name[runs], age[runs], places[runs]))])
 
 
-def _names(reader: Reader, runs: list[int], known: Mapping[int, Subject]) -> dict[int, tuple[str, str]]:
-    """Return the projects and ids of runs."""
-    columns = reader.facets([PROJECT, ID], [run for run in runs if run not in known])
+def _by_name(reader: Reader, runs: Collection[int], known: Mapping[int, Subject]) -> list[int]:
+    """Return runs in the order of their projects and ids."""
+    wanted = set(runs)
+    columns = reader.facets([PROJECT, ID], wanted - known.keys())
     projects, ids = (
-        dict(zip(filed.runs.tolist(), as_list(filed.values), strict=True)) for filed in columns.facets.values()
+        {run: value for run, value in zip(filed.runs.tolist(), as_list(filed.values), strict=True) if run in wanted}
+        for filed in columns.facets.values()
     )
-    names = {run: (str(projects.get(run, "")), str(ids.get(run, ""))) for run in runs}
-    names.update((number, (run.record.project, run.record.run_id)) for number, run in known.items() if number in names)
-    return names
+    for run in wanted & known.keys():
+        projects[run], ids[run] = known[run].record.project, known[run].record.run_id
+    if len(set(projects.values())) > 1:
+        return sorted(runs, key=lambda run: (str(projects.get(run, "")), str(ids.get(run, ""))))
+    return sorted(runs, key=lambda run: str(ids.get(run, "")))
 
 
 def _as_ints(runs: Ints) -> list[int]:

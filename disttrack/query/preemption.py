@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from disttrack.index.facts import SourceFacts
-from disttrack.query.causes import MEANWHILE_US, at_us
+from disttrack.query.causes import MEANWHILE_US, at_us, is_unknown
 from disttrack.query.teardown import was_told
 
 __all__ = ["taken_down"]
@@ -25,7 +25,7 @@ def taken_down(gone: Sequence[SourceFacts], others: Sequence[SourceFacts]) -> bo
         return False
     if was_told(gone[0]):
         return not _went_alone(gone, others)
-    return all(was_told(source) or _is_unknown(source) for source in gone)
+    return all(was_told(source) or is_unknown(source) for source in gone)
 
 
 def _went_alone(gone: Sequence[SourceFacts], others: Sequence[SourceFacts]) -> bool:
@@ -35,9 +35,3 @@ def _went_alone(gone: Sequence[SourceFacts], others: Sequence[SourceFacts]) -> b
         other.ended is not None or (other.last_time_us is not None and other.last_time_us > later_us)
         for other in others
     )
-
-
-def _is_unknown(source: SourceFacts) -> bool:
-    seen = source.fell
-    said = seen is not None and (seen.exit_code, seen.signal, seen.exception) != (None,) * 3
-    return source.ended is None and not said

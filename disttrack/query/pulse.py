@@ -67,7 +67,7 @@ class Pulse:
         found = self._reader.versions()
         is_first = self._versions is None
         before = self._versions or {}
-        changed = [run for run, version in found.items() if before.get(run) != version]
+        changed = [] if found is before else [run for run, version in found.items() if before.get(run) != version]
         observer = Observer.here(self._reader.root)
         if is_first:
             columns, others = self._reader.listed([PROJECT, ID])

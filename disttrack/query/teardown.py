@@ -9,7 +9,7 @@ from typing import Literal
 from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.index.facts import SourceFacts
 
-__all__ = ["Following", "following", "torn_down", "was_told"]
+__all__ = ["Following", "ending_seen", "following", "torn_down", "was_told"]
 
 Following = Literal["retry", "resize"]
 
@@ -42,8 +42,15 @@ def was_told(source: SourceFacts) -> bool:
     """Say whether a rank ended as one that SIGTERM told to."""
     if source.ended is not None:
         return source.ended.exit_code == TOLD and source.ended.exception is None
-    how = _how(source)
+    how = ending_seen(source)
     return how.signal == signal.SIGTERM or how.exit_code == TOLD
+
+
+def ending_seen(source: SourceFacts) -> Ending:
+    """Return how a rank's process ended, by the first sighting that tells."""
+    seen = (sighted for sighted in (source.fell, source.sighted) if sighted is not None)
+    endings = (Ending(sighted.exit_code, sighted.signal, sighted.exception) for sighted in seen)
+    return next((ending for ending in endings if ending != UNKNOWN), UNKNOWN)
 
 
 def _was_told(source: SourceFacts, first: SourceFacts) -> bool:
@@ -61,14 +68,7 @@ def _is_unknown(source: SourceFacts, *, unseen: bool) -> bool:
     """
     crashed = unseen or (source.fell is not None and source.fell.seen == "crashed")
     ended_by = source.join is not None and (_has_agent(source) or source.join.job)
-    return crashed and source.ended is None and _how(source) == UNKNOWN and bool(ended_by)
-
-
-def _how(source: SourceFacts) -> Ending:
-    """Return how a rank's process ended, by the first sighting that tells."""
-    seen = (sighted for sighted in (source.fell, source.sighted) if sighted is not None)
-    endings = (Ending(sighted.exit_code, sighted.signal, sighted.exception) for sighted in seen)
-    return next((ending for ending in endings if ending != UNKNOWN), UNKNOWN)
+    return crashed and source.ended is None and ending_seen(source) == UNKNOWN and bool(ended_by)
 
 
 def _has_agent(source: SourceFacts) -> bool:

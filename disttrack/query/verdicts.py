@@ -64,9 +64,8 @@ def verdict_on(paces: Sequence[RankPace], metric: str | None, first_failure: Fai
         return Verdict(_word(metric), _notable(worst, metric), worst.rank, worst.node, worst.skew, metric)
     if is_step_time(metric):
         text = (
-            f"Step time is synchronised: no rank is {NOTABLE_SKEW - 1:.0%} above the median in {_what(metric)}. "
-            "Ranks that wait for each other take as long as the slowest, so this cannot name who is slow; log the time "
-            "of the work before the wait to see it."
+            f"Step time is synchronised: {_what(metric)} is within {NOTABLE_SKEW - 1:.0%} on all ranks, as each "
+            "waits for the slowest, so it cannot name who is slow. Log the time of work before the wait."
         )
         return Verdict("synchronised", text, metric=metric)
     return Verdict(

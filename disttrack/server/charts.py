@@ -35,6 +35,7 @@ class _OfRun:
     name: str
     found: ChartLines
     holes: list[Hole]
+    summary: object  # what the run ended with, where no row of it has the metric; None where there is none
 
 
 def series(request: Request) -> Response:
@@ -66,7 +67,7 @@ def _of_run(request: Request, here: Served, wanted: str, key: str, mode: Mode | 
     name = f"{run.record.project}/{run.record.run_id}"
     past = here.reader.past(run.record)
     found, holes = here.reader.asked_with_past(name, past, ask) if past else here.reader.asked(name, ask, run.record)
-    return _OfRun(name, run.row.name, found, holes)
+    return _OfRun(name, run.row.name, found, holes, run.summary.get(key) if found.empty == "no key" else None)
 
 
 class _Chart:
@@ -118,6 +119,11 @@ class _Chart:
                 for part in self._parts
                 for hole in part.holes
             ][:100],
+            "summaries": [
+                {"run": part.run, "name": part.name, "value": part.summary}
+                for part in self._parts
+                if isinstance(part.summary, int | float)
+            ],
             "of_ranks": sum(part.found.ranks for part in self._parts),
             "shown_ranks": sum(line.rank is not None for _, line in self._lines),
         }

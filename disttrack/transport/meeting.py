@@ -230,6 +230,7 @@ class Meeting:
         self.knocked = False  # another node waits for the writer to listen
         self.mine: Notice | None = None  # what shall stand there
         self._places = _places(meeting, root, shared=shared)
+        self._silent = False  # the best place did not answer when it was asked last
         self._knock = False
         self._wake = threading.Event()
         self._stop = False
@@ -275,6 +276,7 @@ class Meeting:
             if stopping:
                 break
             settled = self.stands or (self.mine is None and self.found is not None)
+            settled = settled and not (self.is_seat and self._silent)  # it comes back where it was, with news
             self._wake.wait(REST_S if settled else LOOK_S)
             self._wake.clear()
         for place in self._places:
@@ -282,7 +284,7 @@ class Meeting:
 
     def _look(self) -> None:
         """Visit the places: what the first that answers holds is what is found; what we say goes to all of them."""
-        mine, answered = self.mine, False
+        mine, answered, reached = self.mine, False, False
         for number, place in enumerate(self._places):
             try:
                 found = self._visit(place, mine, surely=answered and mine is not None and self.found == mine)
@@ -291,7 +293,9 @@ class Meeting:
                 continue
             if not answered:
                 self.found, answered = found, True
-            self.reached |= number == 0
+            reached |= number == 0
+        self._silent = not reached
+        self.reached |= reached
 
     def _visit(self, place: _Place, mine: Notice | None, *, surely: bool) -> Notice | None:
         """Return what a place holds after our notice went there. surely: it is ours, as a better place has said."""

@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from disttrack.environments import ray
+from disttrack.errors import DisttrackError
 from disttrack.records.types import Join
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ __all__ = ["Seeker"]
 #: By what launch keys begin with: the module whose ask() reaches that cluster's head. By name: its floor is higher.
 CLUSTERS = {ray.PREFIX: "disttrack.integrations.ray.hosting"}
 
-ASK_AGAIN_S = 2.0
+ASK_AGAIN_S = 1.0
+FAILURES = 2  # in a row, until it is said: whom we ask may be on its way back
 
 
 class Seeker:
@@ -35,7 +37,8 @@ class Seeker:
         self._due = 0.0
         self.seat: Seat | None = None  # None, too, where the launch has one node only
         self.answered = self._module is None  # at any time
-        self.trouble: str | None = None  # why the last question had no answer
+        self.trouble: str | None = None  # why questions have no answer
+        self._failures = 0  # in a row
 
     def poll(self, now: float) -> bool:
         """Ask, if it is time to and nobody does; say whether an answer came since the last look."""
@@ -49,15 +52,18 @@ class Seeker:
             return False
         self._asking = None
         self._due = now + ASK_AGAIN_S
-        if self.trouble is None:
-            self.answered = True
-        return self.trouble is None
+        if self._failures:
+            return False
+        self.answered = True
+        return True
 
     def _ask(self) -> None:
         try:
             seat: Seat | None = importlib.import_module(str(self._module)).ask(self._key, self._root)
         except Exception as error:  # of the cluster's library, or the head refused: it is said, and asked again
             cause = getattr(error, "cause", None) or error  # what was raised on the head, as Ray hands it over
-            self.trouble = f"{type(cause).__name__}: {cause}".splitlines()[0]
+            self._failures += 1
+            if self._failures >= FAILURES or isinstance(cause, DisttrackError):
+                self.trouble = f"{type(cause).__name__}: {cause}".splitlines()[0]
         else:
-            self.seat, self.trouble = seat, None
+            self.seat, self.trouble, self._failures = seat, None, 0

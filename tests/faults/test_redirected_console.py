@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 import disttrack
@@ -100,8 +101,13 @@ print("after", flush=True)
 """
 
 
+def consoles(site: Site, name: str = "") -> list[Path]:
+    """Return the places of ranks that print into files, or the files of a name in them."""
+    return list(site.directory.glob(f"journals/*/consoles/*/{name}".rstrip("/")))  # journals may be removed meanwhile
+
+
 def tailer_of(site: Site) -> int:
-    for path in site.directory.rglob("consoles/*/tailer"):
+    for path in consoles(site, "tailer"):
         try:
             return int(path.read_text().split()[0])
         except (OSError, ValueError, IndexError):
@@ -142,8 +148,64 @@ def test_killed_tailers_lose_and_repeat_nothing_on_the_terminal_and_in_the_store
         reader.join()
     assert len(killed) >= 3
     assert printed == [f"line {number}\n" for number in range(lines)] + ["after\n"]
+    wait_until(lambda: not consoles(site), "the last tailer has gone")
     kept = [line["text"] for line in json.loads(site.cli("logs", "a", "--json"))]
     assert kept == [f"line {number}" for number in range(lines)]
+
+
+ENDS = """
+import glob, os, signal, sys, time
+import disttrack
+
+run = disttrack.init(project="p", id="a")
+run.log({"loss": 1.0})
+for number in range(10):
+    os.write(1, b"line %d\\n" % number)
+while not (tailers := glob.glob("journals/*/consoles/*/tailer")):
+    time.sleep(0.01)
+os.kill(int(open(tailers[0]).read().split()[0]), getattr(signal, sys.argv[1]))
+time.sleep(0.5)  # the thread that looks after tailers has seen that one is killed, and is starting another
+run.finish()
+"""
+
+
+def slowly(strace: str, call: str, delay_s: float) -> tuple[str, ...]:
+    """Return what a command is put behind to have each such system call take so long, in its children too."""
+    inject = f"{call}:delay_exit={int(1e6 * delay_s)}"
+    return (strace, "-f", "-qq", "-o", "/dev/null", f"--trace={call}", f"--inject={inject}")
+
+
+def check_kept_once(site: Site, output: str) -> None:
+    expected = [f"line {number}" for number in range(10)]
+    assert output.splitlines() == expected
+    wait_until(lambda: not consoles(site), "the tailers have gone")
+    assert site.cli("logs", "a", "--stream", "stdout").splitlines() == expected
+
+
+@pytest.mark.long(timeout_s=120)
+def test_two_threads_that_see_a_tailer_killed_do_not_have_all_journaled_twice(
+    site: Site, require_program: Callable[[str], str]
+) -> None:
+    starts_slowly = slowly(require_program("strace"), "pipe2", 1.0)
+    script = site.script(ENDS)
+    check_kept_once(site, site.run(*starts_slowly, sys.executable, script, "SIGKILL", env={"DISTTRACK_CONSOLE": "fd"}))
+
+
+@pytest.mark.long(timeout_s=120)
+def test_a_rank_that_meets_its_tailer_going_does_not_have_all_journaled_twice(
+    site: Site, require_program: Callable[[str], str]
+) -> None:
+    goes_slowly = slowly(require_program("strace"), "unlink,unlinkat", 0.5)
+    rank = site.start(*goes_slowly, sys.executable, site.script(ENDS), "SIGSTOP", env={"DISTTRACK_CONSOLE": "fd"})
+    wait_until(lambda: bool(consoles(site, "over")), "the rank ends")
+    tailer = psutil.Process(tailer_of(site))
+    pid = next(each.pid for each in psutil.Process(rank.pid).children() if "train.py" in " ".join(each.cmdline()))
+    os.kill(pid, signal.SIGSTOP)
+    tailer.resume()
+    wait_until(lambda: bool(consoles(site, "journaled")), "all is journaled")
+    wait_until(lambda: not consoles(site, "journaled"), "it is removing its files")
+    os.kill(pid, signal.SIGCONT)
+    check_kept_once(site, rank.communicate(timeout=60)[0])
 
 
 def test_what_children_print_is_kept_in_order_and_what_is_printed_afterwards_follows(site: Site) -> None:
@@ -163,7 +225,7 @@ def test_what_children_print_is_kept_in_order_and_what_is_printed_afterwards_fol
     output = site.python(script, env={"DISTTRACK_CONSOLE": "fd"})
     assert output.splitlines() == [*expected, "after"]
     assert site.cli("logs", "a").splitlines() == expected
-    assert not list(site.directory.rglob("consoles/*/*"))
+    wait_until(lambda: not consoles(site), "the tailer has gone")
 
 
 def test_a_child_that_outlives_its_parent_is_copied_on_to_its_end(site: Site) -> None:

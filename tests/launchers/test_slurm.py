@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from disttrack.journal.stored import newest_join
 from tests.launchers.slurm_cluster import SlurmCluster
 from tests.launchers.training import check_doctor
 from tests.road.site import wait_until
@@ -91,7 +93,7 @@ while not Path("stop").exists():
             Path("part").write_text(str(step))
             os.replace("part", checkpoint)
     if Path(f"kill-{run.rank}").exists():
-        os.kill(os.getpid(), 9)
+        os.kill(os.getpid(), int(Path(f"kill-{run.rank}").read_text()))
     time.sleep(0.01)
 run.finish()
 """
@@ -205,18 +207,89 @@ def test_a_job_whose_time_is_over_was_preempted(slurm: SlurmCluster) -> None:
     preempted(slurm)
 
 
+def kill(slurm: SlurmCluster, rank: int, number: signal.Signals) -> None:
+    """Have a rank of ENDLESS die of a signal."""
+    part = slurm.write("part-of-kill", str(int(number)))
+    part.rename(slurm.here / f"kill-{rank}")
+
+
+@pytest.mark.long(timeout_s=400)
+@pytest.mark.parametrize(
+    ("rank", "deaf"), [(3, False), (3, True), (0, False)], ids=["elsewhere", "of a deaf writer", "beside the writer"]
+)
+def test_the_rank_for_whose_death_srun_ends_the_others_is_the_first_cause(
+    slurm: SlurmCluster, rank: int, deaf: bool
+) -> None:
+    """deaf: the writer takes nobody's word any more until Slurm kills it, as on a node that is very busy."""
+    slurm.write("train.py", ENDLESS)
+    text = LAUNCHER.read_text()
+    assert "--kill-on-bad-exit=1" in text
+    job = slurm.sbatch(text, arguments=["train.py"], env={"PYTHON": sys.executable})
+    wait_until_all_log(slurm)
+    if deaf:
+        writer = next(each for each in slurm.nodes[0].processes() if "disttrack.writer" in each.command)
+        slurm.nodes[0].run(["kill", "-STOP", writer.pid])
+    kill(slurm, rank, signal.SIGKILL)
+    assert slurm.wait_for_job(job, ["COMPLETED", "FAILED"], 120) == "FAILED", slurm.printed(job)
+    (run,) = slurm.runs()
+    first = run["first_failure"]
+    assert (run["state"], first["rank"], first["signal"]) == ("crashed", rank, "SIGKILL"), slurm.cli("show", run["id"])
+    states = [(each["rank"], each["state"]) for each in run["ranks"]]
+    assert states == [(each, "crashed" if each == rank else "terminated") for each in range(4)]
+
+
+@pytest.mark.long(timeout_s=400)
+def test_a_rank_that_somebody_ends_alone_was_not_preempted(slurm: SlurmCluster) -> None:
+    slurm.write("train.py", ENDLESS)
+    job = slurm.sbatch(SRUN, *TASKS)
+    wait_until_all_log(slurm)
+    kill(slurm, 3, signal.SIGTERM)
+
+    def told() -> tuple[str, int | None, str | None]:
+        (run,) = slurm.runs()
+        first = run["first_failure"] or {"rank": None, "signal": None}
+        return run["state"], first["rank"], first["signal"]
+
+    wait_until(lambda: told() == ("crashed", 3, "SIGTERM"), "the others are seen to go on", 60)
+    (slurm.here / "stop").touch()
+    slurm.wait_for_job(job, ["COMPLETED", "FAILED"], 120)
+    recover(slurm)
+    assert told() == ("crashed", 3, "SIGTERM")
+    (run,) = slurm.runs()
+    assert [rank["state"] for rank in run["ranks"]] == ["finished"] * 3 + ["crashed"]
+
+
 @pytest.mark.long(timeout_s=300)
 def test_a_rank_that_is_killed_alone_is_why_its_step_crashed(slurm: SlurmCluster) -> None:
     slurm.write("train.py", ENDLESS)
     job = slurm.sbatch(SRUN, *TASKS)
     wait_until_all_log(slurm)
-    (slurm.here / "kill-3").touch()
+    kill(slurm, 3, signal.SIGKILL)
     wait_until(lambda: slurm.runs()[0]["ranks"][3]["state"] == "crashed", "rank 3 is known to have crashed", 60)
     slurm.run(["scancel", job])  # as srun --kill-on-bad-exit does, only that it may be quicker than the word of it
     slurm.wait_for_job(job, ["CANCELLED", "FAILED"])
     (run,) = slurm.runs()
     assert run["state"] == "crashed"
     assert (run["first_failure"]["rank"], run["first_failure"]["signal"]) == (3, "SIGKILL")
+
+
+def journals(slurm: SlurmCluster) -> list[Path]:
+    """Return what lies where the nodes keep journals, but for those of other tests' runs."""
+    places = ("tmp/disttrack-*/journals/*", "var/tmp/disttrack-*/journals/*")
+    found = [path for node in slurm.nodes for place in places for path in node.directory.glob(place)]
+    joins = {path: newest_join(path) for path in found}
+    return [path for path, join in joins.items() if join is None or join.root.startswith(str(slurm.here))]
+
+
+def recover(slurm: SlurmCluster) -> None:
+    """Have everything brought home that a job left on its nodes, once Slurm has ended its last process."""
+
+    def left() -> list[str]:
+        return [node.name for node in slurm.nodes for each in node.processes() if "disttrack.writer" in each.command]
+
+    wait_until(lambda: not left(), "no process of disttrack is left", 60)
+    for number in range(len(slurm.nodes)):
+        slurm.cli("recover", node=number)
 
 
 @pytest.mark.long(timeout_s=300)
@@ -231,3 +304,5 @@ def test_the_digits_example_learns_as_the_launcher_file_starts_it(slurm: SlurmCl
     assert (run["receipt"]["pending"], run["receipt"]["dropped"]) == (0, 0)
     assert run["summary"]["test_accuracy"] > 0.9
     assert slurm.printed(job).count("records logged") == 4
+    recover(slurm)
+    assert journals(slurm) == [], slurm.printed(job)

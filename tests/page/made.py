@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from disttrack.records.codec import encode
-from disttrack.records.payloads import ConsoleText, RecordKind
+from disttrack.records.payloads import ConsoleText, Drop, RecordKind
 from disttrack.records.types import Rank
 from tests.index.logs import Process, RunLog, join_of
 
-__all__ = ["START_US", "eight_ranks", "many_runs", "printed", "process", "sweep", "wide"]
+__all__ = ["PICTURES", "START_US", "eight_ranks", "many_runs", "mended", "printed", "process", "sweep", "wide"]
 
 START_US = 1_790_000_000_000_000  # Unix time in µs
 HOUR_US = 3_600_000_000
@@ -147,9 +147,9 @@ def samples(log: RunLog, project: str, start: int, nodes: int, count: int, gpus:
                 slow = node == 1 and gpu == 1 and second > count * 0.3
                 row |= {
                     f"gpu.{gpu}.percent": 96 + chance.gauss(0, 1) - (25 if slow else 0),
-                    f"gpu.{gpu}.celsius": 62 + gpu + (22 if slow else 0) + chance.gauss(0, 0.5),
-                    f"gpu.{gpu}.memory.used_bytes": 70e9,
-                    f"gpu.{gpu}.watts": 620 - (180 if slow else 0) + chance.gauss(0, 9),
+                    f"gpu.{gpu}.temperature_c": 62 + gpu + (22 if slow else 0) + chance.gauss(0, 0.5),
+                    f"gpu.{gpu}.memory_used_bytes": 70e9,
+                    f"gpu.{gpu}.power_w": 620 - (180 if slow else 0) + chance.gauss(0, 9),
                 }
             who.row(row, second, 1_000_000)
         log.commit_all(who)
@@ -195,6 +195,68 @@ def wide(
     return run_id
 
 
+def mended(root: Path, project: str = "demo", run_id: str = "mended") -> str:
+    """Write a run of four ranks in two attempts: in the first, rank 2 is killed at step 100 and the run with it; the
+    second goes on from step 80, and no journal takes rows 180 to 219 of rank 1; rank 3 is killed at step 240 of 300.
+    """
+    start = int(time.time() * 1e6) - 3_600_000_000
+    log = RunLog(root, project, run_id, "mended-4", "repaired")
+    log.open(start)
+    first = [process(rank, 4, project, start, ranks_per_node=2) for rank in range(4)]
+    second = [process(rank, 4, project, start + 60_000_000, ranks_per_node=2) for rank in range(4)]
+    for attempt, (ranks, steps) in enumerate([(first, range(121)), (second, range(80, 300))]):
+        chance = random.Random(attempt)
+        for number, rank in enumerate(ranks):
+            rank.attempt = attempt
+            for step in steps:
+                if (attempt == 0 and number == 2 and step > 100) or (attempt == 1 and number == 3 and step > 240):
+                    break
+                if attempt == 1 and number == 1 and 180 <= step < 220:
+                    rank.time_us += 200_000
+                    continue
+                loss = 3 * math.exp(-step / 90) + 0.3 + 0.08 * number + chance.gauss(0, 0.02)
+                rank.row({"loss": loss, "time/compute": 0.2 + chance.gauss(0, 0.005)}, step, 200_000)
+    held = second[1].time_us
+    drop = Drop(
+        record_class="metrics",
+        reason="disk_full",
+        count=40,
+        first_step=180,
+        last_step=219,
+        first_us=held - 24_000_000,
+        last_us=held - 16_000_000,
+    )
+    second[1].append(encode(RecordKind.DROP, drop), 0)
+    log.commit_all(*first)
+    for rank in first:
+        log.see(rank, "ended", rank.time_us, signal=9 if rank is first[2] else 15)
+    for number, rank in enumerate(second):
+        if number != 3:
+            rank.end(dropped=40 if number == 1 else 0)
+    log.commit_all(*second)
+    log.see(second[3], "ended", second[3].time_us, signal=9)
+    log.end(second[0].time_us)
+    log.close()
+    return run_id
+
+
+#: A script that logs an image, a table and a histogram at each of three steps, with the library itself.
+PICTURES = """
+import numpy as np
+import disttrack
+run = disttrack.init(project="demo", name="pictures", settings={"console": "off"})
+for step in (0, 10, 20):
+    pixels = np.zeros((48, 64, 3), "uint8")
+    pixels[:, :, 0] = np.linspace(0, 255, 64, dtype="uint8")
+    pixels[:, :, 2] = 10 * step
+    table = disttrack.Table(columns=["image", "guess", "share"], data=[[n, n % 7, 0.5 + step / 100] for n in range(30)])
+    spread = disttrack.Histogram(np.random.default_rng(step).normal(step, 1 + step / 10, 500))
+    run.log({"loss": 1 / (step + 1), "sample": disttrack.Image(pixels, caption=f"at step {step}"), "guesses": table,
+             "weights/first": spread}, step=step)
+run.finish()
+"""
+
+
 def many_runs(root: Path, project: str = "many", runs: int = 1000) -> None:
     """Write short runs of one rank."""
     start = int(time.time() * 1e6) - runs * 60_000_000
@@ -216,5 +278,6 @@ if __name__ == "__main__":
     sweep(made)
     eight_ranks(made)
     eight_ranks(made, run_id="eight-live", steps=400, ended=False)
+    mended(made)
     wide(made)
     many_runs(made)

@@ -6,8 +6,9 @@ import { pathToFileURL } from "node:url";
 
 const from = (name) => import(pathToFileURL(`${process.env.PAGE}/${name}`));
 const { joined, listed, read, write } = await from("url.js");
-const { ago, called, duration, leaf, ranges, short, size, skew, visible } = await from("format.js");
-const { columnsOf, ticks } = await from("charts/paint.js");
+const { ago, called, duration, leaf, ranges, scaled, short, size, skew, visible, withUnit } = await from("format.js");
+const { ticks, xTicks } = await from("charts/axis.js");
+const { columnsOf, edgesOf, rowAt } = await from("charts/paint.js");
 
 test("a place survives its URL, behind any path of a proxy", () => {
   for (const base of ["/", "/proxy/6017/"]) {
@@ -56,5 +57,28 @@ test("a pixel shows the column it lies in, and none where nothing was logged", (
   assert.deepEqual([...columnsOf([0, 1, 2, 3], -0.5, 3.5, 8)], [0, 0, 1, 1, 2, 2, 3, 3]);
   assert.ok(columnsOf([0, 1, 9, 10], 0, 10, 11).includes(-1));
   assert.deepEqual([...columnsOf([], 0, 1, 3)], [-1, -1, -1]);
+});
+
+test("ticks are round in the unit of their axis, and none says the same as the one before", () => {
   assert.deepEqual(ticks(0, 1000, 5), [0, 200, 400, 600, 800, 1000]);
+  assert.deepEqual(ticks(0.2, 3.1, 9, "step"), [1, 2, 3]); // no half steps
+  assert.deepEqual(ticks(1_800_000_000.2, 1_800_000_003, 9, "wall"), [1, 2, 3].map((second) => 1_800_000_000 + second));
+  assert.deepEqual(xTicks(ticks(0, 3700, 5, "relative"), "relative"), ["0 ms", "15m00s", "30m00s", "45m00s", "1h00m"]);
+  const minutes = xTicks(ticks(1_800_000_000, 1_800_000_600, 5, "wall"), "wall");
+  assert.ok(minutes.every((text) => /^\d\d:\d\d$/.test(text)) && new Set(minutes).size === minutes.length);
+});
+
+test("bytes are read in the unit of the largest, other units as they are", () => {
+  assert.deepEqual([scaled("B", 70e9), scaled("B/s", 2e6)], [{ per: 1024 ** 3, unit: "GiB" }, { per: 1024 ** 2, unit: "MiB/s" }]);
+  assert.deepEqual([scaled("B", 0), scaled("%", 1e9), scaled(null, 5)], [{ per: 1, unit: "B" }, { per: 1, unit: "%" }, { per: 1, unit: "" }]);
+  assert.deepEqual([withUnit(70e9, "B"), withUnit(1536, "B/s"), withUnit(62.5, "°C"), withUnit(3, null)], ["65.2 GiB", "1.5 KiB/s", "62.5 °C", "3"]);
+});
+
+test("rows that must be seen are high among hundreds, and the whole stays as high as it is", () => {
+  assert.deepEqual([...edgesOf(4, 80, new Set([1]))], [0, 20, 40, 60, 80]); // high enough as they are
+  const edges = edgesOf(256, 307, new Set([200]));
+  assert.ok(Math.abs(edges[201] - edges[200] - 8) < 1e-9 && Math.abs(edges[256] - 307) < 1e-9);
+  assert.deepEqual([rowAt(edges, 0), rowAt(edges, edges[200] + 4), rowAt(edges, 306.9), rowAt(edges, 9999)], [0, 200, 255, 255]);
+  const dead = edgesOf(256, 307, new Set(Array.from({ length: 200 }, (_, row) => row)));
+  assert.ok(Math.abs(dead[256] - 307) < 1e-9 && dead[256] > dead[255]);
 });

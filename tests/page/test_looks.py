@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,27 @@ def test_nothing_is_wider_than_a_telephone(server: Server, visit: Callable[..., 
         if (scrolled := page.evaluate("document.documentElement.scrollWidth")) > width:
             wide[name] = scrolled
     assert wide == {}
+
+
+@pytest.mark.parametrize("width", [1024, 1440])
+def test_the_table_shows_the_columns_that_there_is_room_for(
+    server: Server, visit: Callable[..., Visit], width: int
+) -> None:
+    page = visit(server, width=width).open("/p/demo")
+    expect(page.locator("tr[data-run]")).to_have_count(7)
+    box = page.locator(".scroller")
+    assert box.evaluate("box => box.scrollWidth - box.clientWidth") == 0
+    cut = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.innerText)"
+    assert page.locator("tr[data-run] > td").evaluate_all(cut) == []
+    columns = page.locator("table.runs thead th")
+    before = columns.count()
+    divider = page.get_by_role("separator", name="Width of the table")
+    divider.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile("w=65"))
+    expect(columns).not_to_have_count(before)  # there is room for more
+    assert box.evaluate("box => box.scrollWidth - box.clientWidth") == 0
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(server: Server, visit: Callable[..., Visit]) -> None:

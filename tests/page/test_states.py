@@ -18,6 +18,7 @@ from tests.page.made import eight_ranks, printed, process, sweep
 pytestmark = pytest.mark.real(timeout_s=180)
 
 expect.set_options(timeout=WAIT_MS)
+pytestmark = pytest.mark.real(timeout_s=180)
 
 
 def made(root: Path, run_id: str, metrics: int) -> None:

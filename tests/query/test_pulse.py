@@ -75,3 +75,21 @@ def test_an_index_that_is_built_anew_makes_no_run_come_or_go(tmp_path: Path) -> 
         assert beat.gone == []
         assert {change.run for change in beat.changes} <= {"demo/b"}
         assert [run.row.id for run in reader.subjects([1, 2], Observer.here(tmp_path)).values()] == ["b"]
+
+
+def test_the_versions_of_all_runs_are_read_again_once_somebody_wrote_to_the_index(tmp_path: Path) -> None:
+    finished_run(tmp_path, [(0, {"loss": 1.0})], "one")
+    with Reader(tmp_path) as reader, Reader(tmp_path) as other:
+        reader.catch_up()
+        other.catch_up()
+        first = reader.versions()
+        assert reader.versions() is first
+        assert len(first) == 1
+        finished_run(tmp_path, [(0, {"loss": 1.0})], "two")
+        other.catch_up()  # through another connection
+        second = reader.versions()
+        assert len(second) == 2
+        finished_run(tmp_path, [(0, {"loss": 1.0})], "three")
+        reader.catch_up()  # through this one
+        assert len(reader.versions()) == 3
+        assert reader.versions([]) == {}

@@ -12,6 +12,7 @@ import pytest
 
 from tests.nodes.cluster import PROGRAMS, Cluster, Node, Process, why_not
 from tests.nodes.job import disttrack_processes, exported, shown, wait_for_disttrack
+from tests.ray.conftest import EXAMPLES
 from tests.ray.nodes import RayNodes
 from tests.road.site import wait_until
 
@@ -133,6 +134,21 @@ def test_four_workers_on_two_nodes_lose_no_row_while_writer_and_actor_are_killed
     assert json.loads(other.cli("ls", "--json")) == []
     wait_until(lambda: not (ray.actors("WriterHost") or disttrack_processes(head)), "writer and actor go", LIMIT_S)
     assert not list((head.directory / "tmp").glob("disttrack-*/claims/*.seat"))
+
+
+@pytest.mark.long(timeout_s=900)
+def test_the_multinode_example_tells_of_the_ranks_of_both_nodes(ray_nodes: tuple[Cluster, RayNodes]) -> None:
+    cluster, ray = ray_nodes
+    arguments = ("--workers", 4, "--epochs", 2, "--storage", cluster.shared)
+    driver = ray.drive(EXAMPLES / "ray_multinode.py", *arguments, env={"RAY_TRAIN_V2_ENABLED": "1"})
+    output = driver.communicate(timeout=3 * LIMIT_S)[0]
+    assert driver.returncode == 0, output
+    told = [line.split() for line in output.splitlines() if line.startswith("rank ")]
+    assert sorted(int(line[1]) for line in told) == [0, 1, 2, 3]
+    assert sorted(line[3] for line in told) == sorted(2 * [f"{node.name}:" for node in cluster.nodes])
+    assert {line[4] for line in told} == {"finished,"}
+    (stored,) = [line.split() for line in output.splitlines() if line.endswith("records stored")]
+    assert stored[1] == stored[3]
 
 
 @pytest.mark.long(timeout_s=900)

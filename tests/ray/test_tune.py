@@ -102,19 +102,20 @@ PERTURBED = """
 import json, time
 from pathlib import Path
 import disttrack
-from disttrack.integrations.ray import trainable
+from disttrack.integrations.ray import DisttrackLoggerCallback, trainable
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
 
 here = Path(sys.argv[0]).parent
+decorated, called_back = "decorated" in sys.argv, "called back" in sys.argv
 
-@trainable(project="demo")
 class Walk(tune.Trainable):
     def setup(self, config):
         self.lr, self.value = config["lr"], 0.0
     def step(self):
         self.value += self.lr
-        disttrack.log({"own": self.lr})
+        if decorated:
+            disttrack.log({"own": self.lr})
         return {"value": self.value, "lr_used": self.lr}
     def save_checkpoint(self, directory):
         return {"value": self.value}
@@ -133,6 +134,9 @@ class Seen(tune.Callback):
         (here / "pids").open("a").write(f"{trial.trial_id} {result['pid']}\\n")
 
 seen = Seen()
+if decorated:
+    Walk = trainable(project="demo")(Walk)
+callbacks = [DisttrackLoggerCallback(project="demo")] if called_back else []
 pbt = PopulationBasedTraining(
     time_attr="training_iteration", metric="value", mode="max", perturbation_interval=4,
     hyperparam_mutations={"lr": tune.uniform(0.1, 10)}, quantile_fraction=0.34, synch=True,
@@ -142,32 +146,37 @@ tune.Tuner(
     param_space={"lr": tune.grid_search([0.1, 1.0, 3.0])},
     tune_config=tune.TuneConfig(scheduler=pbt, reuse_actors=True),
     run_config=tune.RunConfig(
-        name="pbt", storage_path=str(here), stop={"training_iteration": 16}, verbose=0, callbacks=[seen]
+        name="pbt", storage_path=str(here), stop={"training_iteration": 16}, verbose=0, callbacks=[seen, *callbacks]
     ),
 ).fit()
 print("TOLD", json.dumps(seen.rows))
 """
 
 
+@pytest.mark.parametrize(
+    "how", [["decorated"], ["called back"], pytest.param(["decorated", "called back"], marks=pytest.mark.long)]
+)
 @pytest.mark.real(timeout_s=180)
 def test_perturbed_trials_that_share_an_actor_keep_their_rows_and_tell_of_their_perturbations(
-    ray_site: RaySite,
+    ray_site: RaySite, how: list[str]
 ) -> None:
-    trials = told(ray_site.drive(PERTURBED))
+    trials = told(ray_site.drive(PERTURBED, *how))
     pids = [line.split() for line in (ray_site.directory / "pids").read_text().splitlines()]
     assert any(len({trial for trial, other in pids if other == pid}) > 1 for _, pid in pids), "no actor was used again"
     assert sorted(run["id"] for run in ray_site.ls()) == sorted(trials)
     perturbed = 0
     for trial_id, rows in trials.items():
         run = ray_site.show(trial_id)
-        assert (run["state"], run["attempt"], run["ranks_joined"]) == ("stopped", 0, 1)
+        state = "finished" if "called back" in how else "stopped"  # the driver alone knows why it stops a trial
+        assert (run["state"], run["attempt"], run["ranks_joined"]) == (state, 0, 1)
         assert run["config"] == {"lr": rows[-1][1]}
         stored = {
             key: [(row["step"], row["value"]) for row in ray_site.export(trial_id, "--keys", key)]
             for key in ("value", "own")
         }
         assert sorted(stored["value"]) == sorted((step, value) for step, _, value in rows)
-        assert sorted(stored["own"]) == sorted((step, lr) for step, lr, _ in rows)
+        if "decorated" in how:
+            assert sorted(stored["own"]) == sorted((step, lr) for step, lr, _ in rows)
         changes = [(step, before, lr) for (_, before, _), (step, lr, _) in itertools.pairwise(rows) if lr != before]
         assert [(one["step"], one["before"], one["after"]) for one in run["config_changes"]] == changes
         perturbed += len(changes)

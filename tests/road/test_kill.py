@@ -1,15 +1,13 @@
 """SIGKILL in the middle: every row whose log() returned is in the export, and no rank sees an exception (P1, P2)."""
 
-import os
 import signal
 import struct
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.conftest import writers
+from tests.faults.jobs import the_writer
 from tests.road.site import Site, wait_until
 
 LOG_UNTIL_STOPPED = """
@@ -33,12 +31,6 @@ def returned(site: Site, rank: int) -> int:
     path = site.directory / f"count{rank}"
     data = path.read_bytes() if path.exists() else b""
     return struct.unpack("<q", data)[0] if len(data) == 8 else 0
-
-
-def the_writer() -> psutil.Process | None:
-    found = list(writers(Path(os.environ["DISTTRACK_RUNTIME_DIR"])))
-    assert len(found) <= 1, found
-    return found[0] if found else None
 
 
 def wait_for_rows(site: Site, count: int) -> None:

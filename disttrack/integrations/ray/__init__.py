@@ -17,14 +17,15 @@ from disttrack.integrations.ray.train import setup
 from disttrack.integrations.ray.trainable import trainable
 
 if TYPE_CHECKING:
-    from disttrack.integrations.ray.callbacks import DisttrackCallback, DisttrackLoggerCallback
     from disttrack.integrations.ray.history import read_history
+    from disttrack.integrations.ray.train_callback import DisttrackCallback
+    from disttrack.integrations.ray.tune_callback import DisttrackLoggerCallback
 
 __all__ = ["DisttrackCallback", "DisttrackLoggerCallback", "read_history", "setup", "trainable"]
 
 _MODULES = {
-    "DisttrackCallback": "callbacks",
-    "DisttrackLoggerCallback": "callbacks",
+    "DisttrackCallback": "train_callback",
+    "DisttrackLoggerCallback": "tune_callback",
     "read_history": "history",
 }
 

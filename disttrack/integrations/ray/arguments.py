@@ -11,8 +11,10 @@ from disttrack.environments.ray import Experiment
 from disttrack.errors import UsageError
 from disttrack.settings import load
 
-__all__ = ["InitArguments", "init_arguments", "with_experiment"]
+__all__ = ["CHECKPOINT", "InitArguments", "init_arguments", "with_experiment"]
 
+CHECKPOINT = "checkpoint"
+"""The key of a run's summary that says where its newest checkpoint lies."""
 _NOT_IN_ARGUMENTS = ("config", "config_include_keys", "config_exclude_keys", "settings")
 
 

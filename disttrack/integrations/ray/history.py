@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
@@ -98,8 +99,15 @@ class HistoryDatasource(Datasource):
 
     def _task(self, runs: Sequence[ScannedRun], row_limit: int | None) -> ReadTask:
         scan = self._scan.of(runs)
-        metadata = BlockMetadata(num_rows=None, size_bytes=scan.size_bytes, exec_stats=None, input_files=None)
-        return ReadTask(partial(read_scan, scan), metadata, self._schema, row_limit)
+        known: dict[str, Any] = {"size_bytes": scan.size_bytes, "schema": self._schema, "per_task_row_limit": row_limit}
+        # Which of them takes what has changed several times since Ray 2.9.
+        described = {name: known.get(name) for name in _parameters(BlockMetadata)}
+        others = {name: known[name] for name in _parameters(ReadTask) if name in known}
+        return ReadTask(partial(read_scan, scan), BlockMetadata(**described), **others)
+
+
+def _parameters(of: type) -> Iterable[str]:
+    return inspect.signature(of).parameters
 
 
 def _shares(runs: Sequence[ScannedRun], count: int) -> Iterable[Sequence[ScannedRun]]:

@@ -53,7 +53,9 @@ def trainable(target: T | None = None, /, **init: Any) -> T | Callable[[T], T]:
     init: arguments of disttrack.init. The run's id is the trial's id, its name the trial's name (where init has no
     other), its group the experiment, its config the hyperparameters; each result that the trial reports is a row at its
     training iteration, and so are rows that the trial logs itself without a step, from the next iteration on. A trial
-    that Tune stops before it is done is `stopped`; one that is retried is another attempt of the same run.
+    that Tune stops before it is done is `stopped`; one that is retried is another attempt of the same run. That a
+    stopping criterion (RunConfig.stop) is met only the driver knows: with DisttrackLoggerCallback among its callbacks
+    such a trial is `finished`.
     Raises UsageError for arguments that cannot be used.
     """
     if target is None:
@@ -105,12 +107,12 @@ class Tracked:
         self._opened()
         cast(Any, super()).load_checkpoint(checkpoint)
 
-    def reset(self, new_config: Any, storage: Any = None) -> Any:
-        """Become another trial, or the same with other hyperparameters."""
+    def reset(self, new_config: Any, *arguments: Any, **named: Any) -> Any:
+        """Become another trial, or the same with other hyperparameters; what else Ray says depends on its version."""
         waiting = _session()
         if waiting is None:
             self._close()
-        success = cast(Any, super()).reset(new_config, storage=storage)
+        success = cast(Any, super()).reset(new_config, *arguments, **named)
         self._close()  # of a function once it has unwound
         return success
 
@@ -124,6 +126,11 @@ class Tracked:
                 waiting.training_thread.join(UNWIND_S)
             self._close()
             _leaving.settle()
+
+    def mark_done(self) -> None:
+        """Say that this trial, which is about to be stopped, is done: its stopping criterion is met."""
+        if self._run is not None:
+            self._run.mark_stopped(False)
 
     def _opened(self) -> Run:
         """Return the run of the trial that this actor hosts now."""

@@ -48,8 +48,7 @@ function App() {
     {
       keys: "Escape",
       does: "close what is open; back to the project",
-      run: () =>
-        help ? setHelp(false) : view !== "project" && go({ view: "project", run: null, tab: "charts", choices: {} }),
+      run: () => view !== "project" && go({ view: "project", run: null, tab: "charts", choices: {} }),
     },
   ]);
   return html`
@@ -169,8 +168,9 @@ function Feed() {
 
 /** @param {{onClose: () => void}} props */
 function Help({ onClose }) {
+  useKeys([{ keys: "Escape", does: "close this list", run: onClose }]);
   const seen = new Set();
-  const rows = bindings.value.flat().filter(({ keys }) => !seen.has(keys) && seen.add(keys));
+  const rows = bindings.value.flat().filter(({ keys, does }) => !seen.has(keys + does) && seen.add(keys + does));
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
   // The browser keeps the focus within it, and gives it back to where it was.
   useLayoutEffect(() => {
@@ -190,7 +190,7 @@ function Help({ onClose }) {
       <dl>
         ${rows.map(
           ({ keys, does }) =>
-            html`<div key=${keys}>
+            html`<div key=${`${keys} ${does}`}>
               <dt><kbd>${keys}</kbd></dt>
               <dd>${does}</dd>
             </div>`,

@@ -17,20 +17,27 @@ export function stroke(place) {
   return { colour: colours[place % colours.length], dash: DASHES[Math.floor(place / colours.length) % DASHES.length] };
 }
 
+/** Colours of one hue: of few lines, no two are of these. Blue and sky; vermillion and orange; orange and yellow. */
+const NEAR = [[4], [3], [], [1, 6], [0], [], [3], []];
+
 /**
  * A place in the palette for each run in view: by its id, so that it keeps its colour between views, and where two
  * would be alike the next free one.
  * @param {string[]} ids @returns {Map<string, number>}
  */
 export function places(ids) {
+  /** @type {Set<number>} */
   const taken = new Set();
+  /** @type {Map<string, number>} */
   const found = new Map();
   const size = LIGHT.length * DASHES.length;
   for (const id of ids) {
-    let place = hash(id) % LIGHT.length;
-    for (let tries = 0; taken.has(place) && tries < size; tries += 1) {
-      place = (place + 1) % (ids.length > LIGHT.length ? size : LIGHT.length);
-    }
+    const from = hash(id) % LIGHT.length;
+    const free = Array.from({ length: size }, (_, at) => (at < LIGHT.length ? (from + at) % LIGHT.length : at)).filter(
+      (place) => !taken.has(place),
+    );
+    const clear = free.find((place) => place < LIGHT.length && !NEAR[place].some((each) => taken.has(each)));
+    const place = clear ?? free[0] ?? from;
     taken.add(place);
     found.set(id, place);
   }

@@ -4,6 +4,7 @@
 export const NOTHING = "–";
 
 const UNITS = ["", "k", "M", "G", "T", "P"];
+const BYTES = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 /**
  * A number in at most `digits` significant digits: 12.4k, 0.000312, 1.998.
@@ -92,14 +93,26 @@ export function clock(seconds) {
 /** @param {number | null | undefined} bytes */
 export function size(bytes) {
   if (bytes === null || bytes === undefined) return NOTHING;
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;
   let rest = bytes;
-  while (rest >= 1024 && unit < units.length - 1) {
+  while (Math.abs(rest) >= 1024 && unit < BYTES.length - 1) {
     rest /= 1024;
     unit += 1;
   }
-  return `${unit === 0 ? rest : trimmed(rest, 3)} ${units[unit]}`;
+  return `${trimmed(rest, 3)} ${BYTES[unit]}`;
+}
+
+/** The unit in which an axis up to `greatest` is read, and how many of the given one make it. @param {string | null} unit @param {number} greatest */
+export function scaled(unit, greatest) {
+  if (unit !== "B" && unit !== "B/s") return { per: 1, unit: unit ?? "" };
+  const power = greatest < 1024 ? 0 : Math.min(4, Math.floor(Math.log2(greatest) / 10));
+  return { per: 1024 ** power, unit: BYTES[power] + unit.slice(1) };
+}
+
+/** A value with its unit. @param {number} value @param {string | null | undefined} unit @param {number} [digits] */
+export function withUnit(value, unit, digits = 4) {
+  if (unit === "B" || unit === "B/s") return size(value) + unit.slice(1);
+  return unit === null || unit === undefined || unit === "" ? short(value, digits) : `${short(value, digits)} ${unit}`;
 }
 
 /** A ratio to its median as a signed share: 1.31 → +31 %. @param {number | null | undefined} ratio */

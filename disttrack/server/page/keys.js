@@ -3,7 +3,7 @@
 import { useLayoutEffect, useRef } from "./vendor/hooks.js";
 import { signal } from "./vendor/signals.js";
 
-/** @typedef {{keys: string, does: string, run: (event: KeyboardEvent) => void}} Binding keys: as "x" or "Ctrl+k" */
+/** @typedef {{keys: string, does: string, run: (event: KeyboardEvent) => unknown}} Binding keys: as "x" or "Ctrl+k"; run: false where there is nothing to do for it, so that the next may */
 
 /** The bindings that work now, the newest view's first. @type {import("./vendor/signals.js").Signal<Binding[][]>} */
 export const bindings = signal([]);
@@ -49,9 +49,8 @@ function pressed(event) {
   }
   for (const view of bindings.value) {
     const found = view.find(({ keys }) => keys === name);
-    if (found !== undefined) {
+    if (found !== undefined && found.run(event) !== false) {
       event.preventDefault();
-      found.run(event);
       return;
     }
   }

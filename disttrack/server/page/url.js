@@ -40,6 +40,7 @@ export const CHOICES = {
   all: "1: equal values too",
   card: "chart that fills the window",
   side: "runs or charts alone",
+  w: "width of the table of runs, percent",
   by: "key that ranks are compared by, or - for the time between rows",
 };
 

@@ -3,17 +3,18 @@
 import { html } from "../vendor/html.js";
 import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { choose, place } from "../location.js";
-import { exact, many, short } from "../format.js";
 import { plain } from "../api.js";
+import { exact, many, short } from "../format.js";
 import { Icon } from "../parts/icons.js";
 import { Key, Swatch } from "../parts/labels.js";
 import { Failed, Loading } from "../parts/states.js";
 import { span } from "./shared.js";
 import { Plot } from "./plot.js";
+import { AsTable, TableButton } from "./tables.js";
 import { byPlace, clipOf, drawingOf, notFinite, summary, useSeries } from "./series.js";
 
 /** Charts this far below the window are drawn already. */
-const NEAR = "300px";
+export const NEAR = "300px";
 
 /**
  * Whether an element can be seen, and its width.
@@ -105,6 +106,7 @@ export function SeriesCard({
   }, [series.data, strokeOf, change]);
   const odd = useMemo(() => (drawing === null ? null : notFinite(drawing)), [drawing]);
   const clip = useMemo(() => (drawing === null || whole || log ? null : clipOf(drawing.header)), [drawing, whole, log]);
+  const empty = drawing !== null && (drawing.header.empty !== null || drawing.lines.length === 0);
   const tall = large ? Math.max(320, Math.round(globalThis.innerHeight * 0.62)) : (height ?? 180);
   return html`<figure class=${large ? "card large" : "card"} ref=${box} data-key=${name}>
     <figcaption>
@@ -112,16 +114,7 @@ export function SeriesCard({
       ${drawing !== null && html`<${Note} drawing=${drawing} odd=${odd?.text ?? ""} clip=${clip} whole=${whole} onWhole=${() => setWhole(!whole)} />`}
       <span class="tools">
         ${tools}
-        <button
-          type="button"
-          class="bare"
-          aria-pressed=${table}
-          title="View as table"
-          aria-label=${`View ${name} as table`}
-          onClick=${() => setTable(!table)}
-        >
-          <${Icon} name="table" />
-        </button>
+        <${TableButton} of=${name} pressed=${table} onClick=${() => setTable(!table)} />
         <button
           type="button"
           class="bare"
@@ -134,13 +127,15 @@ export function SeriesCard({
         </button>
       </span>
     </figcaption>
-    <div class=${series.loading && drawing !== null ? "dimmed" : ""} style=${{ minHeight: `${tall}px` }}>
+    <div class=${series.loading && drawing !== null ? "dimmed" : ""} style=${{ minHeight: empty ? null : `${tall}px` }}>
       ${series.error !== null && html`<${Failed} error=${series.error} retry=${series.retry} what=${name} />`}
       ${drawing === null && series.error === null && near && html`<${Loading} rows=${4} />`}
       ${
         drawing !== null &&
-        (drawing.header.empty !== null || drawing.lines.length === 0
-          ? html`<${Nothing} why=${drawing.header.empty} name=${name} x=${x} />`
+        (empty
+          ? drawing.header.summaries.length > 0
+            ? html`<${Summaries} of=${drawing.header.summaries} strokeOf=${strokeOf} />`
+            : html`<${Nothing} why=${drawing.header.empty} name=${name} x=${x} />`
           : table
             ? html`<${AsTable} drawing=${drawing} />`
             : odd?.none
@@ -159,12 +154,48 @@ export function SeriesCard({
                 log=${log !== ""}
                 clip=${clip}
                 height=${tall}
-                label=${summary(drawing, name)}
+                label=${summary(drawing, name, marks)}
               />`)
       }
     </div>
-    ${legend && drawing !== null && html`<${Legend} lines=${drawing.lines} />`}
+    ${legend && drawing !== null && !empty && html`<${Legend} lines=${drawing.lines} banded=${drawing.header.mode === "band"} />`}
   </figure>`;
+}
+
+/** A metric that no step has: what runs ended with. @param {{of: import("./series.js").SeriesHeader["summaries"], strokeOf: import("./series.js").StrokeOf}} props */
+function Summaries({ of, strokeOf }) {
+  const values = of.map(({ value }) => Number(plain(value)));
+  const [least, most] = [
+    Math.min(0, ...values.filter(Number.isFinite)),
+    Math.max(...values.filter(Number.isFinite), 0),
+  ];
+  const share = (/** @type {number} */ value) =>
+    Number.isFinite(value) && most > least ? (value - least) / (most - least) : 0;
+  return html`<div class="summaries">
+    <p class="quiet">summary</p>
+    ${of.length === 1 && html`<p class="figure" title=${exact(values[0])}>${short(values[0], 5)}</p>`}
+    ${
+      of.length > 1 &&
+      html`<table>
+        ${of.map(
+          ({ run, name }, at) =>
+            html`<tr key=${run}>
+              <th scope="row" title=${name}>${name}</th>
+              <td class="bar-cell">
+                <svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">
+                  <rect
+                    width=${Math.max(share(values[at]) * 100, 0.5)}
+                    height="8"
+                    fill=${strokeOf({ run, rank: null, role: "line" }, at).colour}
+                  />
+                </svg>
+              </td>
+              <td class="number" title=${exact(values[at])}>${short(values[at], 4)}</td>
+            </tr>`,
+        )}
+      </table>`
+    }
+  </div>`;
 }
 
 /** Why a chart is empty, and what mends it. @param {{why: string | null, name: string, x: string}} props */
@@ -182,7 +213,7 @@ function Nothing({ why, name, x }) {
     </div>`;
   }
   return html`<div class="empty">
-    <p>The runs in view have logged no step with <b>${name}</b>; a summary alone is no line.</p>
+    <p>None of the runs in view has logged <b>${name}</b>.</p>
   </div>`;
 }
 
@@ -197,71 +228,24 @@ function Note({ drawing, odd, clip, whole, onWhole }) {
     : `${points > 0 ? many(points, "point") : "all points"} in ${drawing.x.length} buckets: mean, with the least and greatest of each behind it`;
   return html`<span class="note">
     ${odd !== "" && html`<span class="warn" title="Infinite points are not part of the line">${odd}</span>`}
-    ${bucketed !== "" && html`<span class="quiet" title=${bucketed}>min–max</span>`}
+    ${bucketed !== "" && !clipped && !whole && html`<span class="quiet" title=${bucketed}>min–max</span>`}
     ${
       (clipped || whole) &&
       html`<button
         type="button"
         class="chip"
         onClick=${onWhole}
-        title=${clipped ? "The y-axis shows 98 % of the points" : ""}
+        title=${clipped ? `${many(above + below, "point")} beyond the y-axis, which shows 98 % of them: a click shows all` : "A click shows 98 % of the points"}
       >
-        ${clipped ? `${many(above + below, "point")} beyond ${above > 0 ? "▲" : ""}${below > 0 ? "▼" : ""}` : "all points"}
+        ${clipped ? `${short(above + below)} beyond ${above > 0 ? "▲" : ""}${below > 0 ? "▼" : ""}` : "all points"}
       </button>`
     }
   </span>`;
 }
 
-/** @param {{lines: import("./plot.js").Line[]}} props */
-export const Legend = ({ lines }) =>
+/** @param {{lines: import("./plot.js").Line[], banded?: boolean}} props banded: around the line is a band over ranks */
+export const Legend = ({ lines, banded = false }) =>
   html`<ul class="legend">
     ${lines.filter((line) => line.width !== 0).map((line) => html`<li key=${line.id}><${Swatch} stroke=${line.stroke} /> ${line.label}</li>`)}
+    ${banded && html`<li class="quiet">shaded: all ranks, darker 5 % to 95 % of them</li>`}
   </ul>`;
-
-/** The numbers of a chart. @param {{drawing: import("./series.js").Drawing}} props */
-function AsTable({ drawing: { header, x, lines } }) {
-  const columns = lines.filter((line) => line.width !== 0);
-  const each = Math.max(1, Math.ceil(x.length / 100));
-  const rows = Array.from({ length: Math.ceil(x.length / each) }, (_, row) => Math.min(row * each, x.length - 1));
-  return html`<div class="as-table" tabindex="0">
-    ${
-      header.lines.length > 0 &&
-      html`<table>
-        <thead>
-          <tr>
-            <th></th>
-            ${["last", "min", "mean", "max", "points"].map((name) => html`<th key=${name}>${name}</th>`)}
-          </tr>
-        </thead>
-        <tbody>
-          ${header.lines.map(
-            (line, place) =>
-              html`<tr key=${place}>
-                <th>
-                  ${lines.find((drawn) => drawn.id === `${line.run} ${header.mode === "mean" ? "" : line.rank}`)?.label ?? line.name}
-                </th>
-                ${[line.stats.last, line.stats.min, line.stats.mean, line.stats.max, line.points].map((value, at) => html`<td key=${at} title=${exact(value)}>${short(plain(value), 5)}</td>`)}
-              </tr>`,
-          )}
-        </tbody>
-      </table>`
-    }
-    <table>
-      <thead>
-        <tr>
-          <th>${header.x}</th>
-          ${columns.map((line) => html`<th key=${line.id}>${line.label}</th>`)}
-        </tr>
-      </thead>
-      <tbody>
-        ${rows.map(
-          (row) =>
-            html`<tr key=${row}>
-              <th>${short(x[row], 7)}</th>
-              ${columns.map((line) => html`<td key=${line.id} title=${exact(line.values[row])}>${Number.isNaN(line.values[row]) ? "" : short(line.values[row], 5)}</td>`)}
-            </tr>`,
-        )}
-      </tbody>
-    </table>
-  </div>`;
-}

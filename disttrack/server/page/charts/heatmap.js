@@ -1,14 +1,14 @@
 // A heat-map: a row a rank or device, x as in all charts; dead ranks and holes hatched; drag zooms, a click chooses a row.
 
 import { html } from "../vendor/html.js";
-import { useEffect, useRef, useState } from "../vendor/hooks.js";
+import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { useSignal } from "../vendor/signals.js";
-import { diverging, gradient, sequential, token } from "../colours.js";
-import { exact, short, size } from "../format.js";
+import { gradient } from "../colours.js";
+import { exact, short, withUnit } from "../format.js";
 import { dark } from "../theme.js";
-import { columnsOf, hatch, imageOf, ticks } from "./paint.js";
+import { BOTTOM, notableOf, paint } from "./heatcanvas.js";
+import { edgesOf, rowAt } from "./paint.js";
 import { LEFT, keyed } from "./hand.js";
-import { xTicks } from "./marks.js";
 import { RIGHT } from "./plot.js";
 import { beside, named } from "./readings.js";
 import { cursor, grid as sharedGrid, nearest, show, span } from "./shared.js";
@@ -19,6 +19,8 @@ import { cursor, grid as sharedGrid, nearest, show, span } from "./shared.js";
  * @property {string} group its node: rows of one node lie together, with a line between nodes
  * @property {number | null} goneAfter x after which it is gone; null: it is not
  * @property {string} state
+ * @property {string} [short] the label within its group, where that stands before it
+ * @property {boolean} [strays] it is far from the median most of the time: seen and named also among hundreds
  * @property {string} [detail] said where the cursor is
  */
 
@@ -34,8 +36,6 @@ import { cursor, grid as sharedGrid, nearest, show, span } from "./shared.js";
  * @property {string | null} unit
  * @property {[number, number]} [domain] of x
  */
-
-const BOTTOM = 22;
 
 /** Rows between 1.2 and 18 px high: 8 ranks are no thin strip, 256 no wall. @param {number} rows */
 export const heightOf = (rows) =>
@@ -60,6 +60,7 @@ export function HeatMap({ heat, show: kind, xKind, label, onRow, chosen = [], he
   const isDark = dark.value;
   const [from, to] = extent(heat);
   const inner = Math.max(width - LEFT - RIGHT, 1);
+  const edges = useMemo(() => edgesOf(heat.rows.length, height, notableOf(heat)), [heat, height]);
 
   useEffect(() => {
     const element = /** @type {HTMLElement} */ (box.current);
@@ -70,14 +71,14 @@ export function HeatMap({ heat, show: kind, xKind, label, onRow, chosen = [], he
   }, []);
   useEffect(() => {
     if (width > 0 && canvas.current !== null)
-      paint(canvas.current, { heat, kind, xKind, from, to, width, height, chosen });
+      paint(canvas.current, { heat, edges, kind, xKind, from, to, width, height, chosen });
   }, [heat, kind, xKind, from, to, width, height, isDark, chosen.join()]);
 
   const xAt = (/** @type {number} */ left) => from + (Math.max(0, Math.min(left, inner)) / inner) * (to - from);
   const moved = (/** @type {PointerEvent} */ event) => {
     const [left, top] = [event.offsetX, event.offsetY];
     if (brush.value !== null) brush.value = { from: brush.value.from, to: Math.max(0, Math.min(left, inner)) };
-    const row = Math.max(0, Math.min(heat.rows.length - 1, Math.floor((top / height) * heat.rows.length)));
+    const row = rowAt(edges, top);
     pointed.value = { row, column: nearest(heat.grid, xAt(left)), left: left + LEFT, top };
     sharedGrid.value = heat.grid;
     cursor.value = { x: xAt(left), by: box.current };
@@ -187,126 +188,11 @@ function Reading({ pointed, heat, xKind }) {
   </div>`;
 }
 
-/** @param {HTMLCanvasElement} canvas @param {{heat: Heat, kind: "value" | "skew", xKind: string, from: number, to: number, width: number, height: number, chosen: number[]}} of */
-function paint(canvas, { heat, kind, xKind, from, to, width, height, chosen }) {
-  const ratio = devicePixelRatio;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round((height + BOTTOM) * ratio);
-  const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const inner = Math.round((width - LEFT - RIGHT) * ratio);
-  const [left, tall, rows] = [Math.round(LEFT * ratio), Math.round(height * ratio), heat.rows.length];
-  const columns = columnsOf(heat.grid, from, to, Math.max(inner, 1));
-  const [low, high] = heat.range;
-  const { median, skewMax } = heat;
-  const share =
-    kind === "skew" && median !== null
-      ? (/** @type {number} */ value, /** @type {number} */ column) =>
-          0.5 + (value - median[column]) / Math.abs(median[column]) / (2 * (skewMax || 1))
-      : (/** @type {number} */ value) => (high > low ? (value - low) / (high - low) : 0.5);
-  const image = imageOf(
-    heat.cells,
-    rows,
-    heat.grid.length,
-    columns,
-    share,
-    kind === "skew" ? diverging() : sequential(),
-  );
-  const buffer = new OffscreenCanvas(image.width, image.height);
-  /** @type {OffscreenCanvasRenderingContext2D} */ (buffer.getContext("2d")).putImageData(image, 0, 0);
-  pen.fillStyle = token("--surface");
-  pen.fillRect(left, 0, inner, tall);
-  // Ranks that are gone, and holes, under the cells: what was logged covers them.
-  pen.fillStyle = hatch(pen, token("--muted"), ratio);
-  const place = (/** @type {number} */ x) => left + ((Math.max(from, Math.min(to, x)) - from) / (to - from)) * inner;
-  const band = (/** @type {number} */ row, /** @type {number} */ start, /** @type {number} */ end) => {
-    const [top, bottom] = [(row / rows) * tall, ((row + 1) / rows) * tall];
-    pen.fillRect(place(start), top, place(end) - place(start), bottom - top);
-  };
-  heat.rows.forEach((row, at) => row.goneAfter !== null && band(at, row.goneAfter, to));
-  for (const hole of heat.holes) band(hole.row, hole.from, hole.to);
-  pen.imageSmoothingEnabled = false;
-  pen.drawImage(buffer, left, 0, inner, tall);
-  frame(pen, { heat, xKind, from, to, ratio, left, inner, tall, rows, chosen });
-}
-
-/** Names at the left, lines between nodes, ticks below. @param {CanvasRenderingContext2D} pen @param {{heat: Heat, xKind: string, from: number, to: number, ratio: number, left: number, inner: number, tall: number, rows: number, chosen: number[]}} of */
-function frame(pen, { heat, xKind, from, to, ratio, left, inner, tall, rows, chosen }) {
-  pen.font = `${11 * ratio}px ${token("--font")}`;
-  pen.fillStyle = token("--muted");
-  pen.strokeStyle = token("--bg");
-  pen.textAlign = "right";
-  pen.textBaseline = "middle";
-  let free = -Infinity;
-  const apart = tall / Math.max(rows, 1);
-  const roomy = apart >= 13 * ratio;
-  for (const { first, last, group } of groupsOf(heat.rows)) {
-    if (first > 0) {
-      pen.lineWidth = Math.max(1, Math.min(ratio * 1.5, apart / 3));
-      pen.beginPath();
-      pen.moveTo(left, Math.round(first * apart));
-      pen.lineTo(left + inner, Math.round(first * apart));
-      pen.stroke();
-    }
-    const names = roomy
-      ? heat.rows.slice(first, last + 1).map((row, at) => ({ text: row.label, row: first + at }))
-      : [{ text: first === 0 && last === rows - 1 ? `${rows} rows` : group, row: (first + last) / 2 }];
-    for (const { text, row } of names) {
-      const middle = (row + 0.5) * apart;
-      if (middle < free) continue;
-      pen.fillText(fitted(pen, text, left - 8 * ratio), left - 6 * ratio, Math.max(middle, 6 * ratio));
-      free = middle + 12 * ratio;
-    }
-  }
-  pen.fillStyle = token("--bad");
-  heat.rows.forEach((row, at) => {
-    if (row.goneAfter === null || row.goneAfter < from || row.goneAfter > to) return;
-    const x = left + ((row.goneAfter - from) / (to - from)) * inner;
-    pen.fillRect(x - ratio, (at + 0.5) * apart - Math.max(apart / 2, 4 * ratio), 2 * ratio, Math.max(apart, 8 * ratio));
-  });
-  pen.fillStyle = token("--muted");
-  pen.strokeStyle = token("--text");
-  pen.lineWidth = 1.5 * ratio;
-  for (const row of chosen) pen.strokeRect(left, row * apart, inner, Math.max(apart, 2 * ratio));
-  pen.textBaseline = "top";
-  pen.textAlign = "center";
-  const places = ticks(from, to, inner / ratio / (xKind === "wall" ? 110 : 90));
-  xTicks(places, xKind).forEach((text, at) => {
-    const x = left + ((places[at] - from) / (to - from)) * inner;
-    pen.fillRect(Math.round(x), tall, Math.max(1, Math.round(ratio)), 4 * ratio);
-    const half = pen.measureText(text).width / 2;
-    pen.fillText(text, Math.min(x, left + inner + RIGHT * ratio - half), tall + 7 * ratio);
-  });
-}
-
-/** Rows of one node that lie together. @param {HeatRow[]} rows */
-function groupsOf(rows) {
-  /** @type {{first: number, last: number, group: string}[]} */
-  const found = [];
-  rows.forEach(({ group }, at) => {
-    const last = found.at(-1);
-    if (last !== undefined && last.group === group) last.last = at;
-    else found.push({ first: at, last: at, group });
-  });
-  return found;
-}
-
-/** @param {CanvasRenderingContext2D} pen @param {string} text @param {number} room */
-function fitted(pen, text, room) {
-  if (pen.measureText(text).width <= room) return text;
-  let kept = text.length;
-  while (kept > 1 && pen.measureText(`…${text.slice(-kept)}`).width > room) kept -= 1;
-  return `…${text.slice(-kept)}`; // the end of a node's name tells it from the others
-}
-
 /** @param {HeatRow} row */
 const said = (row) => {
   const more = row.detail ?? row.group;
   return more === "" || row.label.startsWith(more) ? "" : ` · ${more}`;
 };
-
-/** A value with its unit. @param {number} value @param {string | null} unit @param {number} digits */
-const withUnit = (value, unit, digits) =>
-  unit === "B" ? size(value) : `${short(value, digits)}${unit === null ? "" : ` ${unit}`}`;
 
 /** What the colours mean. @param {{heat: Heat, kind: "value" | "skew"}} props */
 export function HeatScale({ heat, kind }) {
@@ -315,7 +201,8 @@ export function HeatScale({ heat, kind }) {
   const [from, to] =
     kind === "skew"
       ? [`−${share} %`, `+${share} % of the median`]
-      : [withUnit(low, heat.unit === "B" ? "B" : null, 3), withUnit(high, heat.unit, 3)];
+      : [heat.unit === "%" ? short(low, 3) : withUnit(low, heat.unit, 3), withUnit(high, heat.unit, 3)];
+  if (kind === "value" && low === high) return html`<span class="scale">everywhere ${to}</span>`;
   const bar = html`<i style=${{ backgroundImage: gradient(kind === "skew" ? "diverging" : "sequential") }}></i>`;
   return html`<span class="scale">${from}${bar}${to}</span>`;
 }

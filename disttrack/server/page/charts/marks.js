@@ -1,43 +1,50 @@
 // What is drawn on a plot beside its lines: ticks, marks such as attempts, and hatches where rows are missing.
 
-import { clock, duration, moment, short } from "../format.js";
-
 /** @typedef {import("../vendor/uplot.js").default} uPlot */
 /** @typedef {import("./plot.js").Line} Line */
 /** @typedef {import("./plot.js").Mark} Mark */
 /** @typedef {import("./plot.js").Hole} Hole */
 
-/** @param {number[]} ticks @param {string} kind */
-export function xTicks(ticks, kind) {
-  if (kind === "wall") {
-    const long = ticks.length > 1 && ticks[ticks.length - 1] - ticks[0] > 86_400;
-    return ticks.map((value) => (long ? moment(value).slice(5, 16) : clock(value)));
-  }
-  return ticks.map((value) => (kind === "relative" ? duration(value) : short(value)));
-}
-
-/** Clips a line where a hole of its own lies. @param {uPlot} u @param {Line} line @param {Hole[]} holes @param {[number, number][]} gaps @returns {[number, number][]} */
-export function holesOf(u, line, holes, gaps) {
+/**
+ * Where a line is not drawn, in px: where rows of its own are missing, from its last value before them to its first
+ * after. Other places without a value are those in which it logged nothing, as every tenth step: it is drawn through.
+ * @param {uPlot} u @param {number} series @param {Line} line @param {Hole[]} holes @returns {[number, number][]}
+ */
+export function holesOf(u, series, line, holes) {
   const mine = holes.filter((hole) => hole.line === null || hole.line === line.id);
-  const found = mine.map(
-    ({ from, to }) => /** @type {[number, number]} */ ([u.valToPos(from, "x", true), u.valToPos(to, "x", true)]),
-  );
-  return found.length === 0 ? gaps : found;
+  const [x, y] = [u.data[0], u.data[series]];
+  return mine.map(({ from, to }) => {
+    let [before, after] = [-1, x.length];
+    for (let at = 0; at < x.length; at += 1) {
+      if (y[at] === null || y[at] === undefined) continue;
+      if (x[at] < from) before = at;
+      else if (x[at] > to) {
+        after = at;
+        break;
+      }
+    }
+    const place = (/** @type {number} */ at, /** @type {number} */ otherwise) =>
+      Math.round(u.valToPos(x[at] ?? otherwise, "x", true));
+    return /** @type {[number, number]} */ ([place(before, from), place(after, to)]);
+  });
 }
 
-/** @param {uPlot} u @param {Hole[]} holes @param {string} colour */
-export function drawHoles(u, holes, colour) {
+/** @param {uPlot} u @param {Hole[]} holes @param {Line[]} lines @param {string} colour */
+export function drawHoles(u, holes, lines, colour) {
   const { ctx, bbox } = u;
+  const drawn = new Set(lines.map((line) => line.id));
   ctx.save();
   ctx.beginPath();
-  for (const { from, to } of holes) {
+  for (const { from, to, line } of holes) {
     const left = Math.max(u.valToPos(from, "x", true), bbox.left);
-    const right = Math.min(u.valToPos(to, "x", true), bbox.left + bbox.width);
-    if (right > left) ctx.rect(left, bbox.top, right - left, bbox.height);
+    const right = Math.min(Math.max(u.valToPos(to, "x", true), left + 4 * devicePixelRatio), bbox.left + bbox.width);
+    // Of a rank within a band, a strip at the bottom: the others' values are there.
+    const tall = line === null || drawn.has(line) ? bbox.height : Math.min(bbox.height, 7 * devicePixelRatio);
+    if (right > left) ctx.rect(left, bbox.top + bbox.height - tall, right - left, tall);
   }
   ctx.clip();
   ctx.strokeStyle = colour;
-  ctx.globalAlpha = 0.35;
+  ctx.globalAlpha = 0.5;
   ctx.lineWidth = devicePixelRatio;
   ctx.beginPath();
   const apart = 7 * devicePixelRatio;
@@ -58,6 +65,8 @@ export function drawMarks(u, marks, colour, font) {
   ctx.strokeStyle = colour;
   ctx.fillStyle = colour;
   ctx.font = font.replace("11px", `${10 * devicePixelRatio}px`);
+  ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
   ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
   ctx.lineWidth = devicePixelRatio;
   let free = -Infinity;
@@ -72,6 +81,35 @@ export function drawMarks(u, marks, colour, font) {
     if (left > free && left + width < bbox.left + bbox.width) {
       ctx.fillText(text, left + 3 * devicePixelRatio, bbox.top + 9 * devicePixelRatio);
       free = left + width + 8 * devicePixelRatio;
+    }
+  }
+  ctx.restore();
+}
+
+/** A cross where the line of a rank that is gone ends. @param {uPlot} u @param {Line[]} lines @param {string} colour @param {string} ground */
+export function drawEnds(u, lines, colour, ground) {
+  const { ctx, bbox } = u;
+  const [x, arm] = [u.data[0], 4 * devicePixelRatio];
+  ctx.save();
+  for (const line of lines) {
+    if (line.ended === undefined) continue;
+    let last = line.values.length - 1;
+    while (last >= 0 && Number.isNaN(line.values[last])) last -= 1;
+    if (last < 0 || last === line.values.length - 1) continue; // nothing is missing after it
+    const [left, top] = [u.valToPos(x[last], "x", true), u.valToPos(line.values[last], "y", true)];
+    if (left < bbox.left || left > bbox.left + bbox.width || top < bbox.top || top > bbox.top + bbox.height) continue;
+    for (const [width, stroke] of /** @type {const} */ ([
+      [5, ground],
+      [2.2, colour],
+    ])) {
+      ctx.strokeStyle = stroke;
+      ctx.lineWidth = width * devicePixelRatio;
+      ctx.beginPath();
+      ctx.moveTo(left - arm, top - arm);
+      ctx.lineTo(left + arm, top + arm);
+      ctx.moveTo(left + arm, top - arm);
+      ctx.lineTo(left - arm, top + arm);
+      ctx.stroke();
     }
   }
   ctx.restore();

@@ -44,7 +44,7 @@ export function imageOf(cells, rows, width, columns, share, scale) {
 
 /** Diagonal lines, as a pattern. @param {CanvasRenderingContext2D} context @param {string} colour @param {number} ratio device pixels a px */
 export function hatch(context, colour, ratio) {
-  const side = Math.round(6 * ratio);
+  const side = Math.round(5 * ratio);
   const tile = new OffscreenCanvas(side, side);
   const pen = /** @type {OffscreenCanvasRenderingContext2D} */ (tile.getContext("2d"));
   pen.strokeStyle = colour;
@@ -58,13 +58,33 @@ export function hatch(context, colour, ratio) {
   return context.createPattern(tile, "repeat") ?? colour;
 }
 
-/** Round places on an axis: 1, 2 or 5 times a power of ten apart. @param {number} from @param {number} to @param {number} most */
-export function ticks(from, to, most) {
-  const rough = (to - from) / Math.max(most, 1);
-  if (!(rough > 0)) return [from];
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 5, 10].find((each) => each * power >= rough) ?? 10);
-  const found = [];
-  for (let at = Math.ceil(from / step) * step; at <= to; at += step) found.push(Number(at.toPrecision(12)));
-  return found;
+/** Rows that must be seen are at least so high, px: a hatch of one pixel is none. */
+const SEEN = 8;
+
+/**
+ * Where rows lie: `count` + 1 edges in px from the top. All are alike, but where they are thin, notable ones are
+ * taken up to SEEN, together at most half of the height.
+ * @param {number} count @param {number} height px @param {ReadonlySet<number>} notable rows
+ * @returns {Float64Array}
+ */
+export function edgesOf(count, height, notable) {
+  const even = height / Math.max(count, 1);
+  const tall = notable.size === 0 ? 0 : Math.min(SEEN, height / 2 / notable.size);
+  const rest = count > notable.size ? (height - tall * notable.size) / (count - notable.size) : even;
+  const edges = new Float64Array(count + 1);
+  for (let row = 0; row < count; row += 1) {
+    edges[row + 1] = edges[row] + (tall <= even ? even : notable.has(row) ? tall : rest);
+  }
+  return edges;
+}
+
+/** The row at a place from the top. @param {ArrayLike<number>} edges @param {number} top */
+export function rowAt(edges, top) {
+  let [low, high] = [0, Math.max(edges.length - 2, 0)];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (edges[middle] <= top) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }

@@ -7,7 +7,8 @@ import { token } from "../colours.js";
 import { short } from "../format.js";
 import { dark } from "../theme.js";
 import { LEFT, followCursor, followHand, followSpan, keyed, windowOf } from "./hand.js";
-import { drawHoles, drawMarks, holesOf, xTicks } from "./marks.js";
+import { stepsOf, stepsPer, xTicks } from "./axis.js";
+import { drawEnds, drawHoles, drawMarks, holesOf } from "./marks.js";
 import { Readings } from "./readings.js";
 import { cursor, grid, show } from "./shared.js";
 
@@ -24,6 +25,7 @@ import { cursor, grid, show } from "./shared.js";
  * @property {Values | null} high
  * @property {Values | null} [raw] what was smoothed, drawn behind
  * @property {number} [width]
+ * @property {string} [ended] why nothing follows its last value: its rank is gone
  * @property {boolean} [wide] its low and high are a band to look at, not only what was bucketed
  */
 
@@ -32,6 +34,7 @@ import { cursor, grid, show } from "./shared.js";
 
 export const RIGHT = 10;
 const BOTTOM = 26;
+const CHARACTER = 6.6; // px of a digit at the axes' 11 px
 
 /**
  * @param {object} props
@@ -43,9 +46,23 @@ const BOTTOM = 26;
  * @param {Mark[]} [props.marks]
  * @param {Hole[]} [props.holes]
  * @param {number} [props.height]
+ * @param {number} [props.per] how many of what is drawn make one on the y-axis: of bytes, those of a GiB
+ * @param {string | null} [props.unit] of what is drawn, for the values under the cursor
  * @param {string} props.label for screen readers
  */
-export function Plot({ x, lines, xKind, log = false, clip = null, marks = [], holes = [], height = 180, label }) {
+export function Plot({
+  x,
+  lines,
+  xKind,
+  log = false,
+  clip = null,
+  marks = [],
+  holes = [],
+  height = 180,
+  per = 1,
+  unit = null,
+  label,
+}) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const plot = useRef(/** @type {uPlot | null} */ (null));
   const latest = useRef({ x, lines, clip, marks, holes });
@@ -59,6 +76,7 @@ export function Plot({ x, lines, xKind, log = false, clip = null, marks = [], ho
     xKind,
     isDark,
     height,
+    per,
   ]);
 
   useEffect(() => {
@@ -66,7 +84,7 @@ export function Plot({ x, lines, xKind, log = false, clip = null, marks = [], ho
     const read = (/** @type {number | null} */ index, /** @type {number} */ left) => {
       if (!pinned.current) setReading(index === null ? null : { index, left, pinned: false });
     };
-    const options = optionsOf({ lines, log, xKind, height, width: element.clientWidth, latest, read });
+    const options = optionsOf({ lines, log, xKind, height, per, width: element.clientWidth, latest, read });
     const made = new uPlot(options, dataOf(x, lines, log), element);
     plot.current = made;
     const ended = [
@@ -111,6 +129,7 @@ export function Plot({ x, lines, xKind, log = false, clip = null, marks = [], ho
         x=${x}
         lines=${lines}
         xKind=${xKind}
+        unit=${unit}
         ...${reading}
         onClose=${() => {
           pinned.current = false;
@@ -146,33 +165,35 @@ const parts = (line) => [
 ];
 
 /**
- * @param {{lines: Line[], log: boolean, xKind: string, height: number, width: number,
+ * @param {{lines: Line[], log: boolean, xKind: string, height: number, per: number, width: number,
  *   latest: {current: {clip: [number, number] | null, marks: Mark[], holes: Hole[], lines: Line[]}},
  *   read: (index: number | null, left: number) => void}} of
  * @returns {uPlot.Options}
  */
-function optionsOf({ lines, log, xKind, height, width, latest, read }) {
+function optionsOf({ lines, log, xKind, height, per, width, latest, read }) {
   const [text, faint, font] = [token("--muted"), token("--grid"), `11px ${token("--font")}`];
   /** @type {uPlot.Series[]} */
   const series = [{}];
   /** @type {uPlot.Band[]} */
   const bands = [];
-  const plain = { points: { show: false }, spanGaps: true };
+  const plain = { points: { show: false } };
   for (const line of lines) {
     const { colour, dash } = line.stroke;
+    /** @type {uPlot.Series.GapsRefiner} */
+    const gaps = (u, at) => holesOf(u, at, line, latest.current.holes);
     series.push({
       ...plain,
       points: { show: alone, size: 5, fill: colour },
       stroke: colour,
       width: line.width ?? 1.6,
       dash,
-      gaps: (u, _at, _first, _last, gaps) => holesOf(u, line, latest.current.holes, gaps),
+      gaps,
     });
     if (line.low !== null) {
       bands.push({ series: [series.length, series.length + 1], fill: colour + (line.wide ? "38" : "26") });
-      series.push({ ...plain, width: 0 }, { ...plain, width: 0 });
+      series.push({ ...plain, gaps, width: 0 }, { ...plain, gaps, width: 0 });
     }
-    if (line.raw) series.push({ ...plain, stroke: `${colour}55`, width: 1 });
+    if (line.raw) series.push({ ...plain, gaps, stroke: `${colour}55`, width: 1 });
   }
   return {
     width,
@@ -197,8 +218,9 @@ function optionsOf({ lines, log, xKind, height, width, latest, read }) {
         gap: 4,
         grid: { show: false },
         ticks: { stroke: faint, size: 4 },
-        space: xKind === "wall" ? 90 : 60,
-        values: (_u, ticks) => xTicks(ticks, xKind),
+        space: xKind === "wall" ? 80 : 60,
+        ...(stepsOf(xKind) === undefined ? {} : { incrs: stepsOf(xKind) }),
+        values: (u, ticks) => whole(u, ticks, xTicks(ticks, xKind)),
       },
       {
         stroke: text,
@@ -207,9 +229,10 @@ function optionsOf({ lines, log, xKind, height, width, latest, read }) {
         gap: 4,
         grid: { stroke: faint, width: 1 },
         ticks: { show: false },
-        ...(log ? {} : { incrs: (_u, _axis, min, max) => stepsOf(max - min) }),
+        ...(log ? {} : { incrs: (_u, _axis, min, max) => spacings(max - min) }),
         space: 28,
-        values: (_u, ticks) => ticks.map((value) => (value === null ? "" : short(value))),
+        ...(per === 1 ? {} : { incrs: stepsPer(per) }),
+        values: (_u, ticks) => ticks.map((value) => (value === null ? "" : short(value / per))),
       },
     ],
     series,
@@ -236,17 +259,28 @@ function optionsOf({ lines, log, xKind, height, width, latest, read }) {
           read(idx, left + LEFT);
         },
       ],
-      draw: [(u) => drawMarks(u, latest.current.marks, text, font)],
-      drawClear: [(u) => drawHoles(u, latest.current.holes, text)],
+      draw: [
+        (u) => drawMarks(u, latest.current.marks, text, font),
+        (u) => drawEnds(u, latest.current.lines, token("--bad"), token("--bg")),
+      ],
+      drawClear: [(u) => drawHoles(u, latest.current.holes, latest.current.lines, text)],
     },
   };
 }
 
 /** Distances of ticks for an axis of some length, of any size: uPlot's own end at 1e32. @param {number} length */
-const stepsOf = (length) => {
+const spacings = (length) => {
   const size = Math.floor(Math.log10(length));
   return [-3, -2, -1, 0, 1].flatMap((by) => [1, 2, 2.5, 5].map((times) => Number(`${times}e${size + by}`)));
 };
+
+/** Texts of ticks, without those that would be cut at the right edge. @param {uPlot} u @param {number[]} ticks @param {string[]} texts */
+function whole(u, ticks, texts) {
+  const { min = 0, max = 1 } = /** @type {{min?: number, max?: number}} */ (u.scales.x);
+  const inner = u.width - LEFT - RIGHT;
+  const room = (/** @type {number} */ tick) => inner * (1 - (tick - min) / (max - min)) + RIGHT;
+  return texts.map((text, at) => (text.length * CHARACTER * 0.5 <= room(ticks[at]) ? text : ""));
+}
 
 /** Points are drawn where there are few. @param {uPlot} u @param {number} at */
 const alone = (u, at) =>

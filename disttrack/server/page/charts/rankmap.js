@@ -12,6 +12,8 @@ import { Empty, Failed, Loading } from "../parts/states.js";
 import { useResource } from "../resource.js";
 import { useSeen } from "./card.js";
 import { HeatMap, HeatScale, heightOf } from "./heatmap.js";
+import { GONE } from "./series.js";
+import { HeatTable, TableButton } from "./tables.js";
 
 /** @typedef {import("../api.js").Reference} Reference */
 /**
@@ -23,9 +25,6 @@ import { HeatMap, HeatScale, heightOf } from "./heatmap.js";
  * @property {{rank: number, to_rank: number, node: string | null, state: string, last_x: number | null}[]} ranks
  * @property {{rank: number, from: number, to: number, why: string}[]} holes
  */
-
-/** States of ranks that log no more although they should: what follows is hatched. */
-const GONE = new Set(["failed", "crashed", "lost", "silent", "preempted", "terminated"]);
 
 /**
  * The heat-map of a metric (null: seconds between rows) of a run's ranks.
@@ -56,17 +55,21 @@ export function useRankMap(run, key, width, ranks = "") {
 
 const NOTHING = { v_min: 0, v_max: 1, v_p01: 0, v_p99: 1, skew_max: 0, from: 0, to: 1 };
 
-/** @param {{header: HeatHeader, numbers: (at: Reference) => ArrayLike<number>}} of @returns {import("./heatmap.js").Heat & {argmax: ArrayLike<number>}} */
+/** @param {{header: HeatHeader, numbers: (at: Reference | null) => ArrayLike<number> | null}} of @returns {import("./heatmap.js").Heat & {argmax: ArrayLike<number>}} */
 function heatOf({ header, numbers }) {
   const several = header.ranks.some((rank) => rank.to_rank !== rank.rank);
   const { v_min, v_max, v_p01, v_p99, skew_max, from, to } = header.domain ?? NOTHING;
   const clipped = v_max - v_min > 4 * (v_p99 - v_p01) && v_p99 > v_p01;
+  const [grid, cells, median] = [numbers(header.grid) ?? [], numbers(header.cells) ?? [], numbers(header.median)];
+  const strays = straysOf(cells, median, header.ranks.length);
   return {
-    grid: numbers(header.grid),
-    cells: numbers(header.cells),
-    median: numbers(header.median),
-    argmax: numbers(header.argmax),
-    rows: header.ranks.map((rank) => ({
+    grid,
+    cells,
+    median,
+    argmax: numbers(header.argmax) ?? [],
+    rows: header.ranks.map((rank, at) => ({
+      short: rank.to_rank !== rank.rank ? `${rank.rank}–${rank.to_rank}` : String(rank.rank),
+      strays: strays.includes(at),
       label: several && rank.to_rank !== rank.rank ? `${rank.rank}–${rank.to_rank}` : `rank ${rank.rank}`,
       group: rank.node ?? "",
       goneAfter: GONE.has(rank.state) ? (rank.last_x ?? from) : rank.state === "absent" ? from : null,
@@ -83,6 +86,29 @@ function heatOf({ header, numbers }) {
   };
 }
 
+/** Ranks that are named in a heat-map of many, and how far above the median they are on the whole. */
+const [NAMED, NOTABLE] = [3, 0.1];
+
+/** The rows that are furthest above the median of the ranks, on average. @param {ArrayLike<number>} cells @param {ArrayLike<number> | null} median @param {number} rows */
+function straysOf(cells, median, rows) {
+  if (median === null) return [];
+  const found = [];
+  for (let row = 0; row < rows; row += 1) {
+    let [sum, count] = [0, 0];
+    for (let column = 0; column < median.length; column += 1) {
+      const share = (cells[row * median.length + column] - median[column]) / Math.abs(median[column]);
+      if (!Number.isFinite(share)) continue;
+      sum += share;
+      count += 1;
+    }
+    if (count > 0 && sum / count >= NOTABLE) found.push({ row, share: sum / count });
+  }
+  return found
+    .sort((a, b) => b.share - a.share)
+    .slice(0, NAMED)
+    .map(({ row }) => row);
+}
+
 /**
  * @param {object} props
  * @param {string} props.run
@@ -94,6 +120,7 @@ export function RankMapCard({ run, name, first = "value", strip = false }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const { near, width } = useSeen(box);
   const [kind, setKind] = useState(first);
+  const [table, setTable] = useState(false);
   const { heat, header, error, loading, retry, x } = useRankMap(run, name, near ? width : 0);
   const title = name ?? "time between rows";
   const chosenRanks = place.value.choices.ranks ?? "";
@@ -116,15 +143,18 @@ export function RankMapCard({ run, name, first = "value", strip = false }) {
           ]}
           onChange=${setKind}
         />
+        <${TableButton} of=${`${title} of ranks`} pressed=${table} onClick=${() => setTable(!table)} />
       </span>
     </figcaption>
     <div class=${loading && heat !== null ? "dimmed" : ""} style=${{ minHeight: `${tall}px` }}>
       ${error !== null && html`<${Failed} error=${error} retry=${retry} what=${title} />`}
       ${heat === null && error === null && html`<${Loading} rows=${4} />`}
       ${heat !== null && (header?.empty ?? null) !== null && html`<${Empty} text=${`No rank has logged ${title} here.`} />`}
+      ${heat !== null && (header?.empty ?? null) === null && table && html`<${HeatTable} heat=${heat} what="rank" />`}
       ${
         heat !== null &&
         (header?.empty ?? null) === null &&
+        !table &&
         html`<${HeatMap}
             heat=${heat}
             show=${kind}
@@ -169,7 +199,7 @@ function Strip({ heat, header, xKind }) {
         median: null,
         range: /** @type {[number, number]} */ ([0, 1.3]),
         holes: [],
-        rows: heat.rows.map((row) => ({ ...row, goneAfter: null })),
+        rows: heat.rows.map((row) => ({ ...row, goneAfter: null, strays: false })),
       },
       most,
       total,

@@ -1,7 +1,7 @@
 // The values under the cursor: the nearest few, by value; a click keeps them as a table to copy.
 
 import { html } from "../vendor/html.js";
-import { count, duration, exact, moment, short } from "../format.js";
+import { count, duration, exact, moment, short, withUnit } from "../format.js";
 import { copy } from "../notices.js";
 import { Swatch } from "../parts/labels.js";
 
@@ -20,12 +20,13 @@ export function named(x, kind) {
  * @param {ArrayLike<number>} props.x
  * @param {import("./plot.js").Line[]} props.lines
  * @param {string} props.xKind
+ * @param {string | null} [props.unit]
  * @param {number} props.index of x
  * @param {number} props.left in px, where the cursor is
  * @param {boolean} props.pinned
  * @param {() => void} props.onClose
  */
-export function Readings({ x, lines, xKind, index, left, pinned, onClose }) {
+export function Readings({ x, lines, xKind, unit = null, index, left, pinned, onClose }) {
   const found = lines
     .map((line) => ({ line, value: line.values[index], low: line.low?.[index], high: line.high?.[index] }))
     .filter(({ value }) => value !== undefined && !Number.isNaN(value))
@@ -47,7 +48,7 @@ export function Readings({ x, lines, xKind, index, left, pinned, onClose }) {
         ({ line, value, low, high }) =>
           html`<tr key=${line.id}>
             <td><${Swatch} stroke=${line.stroke} /> ${line.label}</td>
-            <td class="number" title=${exact(value)}>${short(value, 5)}</td>
+            <td class="number" title=${exact(value)}>${withUnit(value, unit, 5)}</td>
             <td class="number quiet">
               ${low !== undefined && high !== undefined && low !== high && !Number.isNaN(low) ? `${short(low, 3)} … ${short(high, 3)}` : ""}
             </td>

@@ -21,6 +21,9 @@ import { short } from "../format.js";
  * @property {string} [superseded]
  */
 
+/** States of ranks that log no more although they should. */
+export const GONE = new Set(["failed", "crashed", "lost", "silent", "preempted", "terminated"]);
+
 /** @typedef {import("../api.js").Reference} Reference */
 /**
  * @typedef {object} SeriesLine
@@ -43,6 +46,7 @@ import { short } from "../format.js";
  * @property {boolean} exact @property {string | null} empty
  * @property {{from: number, to: number, y_min: number, y_max: number, y_p01: number, y_p99: number, above: number, below: number} | null} domain null: there is nothing
  * @property {Reference} grid @property {SeriesLine[]} lines @property {SeriesBand[]} bands @property {SeriesHole[]} holes
+ * @property {{run: string, name: string, value: unknown}[]} summaries
  * @property {number} of_ranks @property {number} shown_ranks
  */
 
@@ -112,9 +116,12 @@ export function drawingOf({ header, numbers }, strokeOf, several) {
       low: smooth === null ? numbers(line.min) : null,
       high: smooth === null ? numbers(line.max) : null,
       raw: smooth === null ? null : whole,
+      ended: header.mode !== "mean" && GONE.has(line.state) ? line.state : undefined,
     });
   });
-  const holes = header.holes.map(({ run, rank, from, to, why }) => {
+  const drawn = new Set([...header.lines, ...header.bands].map((line) => line.run));
+  const mine = header.holes.filter((hole) => drawn.has(hole.run)); // others have nothing in this chart
+  const holes = mine.map(({ run, rank, from, to, why }) => {
     const line = lines.find((each) => each.id === `${run} ${rank}`);
     return { from, to, text: `rank ${rank}: ${why}`, line: line?.id ?? "none" };
   });
@@ -163,12 +170,20 @@ export function clipOf({ domain }) {
   ];
 }
 
-/** What a chart shows, as a sentence. @param {Drawing} drawing @param {string} key */
-export function summary({ header, lines }, key) {
+/** What a chart shows, as sentences. @param {Drawing} drawing @param {string} key @param {import("./plot.js").Mark[]} [marks] */
+export function summary({ header, lines, holes }, key, marks = []) {
   if (lines.length === 0 || header.domain === null) return `${key}: nothing to show.`;
   const ranks = header.of_ranks > 1 ? ` of ${header.of_ranks} ranks` : "";
   const { y_min: least, y_max: greatest } = header.domain;
   const strays = header.lines.filter((line) => line.role === "outlier").map((line) => `rank ${line.rank}`);
-  const named = strays.length > 0 ? ` Furthest from the median: ${strays.join(", ")}.` : "";
-  return `${key} by ${header.x}: ${header.mode}${ranks}, from ${short(least)} to ${short(greatest)}.${named}`;
+  const ended = lines.filter((line) => line.ended !== undefined).map((line) => line.label);
+  return [
+    `${key} by ${header.x}: ${header.mode}${ranks}, from ${short(least)} to ${short(greatest)}.`,
+    strays.length > 0 && `Furthest from the median: ${strays.join(", ")}.`,
+    ended.length > 0 && `Gone: ${ended.join(", ")}.`,
+    ...holes.slice(0, 8).map((hole) => `Missing from ${short(hole.from, 7)} to ${short(hole.to, 7)}: ${hole.text}.`),
+    ...marks.slice(0, 8).map((mark) => `${mark.text} at ${short(mark.x, 7)}.`),
+  ]
+    .filter(Boolean)
+    .join(" ");
 }

@@ -8,6 +8,8 @@ import { short } from "../format.js";
 import { Menu, OneOf } from "../parts/menu.js";
 import { cursor, show, span, stepCursor } from "./shared.js";
 
+/** Metrics that the choice of an x-axis holds before it is opened: thousands of options take long to draw. */
+const OFFERED = 200;
 const SMOOTHING = [0, 0.6, 0.9, 0.97];
 
 /**
@@ -15,6 +17,8 @@ const SMOOTHING = [0, 0.6, 0.9, 0.97];
  */
 export function ChartTools({ keys, children }) {
   const { x = "step", log = "", sm = "", q = "" } = place.value.choices;
+  const [opened, setOpened] = useState(false);
+  const offered = opened ? keys : keys.slice(0, OFFERED);
   const found = useRef(/** @type {HTMLInputElement | null} */ (null));
   const smoothing = Number(sm || 0);
   useKeys([
@@ -47,6 +51,8 @@ export function ChartTools({ keys, children }) {
       >x
       <select
         aria-label="x-axis"
+        onFocus=${() => setOpened(true)}
+        onPointerDown=${() => setOpened(true)}
         onChange=${(/** @type {Event} */ event) => {
           show(null);
           choose({ x: /** @type {HTMLSelectElement} */ (event.target).value.replace(/^step$/, ""), zoom: "" });
@@ -54,7 +60,7 @@ export function ChartTools({ keys, children }) {
       >
         ${["step", "relative", "wall"].map((each) => html`<option key=${each} value=${each} selected=${x === each}>${{ step: "step", relative: "time since start", wall: "time of day" }[each]}</option>`)}
         <optgroup label="a metric">
-          ${!stepped && !keys.includes(x) && html`<option value=${x} selected>${x}</option>`}${keys.map((key) => html`<option key=${key} value=${key} selected=${x === key}>${key}</option>`)}
+          ${!stepped && !offered.includes(x) && html`<option value=${x} selected>${x}</option>`}${offered.map((key) => html`<option key=${key} value=${key} selected=${x === key}>${key}</option>`)}
         </optgroup>
       </select></label
     >

@@ -4,7 +4,9 @@ import { html } from "../vendor/html.js";
 import { choose, place } from "../location.js";
 import { many } from "../format.js";
 import { Empty } from "../parts/states.js";
-import { SeriesCard } from "./card.js";
+import { useEffect, useRef, useState } from "../vendor/hooks.js";
+import { Key } from "../parts/labels.js";
+import { NEAR, SeriesCard } from "./card.js";
 
 /** Metrics by what stands before their first / or .: those without one first. @param {string[]} keys @returns {[string, string[]][]} */
 export function sections(keys) {
@@ -15,7 +17,11 @@ export function sections(keys) {
     const section = at > 0 ? key.slice(0, at) : "";
     found.set(section, [...(found.get(section) ?? []), key]);
   }
-  return [...found].filter(([, members]) => members.length > 0);
+  // A prefix of one metric alone is no section.
+  const rest = [...found].filter(([section, members]) => section === "" || members.length === 1);
+  const parts = [...found].filter(([section, members]) => section !== "" && members.length > 1);
+  const first = rest.flatMap(([, members]) => members);
+  return first.length > 0 ? [["", first], ...parts] : parts;
 }
 
 /** Keys that have all these words in them; * stands for any text. @param {string[]} keys @param {string} text */
@@ -48,8 +54,7 @@ export function Wall({ keys, card, first = [] }) {
     </div>`;
   }
   const parts = sections(ordered);
-  const cards = (/** @type {string[]} */ members) =>
-    html`<div class="cards">${members.map((key) => html`<${SeriesCard} key=${key} name=${key} ...${card(key)} />`)}</div>`;
+  const cards = (/** @type {string[]} */ members) => html`<${Cards} keys=${members} card=${card} />`;
   if (parts.length === 1) return html`<div class="wall section">${cards(parts[0][1])}</div>`;
   return html`<div class="wall">
     ${parts.map(
@@ -57,6 +62,42 @@ export function Wall({ keys, card, first = [] }) {
         <summary><h2>${section || "metrics"}</h2> <span class="quiet">${members.length}</span></summary>
         ${cards(members)}
       </details>`,
+    )}
+  </div>`;
+}
+
+/** Cards that are mounted at once, without waiting to be seen: those of a first window. */
+const EAGER = 6;
+
+/**
+ * Cards of metrics: one is mounted when it first comes near to the window, until then its frame stands for it. Of
+ * thousands of metrics each letter that is typed would draw all cards otherwise.
+ * @param {{keys: string[], card: (key: string) => Record<string, unknown>}} props
+ */
+function Cards({ keys, card }) {
+  const box = useRef(/** @type {HTMLElement | null} */ (null));
+  const [seen, setSeen] = useState(() => new Set(keys.slice(0, EAGER)));
+  useEffect(() => {
+    const views = new IntersectionObserver(
+      (entries) => {
+        const near = entries
+          .filter((each) => each.isIntersecting)
+          .map(({ target }) => target.getAttribute("data-key") ?? "");
+        if (near.length > 0) setSeen((before) => new Set([...before, ...near]));
+      },
+      { rootMargin: NEAR },
+    );
+    for (const each of box.current?.querySelectorAll(":scope > .frame") ?? []) views.observe(each);
+    return () => views.disconnect();
+  }, [keys.join("\n")]);
+  return html`<div class="cards" ref=${box}>
+    ${keys.map((key) =>
+      seen.has(key)
+        ? html`<${SeriesCard} key=${key} name=${key} ...${card(key)} />`
+        : html`<figure key=${key} class="card frame" data-key=${key}>
+            <figcaption><${Key} name=${key} /></figcaption>
+            <div class="blank"></div>
+          </figure>`,
     )}
   </div>`;
 }

@@ -64,7 +64,7 @@ export function column(written) {
     sort: name,
     asked: true,
     pinned,
-    width: Math.min(150, Math.max(84, last.length * 8 + 28)),
+    width: Math.min(150, Math.max(reducer === undefined ? 84 : 96, last.length * 7 + 32)),
     number: true,
   };
 }
@@ -75,23 +75,36 @@ export const reducedBy = (of, reducer) => {
   return reducer === "last" ? `summary.${key}` : `${reducer}(${key})`;
 };
 
-/** Columns where the URL names none: how far, the metrics that say how well, and a few config keys. @param {import("./types.js").Keys} keys */
-export function defaults(keys) {
-  const narrow = globalThis.innerWidth <= 640; // a telephone: name, state and how well
+/** Room for a run's name, its eye and its state, px. */
+export const NAME_PX = 240;
+
+/**
+ * Columns where the URL names none, as many as there is room for: how well the runs do, how far they are, and what they
+ * were set to.
+ * @param {import("./types.js").Keys} keys @param {number} room px beside the name
+ */
+export function defaults(keys, room) {
   const telling = [...keys.summary].filter((key) => !key.startsWith("_"));
   const weight = (/** @type {string} */ key) =>
     (/(^|[/_.])(val|test|eval)/.test(key) ? 2 : 0) + (/loss|acc|score|reward|perplexity/.test(key) ? 1 : 0);
   telling.sort((a, b) => weight(b) - weight(a));
-  const config = keys.config.filter((key) => !key.startsWith("_")).slice(0, 3);
-  if (narrow) return [...telling.slice(0, 1).map((key) => `summary.${quoted(key)}`), "ranks", "step"];
-  return [
-    "ranks",
-    "step",
-    ...telling.slice(0, 2).map((key) => `summary.${quoted(key)}`),
-    ...config.map((key) => `config.${quoted(key)}`),
-    "started",
-    "tags",
-  ];
+  const [best, next] = telling.map((key) => `summary.${quoted(key)}`);
+  const rate = (/** @type {string} */ key) => (/(^|[/_.])(lr|learning_rate)$/.test(key) ? 0 : 1);
+  const [first, ...others] = keys.config
+    .filter((key) => !key.startsWith("_"))
+    .sort((a, b) => rate(a) - rate(b))
+    .map((key) => `config.${quoted(key)}`);
+  const wanted = [best, "ranks", first, next, "step", ...others.slice(0, 2), "started", "tags"].filter(
+    (name) => name !== undefined,
+  );
+  const found = [];
+  let left = room;
+  for (const name of wanted) {
+    left -= column(name).width;
+    if (left < 0 && found.length > 0) break;
+    found.push(name);
+  }
+  return found;
 }
 
 /**
@@ -120,6 +133,9 @@ export function cell(row, of) {
   }
 }
 
+/** Four digits, three of small numbers: they have zeros before. @param {unknown} value */
+const brief = (value) => short(value, typeof value === "number" && Math.abs(value) < 0.1 ? 3 : 4);
+
 /** Ranks whose last values spread further than this share of their mean are marked. */
 const FAR = 0.1;
 
@@ -127,10 +143,10 @@ const FAR = 0.1;
 function valued(value, spread) {
   if (value === null || value === undefined) return html`<span class="quiet">–</span>`;
   if (spread === undefined)
-    return html`<span title=${exact(value)}>${typeof value === "object" ? JSON.stringify(value) : short(value)}</span>`;
+    return html`<span title=${exact(value)}>${typeof value === "object" ? JSON.stringify(value) : brief(value)}</span>`;
   const far = (spread.max - spread.min) / Math.max(Math.abs(spread.mean), 1e-300) > FAR;
   const said = `ranks: ${exact(spread.min)} … ${exact(spread.max)}, mean ${exact(spread.mean)}; the greatest is rank ${spread.argmax}`;
   return html`<span title=${said}
-    >${short(value)}${far && html` <span class="far" role="img" aria-label=${`ranks spread: ${said}`}>⇕</span>`}</span
+    >${brief(value)}${far && html` <span class="far" role="img" aria-label=${`ranks spread: ${said}`}>⇕</span>`}</span
   >`;
 }

@@ -6,6 +6,7 @@ import { useSignal } from "../vendor/signals.js";
 import { choose, go, joined, listed as listOf, place } from "../location.js";
 import { useKeys } from "../keys.js";
 import { reveal, useVisible } from "../parts/rows.js";
+import { NAME_PX } from "./columns.js";
 import { Head } from "./head.js";
 import { GroupLine, NodeLine, RankLine, RunLine } from "./lines.js";
 
@@ -13,7 +14,6 @@ import { GroupLine, NodeLine, RankLine, RunLine } from "./lines.js";
 /** @typedef {import("./types.js").Row} Row */
 
 export const ROW_PX = 28;
-const NAME_PX = globalThis.innerWidth <= 640 ? 210 : 220;
 
 /**
  * @param {object} props
@@ -110,7 +110,7 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
   >
     <table class="runs" aria-rowcount=${items.length + 1} style=${{ minWidth: `${width}px` }}>
       <colgroup>
-        <col style=${{ width: `${NAME_PX}px` }} />
+        <col />
         ${columns.map((column) => html`<col key=${column.name} style=${{ width: `${column.width}px` }} />`)}
       </colgroup>
       <${Head} columns=${columns} />

@@ -15,7 +15,7 @@ import { OneOf } from "../parts/menu.js";
 /** @typedef {import("./run.js").RunOf} RunOf */
 
 /** Ranks up to which each gets a line of its own. */
-const LINES = 8;
+export const LINES = 8;
 const MODES = ["", "lines", "band", "heat", "skew"];
 
 /** Keys of numbers, hidden ones left out. @param {RunOf} data */
@@ -83,6 +83,9 @@ export function RunCharts({ data }) {
     strokeOf,
   });
   const maps = rank === "heat" || rank === "skew";
+  // Above, the main metric is a band already, unless its ranks are few enough for lines.
+  const band = joined > LINES && rank !== "lines" && !place.value.choices.q && !place.value.choices.card;
+  const below = band && keys.length > 1 ? keys.filter((key) => key !== main) : keys;
   return html`<section class="tab" aria-label="Charts">
     <${ChartTools} keys=${keys}>
       ${
@@ -118,7 +121,7 @@ export function RunCharts({ data }) {
               ${keys.map((key) => html`<${RankMapCard} key=${`${key} ${rank}`} run=${data.run} name=${key} first=${rank === "skew" ? "skew" : "value"} />`)}
             </div>
           </div>`
-        : html`<${Wall} keys=${keys} card=${card} first=${joined > 1 ? [] : main === null ? [] : [main]} />`
+        : html`<${Wall} keys=${below} card=${card} first=${main === null ? [] : [main]} />`
     }
   </section>`;
 }

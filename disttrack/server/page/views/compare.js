@@ -67,8 +67,10 @@ export function Compare({ project }) {
               <${Summary} of=${of} />
               ${Object.keys(of.about).length > 0 && html`<${Part} title="Code and environment that differ" rows=${of.about} count=${of.runs.length} none="" />`}
               ${
-                all === ""
-                  ? html`<tbody>
+                of.same_config.length === 0
+                  ? null
+                  : all === ""
+                    ? html`<tbody>
                       <tr>
                         <td colspan=${of.runs.length + 1}>
                           <button type="button" class="bare" onClick=${() => choose({ all: "1" })}>
@@ -77,7 +79,7 @@ export function Compare({ project }) {
                         </td>
                       </tr>
                     </tbody>`
-                  : html`<${Part}
+                    : html`<${Part}
                       title="Equal"
                       rows=${Object.fromEntries(of.same_config.map((key) => [key, of.runs.map(() => of.same_values[key])]))}
                       count=${of.runs.length}
@@ -155,5 +157,7 @@ const text = (value) =>
   value === null || value === undefined
     ? html`<span class="quiet">–</span>`
     : typeof value === "object"
-      ? JSON.stringify(value)
+      ? Array.isArray(value) && value.every((each) => typeof each === "string")
+        ? value.join(" ")
+        : JSON.stringify(value)
       : short(plain(value), 5);

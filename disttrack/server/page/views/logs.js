@@ -158,7 +158,7 @@ export function Logs({ data }) {
     { keys: "j", does: "next line", run: () => jump(1, true) },
     { keys: "k", does: "line before", run: () => jump(-1, true) },
     { keys: "f", does: "follow what is printed", run: () => setFollow(!follow) },
-    { keys: "Escape", does: "close the line", run: () => setOpen(null) },
+    { keys: "Escape", does: "close the line", run: () => open !== null && setOpen(null) },
   ]);
   const wrong = found.error instanceof Refused && found.error.status === 400 ? found.error.message : null;
   const shown = lines.find((line) => line.cursor === open);

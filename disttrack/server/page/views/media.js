@@ -83,12 +83,16 @@ export function Media({ data }) {
   </section>`;
 }
 
+/** Kinds in the order in which they are shown: what is long comes last. */
+const ORDER = ["image", "video", "audio", "histogram", "table"];
+
 /** @param {Item[]} media @returns {[string, Item[]][]} */
 function byKey(media) {
   /** @type {Map<string, Item[]>} */
   const found = new Map();
   for (const item of media) found.set(item.key, [...(found.get(item.key) ?? []), item]);
-  return [...found];
+  const weight = (/** @type {Item[]} */ items) => ORDER.indexOf(items[0].kind) + 1 || ORDER.length + 1;
+  return [...found].sort(([, a], [, b]) => weight(a) - weight(b));
 }
 
 /** @param {{item: Item, run: string, several: boolean}} props */
@@ -129,10 +133,13 @@ function Content({ item, run }) {
   }
 }
 
+/** Rows of a table that are shown at once. */
+const ROWS = 12;
+
 /** The rows of a logged table, a page at a time. @param {{item: Item, run: string}} props */
 function Table({ item, run }) {
   const [offset, setOffset] = useState(0);
-  const query = { run, key: item.key, step: item.step, rank: item.rank, offset, limit: 20 };
+  const query = { run, key: item.key, step: item.step, rank: item.rank, offset, limit: ROWS };
   const state = useResource((signal) => get("api/table", query, signal), JSON.stringify(query));
   return html`<${Shown} of=${state} what=${item.key}
     >${(/** @type {{columns: string[], rows: unknown[][], total: number}} */ { columns, rows, total }) =>
@@ -140,20 +147,20 @@ function Table({ item, run }) {
           <table class="plain">
             <thead>
               <tr>
-                ${columns.map((name) => html`<th key=${name} scope="col">${name}</th>`)}
+                ${columns.map((name, at) => html`<th key=${name} scope="col" class=${typeof rows[0]?.[at] === "number" ? "number" : ""}>${name}</th>`)}
               </tr>
             </thead>
             <tbody>
               ${rows.map(
                 (row, at) =>
                   html`<tr key=${at}>
-                    ${row.map((value, column) => html`<td key=${column}>${typeof value === "object" && value !== null ? JSON.stringify(value) : short(value)}</td>`)}
+                    ${row.map((value, column) => html`<td key=${column} class=${typeof value === "number" ? "number" : ""}>${typeof value === "object" && value !== null ? JSON.stringify(value) : short(value)}</td>`)}
                   </tr>`,
               )}
             </tbody>
           </table>
         </div>
-        ${total > 20 && html`<p><button type="button" disabled=${offset === 0} onClick=${() => setOffset(Math.max(0, offset - 20))}>‹</button> ${offset + 1}–${Math.min(offset + 20, total)} of ${count(total)} <button type="button" disabled=${offset + 20 >= total} onClick=${() => setOffset(offset + 20)}>›</button></p>`}`}<//
+        ${total > ROWS && html`<p><button type="button" aria-label="Rows before" disabled=${offset === 0} onClick=${() => setOffset(Math.max(0, offset - ROWS))}>‹</button> ${offset + 1}–${Math.min(offset + ROWS, total)} of ${count(total)} <button type="button" aria-label="Next rows" disabled=${offset + ROWS >= total} onClick=${() => setOffset(offset + ROWS)}>›</button></p>`}`}<//
   >`;
 }
 

@@ -1,5 +1,5 @@
 // The project: its runs as a table, and beside it what they logged, as a wall of charts.
-// Not there yet: a divider between table and charts that can be dragged; saved views; lines of more than 64 runs.
+// Not there yet: saved views; lines of more than 64 runs.
 
 import { html } from "../vendor/html.js";
 import { useEffect, useMemo } from "../vendor/hooks.js";
@@ -7,14 +7,15 @@ import { Refused, get, plain } from "../api.js";
 import { places, stroke } from "../colours.js";
 import { ChartTools } from "../charts/toolbar.js";
 import { Wall } from "../charts/wall.js";
-import { short } from "../format.js";
+import { leaf, short } from "../format.js";
 import { useKeys } from "../keys.js";
 import { choose, href, listed as listOf, place } from "../location.js";
 import { listen, listed } from "../live.js";
 import { Empty, Failed, Loading } from "../parts/states.js";
 import { useResource } from "../resource.js";
 import { FilterBar, Sides, filterOf } from "../runs/bar.js";
-import { column, defaults } from "../runs/columns.js";
+import { NAME_PX, column, defaults } from "../runs/columns.js";
+import { Divider, share, tablePx } from "../runs/divider.js";
 import { about } from "../runs/edits.js";
 import { banded } from "../runs/grouped.js";
 import { below, useEach, useGroups, useRanksOf, useRuns } from "../runs/list.js";
@@ -41,11 +42,14 @@ export function Project({ project }) {
     side = "",
   } = place.value.choices;
   const keys = useResource((signal) => get("api/keys", { project }, signal), project, listed.value);
+  const room = tablePx(side) - NAME_PX - 8;
   const columns = useMemo(() => {
-    const names = c !== "" ? listOf(c) : keys.data === null ? [] : defaults(keys.data);
-    const all = distinct(names.map(column));
+    const names = c !== "" ? listOf(c) : keys.data === null ? [] : defaults(keys.data, room);
+    const all = distinct(names.map(column), keys.data);
+    const wide = () => all.reduce((sum, each) => sum + each.width, 0) > room;
+    while (c === "" && all.length > 1 && wide()) all.pop();
     return [...all.filter((each) => each.pinned), ...all.filter((each) => !each.pinned)];
-  }, [c, keys.data]);
+  }, [c, keys.data, room]);
   const by = listOf(g);
   const asked = columns.filter((each) => each.asked).map((each) => each.name);
   const query = { project, filter: filterOf(f), sort: s, column: asked, archived };
@@ -78,7 +82,7 @@ export function Project({ project }) {
       does: "runs, charts, or both",
       run: () => choose({ side: side === "" ? "runs" : side === "runs" ? "charts" : "" }),
     },
-    { keys: "Escape", does: "select nothing", run: () => select("") },
+    { keys: "Escape", does: "select nothing", run: () => (place.value.choices.sel ?? "") !== "" && select("") },
   ]);
 
   if (runs.data !== null && runs.data.of === 0) return html`<${Nothing} project=${project} />`;
@@ -88,7 +92,7 @@ export function Project({ project }) {
     change: drawn.change,
     mode: drawn.runs.length > 1 ? "mean" : undefined,
   });
-  return html`<div class="project ${side}">
+  return html`<div class="project ${side}" style=${{ "--table": `${share()}%` }}>
     <h1 class="sr">${project}</h1>
     <section class="runs-side" aria-label="Runs">
       <${FilterBar}
@@ -126,6 +130,7 @@ export function Project({ project }) {
         total=${runs.data?.total ?? 0}
         onSelect=${select}
       />
+      ${side === "" && html`<${Divider} />`}
     </section>
     <section class="charts-side" aria-label="Charts">
       <${ChartTools} keys=${keys.data?.metrics ?? []}>${side === "charts" && html`<${Sides} />`}<//>
@@ -136,15 +141,20 @@ export function Project({ project }) {
   </div>`;
 }
 
-/** Columns whose last names are alike show their paths. @param {import("../runs/columns.js").Column[]} columns */
-function distinct(columns) {
-  const labels = ["name", ...columns.map((each) => each.label)];
-  return columns.map((each) => {
-    const alike = labels.filter((label) => label === each.label).length > 1 && each.path !== "";
-    return alike
+/**
+ * Columns whose last names other keys have too show their paths.
+ * @param {import("../runs/columns.js").Column[]} columns @param {import("../runs/types.js").Keys | null} keys
+ */
+function distinct(columns, keys) {
+  const known = keys === null ? [] : [...keys.summary, ...keys.config].map((key) => leaf(key)[1]);
+  const labels = columns.map((each) => each.label);
+  const several = (/** @type {string} */ label) =>
+    label === "name" || [labels, known].some((names) => names.filter((each) => each === label).length > 1);
+  return columns.map((each) =>
+    each.path !== "" && several(each.label)
       ? { ...each, label: each.path + each.label, width: Math.min(170, each.width + each.path.length * 7) }
-      : each;
-  });
+      : each,
+  );
 }
 
 /** The members of the groups that are unfolded or drawn, by the group's key. @param {string[]} by @param {string[]} unfolded @param {import("../runs/types.js").Group[]} groups @param {import("../runs/list.js").RunsQuery} query */

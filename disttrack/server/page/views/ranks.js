@@ -14,12 +14,14 @@ import { choose, href, listed, place } from "../location.js";
 import { State, Verdict, shape, tone } from "../parts/labels.js";
 import { Shown } from "../parts/states.js";
 import { useResource } from "../resource.js";
-import { numbers, paced, strokes } from "./charts.js";
+import { LINES, marksOf, numbers, paced, strokes } from "./charts.js";
 
 /** @typedef {import("./run.js").RunOf} RunOf */
 /** @typedef {import("../runs/types.js").RanksOf} RanksOf */
 /** @typedef {import("../runs/types.js").RankRow} RankRow */
 
+/** Ranks up to which a band over them is drawn beside the heat-map. */
+const BANDED = 64;
 /** A rank this far above the median rank is marked. */
 const NOTABLE = 1.1;
 
@@ -40,7 +42,13 @@ export function RanksView({ data }) {
         : [...chosen, String(rank)]
       ).join(","),
     });
-  useKeys([{ keys: "Escape", does: "choose no rank", run: () => choose({ ranks: "" }) }]);
+  useKeys([
+    {
+      keys: "Escape",
+      does: "choose no rank",
+      run: () => (place.value.choices.ranks ?? "") !== "" && choose({ ranks: "" }),
+    },
+  ]);
   return html`<section class="tab" aria-label="Ranks">
     <${ChartTools} keys=${[]}>
       <label class="pick"
@@ -63,6 +71,7 @@ export function RanksView({ data }) {
             <${RanksTable} of=${of} chosen=${chosen} onToggle=${toggle} />
             <div class="cards">
               <${RankMapCard} key=${key ?? "-"} run=${data.run} name=${key} first="skew" strip=${true} />
+              ${chosen.length === 0 && key !== null && of.ranks.length <= BANDED && html`<${All} data=${data} name=${key} few=${of.ranks.length <= LINES} />`}
               ${chosen.length > 0 && html`<${Chosen} data=${data} chosen=${chosen} name=${key} />`}
             </div>
           </div>`}
@@ -200,6 +209,13 @@ function SkewBar({ value, most }) {
     <line x1="30" x2="30" y1="0" y2="10" />
     <rect x=${share >= 0 ? 30 : 30 + share * 30} y="2" width=${Math.abs(share) * 30} height="6" />
   </svg>`;
+}
+
+/** What ranks are compared by: a line each, or a band; of more ranks the heat-map says it all. @param {{data: RunOf, name: string, few: boolean}} props */
+function All({ data, name, few }) {
+  const strokeOf = useMemo(() => strokes(data, ""), [data.ranks.length]);
+  const marks = useMemo(() => marksOf(data), [data.marks, place.value.choices.x]);
+  return html`<${SeriesCard} key=${name} name=${name} runs=${[data.run]} mode=${few ? "lines" : "band"} strokeOf=${strokeOf} marks=${marks} legend=${true} />`;
 }
 
 /** What the chosen ranks logged. @param {{data: RunOf, chosen: string[], name: string | null}} props */

@@ -142,14 +142,14 @@ function Titles({ data }) {
       </li>
       ${step !== null && step !== undefined && html`<li>step ${short(step)}</li>`}
       <li title=${moment(data.created_at)}>${duration(lasted)}</li>
-      <li class="quiet">started ${moment(data.created_at)}</li>
+      <li class="quiet minor">started ${moment(data.created_at)}</li>
       ${data.attempts.length > 1 && html`<li><${Attempts} data=${data} /></li>`}
       ${data.group !== null && html`<li class="quiet">group <a href=${href({ view: "project", run: null, tab: "charts", choices: { f: `group:${quoted(data.group)}` } })}>${data.group}</a></li>`}
-      ${data.git?.commit && html`<li class="quiet" title=${exact(data.git.commit)}>git ${data.git.commit.slice(0, 8)}${data.git.dirty ? "+" : ""}</li>`}
+      ${data.git?.commit && html`<li class="quiet minor" title=${exact(data.git.commit)}>git ${data.git.commit.slice(0, 8)}${data.git.dirty ? "+" : ""}</li>`}
       ${dropped + pending > 0 && html`<li class="warn" title="See disttrack show">${dropped > 0 ? `${short(dropped)} records dropped` : `${short(pending)} records on their way`}</li>`}
       ${data.damage + data.missing_bytes > 0 && html`<li class="warn">log damaged: disttrack fsck ${data.id}</li>`}
     </ul>
-    <p class="labels">
+    <p class=${data.tags.length > 0 || data.notes ? "labels" : "labels bare"}>
       <${Editable}
         value=${data.tags.join(", ")}
         label="tags"
@@ -178,7 +178,7 @@ const Attempts = ({ data }) =>
       checked=${place.value.choices.attempt === "all"}
       onChange=${() => choose({ attempt: place.value.choices.attempt === "all" ? "" : "all" })}
     />
-    ${many(data.attempts.length, "attempt")}, all their rows</label
+    ${many(data.attempts.length, "attempt")}: show rows done again, too</label
   >`;
 
 /** @param {string} text */

@@ -7,10 +7,11 @@ import { frame, get } from "../api.js";
 import { stroke } from "../colours.js";
 import { useSeen } from "../charts/card.js";
 import { HeatMap, HeatScale, heightOf } from "../charts/heatmap.js";
+import { HeatTable, TableButton } from "../charts/tables.js";
 import { Legend } from "../charts/card.js";
 import { Plot } from "../charts/plot.js";
 import { show, span } from "../charts/shared.js";
-import { clock, many, ranges, short } from "../format.js";
+import { clock, many, ranges, scaled, withUnit } from "../format.js";
 import { useKeys } from "../keys.js";
 import { version } from "../live.js";
 import { place } from "../location.js";
@@ -22,7 +23,7 @@ import { useResource } from "../resource.js";
 /** @typedef {{node: string, device: string | null, key: string, ranks: number[], attempt: number}} SystemLine */
 
 /** What is looked at first; the others follow by name. */
-const FIRST = ["gpu.percent", "gpu.memory", "gpu.celsius", "gpu.watts", "cpu.percent", "memory"];
+const FIRST = ["gpu.percent", "gpu.memory", "gpu.temperature", "gpu.power", "cpu.percent", "memory"];
 
 const byNumber = new Intl.Collator("en", { numeric: true }).compare;
 
@@ -63,6 +64,7 @@ function QuantityCard({ run, quantity, from, to }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const { near, width } = useSeen(box);
   const [open, setOpen] = useState(/** @type {string[]} */ ([]));
+  const [table, setTable] = useState(false);
   const zoom = (place.value.choices.zoom ?? "").split("~");
   const query = {
     run,
@@ -80,7 +82,7 @@ function QuantityCard({ run, quantity, from, to }) {
     () => (state.data === null ? null : heatOf(/** @type {any} */ (state.data), quantity, [from, to])),
     [state.data],
   );
-  const tall = heightOf(quantity.rows) + 22;
+  const tall = quantity.rows > 1 ? heightOf(quantity.rows) + 22 : 150;
   const lines =
     heat === null
       ? []
@@ -91,48 +93,70 @@ function QuantityCard({ run, quantity, from, to }) {
       before.includes(label) ? before.filter((each) => each !== label) : [...before, label].slice(-8),
     );
   };
-  return html`<figure class="card wide" ref=${box} data-quantity=${quantity.quantity}>
+  const several = quantity.rows > 1;
+  const scale = scaled(quantity.unit, heat === null ? 0 : heat.range[1]);
+  const unit = quantity.unit ?? "";
+  const said = () =>
+    `${quantity.title} of ${many(quantity.rows, "row")} by time, ${withUnit(heat?.least ?? 0, unit)} to ${withUnit(heat?.greatest ?? 0, unit)}`;
+  return html`<figure class=${several ? "card wide" : "card"} ref=${box} data-quantity=${quantity.quantity}>
     <figcaption>
       <span class="key" title=${quantity.keys.join(", ")}>${quantity.title}</span>
-      <span class="note quiet">${quantity.unit ?? ""}</span>
+      <span class="note quiet">${lines.length > 0 && !several ? scale.unit : unit === "B" || unit === "B/s" ? "" : unit}</span>
       <span class="tools"
-        >${heat !== null && quantity.rows > 1 && html`<${HeatScale} heat=${heat} kind="value" />`}
-        ${heat !== null && quantity.rows > 1 && html`<button type="button" aria-pressed=${open.length > 0} onClick=${() => setOpen(open.length > 0 ? [] : heat.rows.slice(0, 8).map((row) => row.label))}>lines</button>`}</span
+        >${heat !== null && several && html`<${HeatScale} heat=${heat} kind="value" />`}
+        ${heat !== null && several && html`<button type="button" aria-pressed=${open.length > 0} title="Rows as lines; a click on a row draws its own" onClick=${() => setOpen(open.length > 0 ? [] : heat.rows.slice(0, 8).map((row) => row.label))}>lines</button>`}
+        <${TableButton} of=${quantity.title} pressed=${table} onClick=${() => setTable(!table)} /></span
       >
     </figcaption>
     <div style=${{ minHeight: `${tall}px` }} class=${state.loading && heat !== null ? "dimmed" : ""}>
       ${state.error !== null && html`<${Failed} error=${state.error} retry=${state.retry} what=${quantity.title} />`}
       ${heat === null && state.error === null && html`<${Loading} />`}
       ${heat !== null && heat.grid.length === 0 && html`<${Empty} text="Nothing was sampled in this part of the time." />`}
+      ${heat !== null && heat.grid.length > 0 && table && html`<${HeatTable} heat=${heat} what="node" />`}
       ${
         heat !== null &&
         heat.grid.length > 0 &&
-        quantity.rows > 1 &&
+        several &&
+        !table &&
         html`<${HeatMap}
           heat=${heat}
           show="value"
           xKind="wall"
           onRow=${toggle}
           chosen=${heat.rows.flatMap((row, at) => (open.includes(row.label) ? [at] : []))}
-          label=${`${quantity.title} of ${quantity.rows} rows by time, ${short(heat.range[0])} to ${short(heat.range[1])} ${quantity.unit ?? ""}`}
+          label=${said()}
         />`
       }
-      ${heat !== null && lines.length > 0 && html`<${Plot} x=${heat.grid} lines=${lines} xKind="wall" height=${150} label=${`${quantity.title} of ${lines.map((line) => line.label).join(", ")}`} /><${Legend} lines=${lines} />`}
+      ${
+        heat !== null &&
+        lines.length > 0 &&
+        !table &&
+        html`${several && html`<p class="note quiet axis-unit">${scale.unit}</p>`}<${Plot}
+            x=${heat.grid}
+            lines=${lines}
+            xKind="wall"
+            height=${150}
+            per=${scale.per}
+            unit=${unit}
+            clip=${unit === "%" && heat.range[1] === 100 ? heat.range : null}
+            label=${`${said()}: ${lines.map((line) => line.label).join(", ")}`}
+          />${(several || heat.rows.length > 1) && html`<${Legend} lines=${lines} />`}`
+      }
     </div>
   </figure>`;
 }
 
-/** @param {{header: any, numbers: (at: any) => ArrayLike<number>}} of @param {Quantity} quantity @param {[number, number]} domain @returns {import("../charts/heatmap.js").Heat} */
+/** @param {{header: any, numbers: (at: any) => ArrayLike<number> | null}} of @param {Quantity} quantity @param {[number, number]} domain @returns {import("../charts/heatmap.js").Heat & {least: number, greatest: number}} */
 function heatOf({ header, numbers }, quantity, domain) {
   const { v_min = 0, v_max = 1 } = header.domain ?? {};
-  const percent = quantity.unit === "%";
+  const [percent, bytes] = [quantity.unit === "%", quantity.unit?.startsWith("B") ?? false];
   const labels = header.lines.map(
     (/** @type {SystemLine} */ line) =>
       `${line.node}${line.device !== null && line.device !== "" ? ` #${line.device}` : ""}`,
   );
   /** @type {number[]} node2 before node10: the server orders by text */
   const order = [...labels.keys()].sort((a, b) => byNumber(labels[a], labels[b]));
-  const [grid, given] = [numbers(header.grid), numbers(header.cells)];
+  const [grid, given] = [numbers(header.grid) ?? [], numbers(header.cells) ?? []]; // null: nothing in this window
   const cells = new Float32Array(given.length);
   order.forEach((from, to) => {
     for (let at = 0; at < grid.length; at++) cells[to * grid.length + at] = given[from * grid.length + at];
@@ -140,11 +164,12 @@ function heatOf({ header, numbers }, quantity, domain) {
   return {
     grid,
     cells,
-    median: header.median === undefined ? null : numbers(header.median),
+    median: numbers(header.median),
     rows: order.map((from) => {
       const line = /** @type {SystemLine} */ (header.lines[from]);
       return {
         label: labels[from],
+        short: line.device !== null && line.device !== "" ? `#${line.device}` : undefined,
         group: line.node,
         detail: line.ranks.length > 0 ? `rank ${ranges(line.ranks)}` : "",
         goneAfter: null,
@@ -152,7 +177,9 @@ function heatOf({ header, numbers }, quantity, domain) {
       };
     }),
     holes: [],
-    range: percent && v_max <= 100 && v_min >= 0 ? [0, 100] : [v_min, v_max],
+    range: percent && v_max <= 100 && v_min >= 0 ? [0, 100] : bytes && v_min >= 0 ? [0, v_max] : [v_min, v_max],
+    least: v_min,
+    greatest: v_max,
     skewMax: 1,
     unit: quantity.unit,
     domain,

@@ -1,12 +1,10 @@
-"""Runs by what Ray tells its callbacks: of trials that are not decorated, of Train runs as their controller sees them.
+"""Runs by what Ray Tune tells its driver: of trials that are not decorated.
 
-Both run in one process that outlives trials and workers: Tune's driver, Train's controller. Neither waits for a writer.
+The driver outlives trials, and waits for no writer while there are some.
 """
 
 from __future__ import annotations
 
-import os
-import traceback
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,23 +13,19 @@ from typing import Any
 import ray.tune.utils
 from ray import cloudpickle
 from ray.air.constants import TRAINING_ITERATION
-from ray.train import UserCallback
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 from ray.tune.result import DONE
 
-from disttrack.api.init import onlooker, open_run
+from disttrack.api.init import open_run
 from disttrack.api.recorder import OtherStep
 from disttrack.api.run import Run
 from disttrack.api.run_end import describe
-from disttrack.environments.ray import Experiment, directory_of, launch_of, train_identity, trial_identity
-from disttrack.integrations.ray.arguments import init_arguments, with_experiment
+from disttrack.environments.ray import Experiment, directory_of, launch_of, trial_identity
+from disttrack.integrations.ray.arguments import CHECKPOINT, init_arguments, with_experiment
 from disttrack.integrations.ray.trainable import Tracked, row_of_result
 
-__all__ = ["DisttrackCallback", "DisttrackLoggerCallback"]
-
-CHECKPOINT = "checkpoint"
-"""The key of a run's summary that says where its newest checkpoint lies."""
+__all__ = ["DisttrackLoggerCallback"]
 
 
 class DisttrackLoggerCallback(LoggerCallback):
@@ -41,7 +35,8 @@ class DisttrackLoggerCallback(LoggerCallback):
 
     Runs are as those of @trainable: id, group, config and rows; `checkpoint` in the summary is the newest one. They are
     written by the driver, so they have its console neither, nor what trials log themselves, and what was reported to
-    Tune but not to the driver when this dies is not in them. Trials of a decorated trainable are left to that.
+    Tune but not to the driver when this dies is not in them. Trials of a decorated trainable are left to that, which
+    learns from here what only the driver knows: that a stopping criterion is met.
 
     A trial is `finished` when its function returns or its stopping criterion is met; `stopped` when its scheduler ends
     it, or when the experiment ends while it is paused. A retry is another attempt; Tuner.restore goes on with the runs.
@@ -54,6 +49,7 @@ class DisttrackLoggerCallback(LoggerCallback):
 
     def _forget(self) -> None:
         self._runs: dict[str, Run] = {}  # by trial, those that are open
+        self._configs: dict[str, object] = {}  # by trial: what it was started with
         self._done: dict[str, bool] = {}  # by trial: whether its last result ended it as its criterion asked
         self._ending: dict[str, Future[object]] = {}  # by trial: runs whose last records are on their way
         self._enders: ThreadPoolExecutor | None = None
@@ -70,13 +66,18 @@ class DisttrackLoggerCallback(LoggerCallback):
         """Open a trial's run, or go on with it after a pause, with the hyperparameters that it has now."""
         if _is_tracked(trial):
             return
+        asked: Any = trial
         run = self._runs.get(trial.trial_id)
+        if run is not None and self._configs[trial.trial_id] is not asked.config:
+            # Perturbed: from one incarnation to the next a reader sees what changed, and at which step.
+            self._end(trial.trial_id, self._runs.pop(trial.trial_id))
+            run = None
         if run is None:
             ending = self._ending.pop(trial.trial_id, None)
             if ending is not None:
                 ending.result()  # else two incarnations of one rank would seem to live side by side
             run = self._runs[trial.trial_id] = self._opened(trial)
-        asked: Any = trial
+        self._configs[trial.trial_id] = asked.config
         run.config.update(asked.config, allow_val_change=True)
 
     def _opened(self, trial: Trial) -> Run:
@@ -89,15 +90,14 @@ class DisttrackLoggerCallback(LoggerCallback):
         return run
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Log what a trial reported."""
+        """Log what a trial reported; a trial that logs it itself is told where its stopping criterion is met."""
         run = self._runs.get(trial.trial_id)
-        if run is None:
-            return
-        run.log(row_of_result(result), step=OtherStep(result.get(TRAINING_ITERATION, 0)), commit=True)
-        asked: Any = trial  # Ray annotates not all that it offers
-        utils: Any = ray.tune.utils
-        meets: bool = asked.should_stop(utils.flatten_dict({**result, DONE: False}))
-        self._done[trial.trial_id] = meets or not result.get(DONE)
+        if run is not None:
+            run.log(row_of_result(result), step=OtherStep(result.get(TRAINING_ITERATION, 0)), commit=True)
+            self._done[trial.trial_id] = _is_good(trial, result) or not result.get(DONE)
+        elif _is_tracked(trial) and _is_good(trial, result):
+            asked: Any = trial
+            asked.temporary_state.ray_actor.mark_done.remote()  # it comes before Tune stops the actor
 
     def log_trial_save(self, trial: Trial) -> None:
         """Note where the newest checkpoint lies."""
@@ -143,6 +143,14 @@ def _is_tracked(trial: Trial) -> bool:
     return isinstance(found, type) and issubclass(found, Tracked)
 
 
+def _is_good(trial: Trial, result: Mapping[str, Any]) -> bool:
+    """Say whether a trial ends with this result because its stopping criterion is met."""
+    asked: Any = trial  # Ray annotates not all that it offers
+    utils: Any = ray.tune.utils
+    found: bool = asked.should_stop(utils.flatten_dict({**result, DONE: False}))
+    return found
+
+
 def _error_of(trial: Trial) -> str:
     """Return what a trial failed with, as the driver has just written it down."""
     asked: Any = trial
@@ -153,51 +161,3 @@ def _error_of(trial: Trial) -> str:
     except Exception as unreadable:  # of a class that cannot be loaded here
         return f"it failed, and why cannot be read: {describe(unreadable)}"
     return describe(getattr(error, "cause", None) or error)
-
-
-class DisttrackCallback(UserCallback):
-    """Adds to the run of a Train run what only its controller sees: which ranks failed, with what, and checkpoints.
-
-        RunConfig(callbacks=[DisttrackCallback()])
-
-    For train functions that call setup(): their ranks make the run, and this one joins it. A failure is an alert of the
-    rank, in the attempt that it ends, also of a rank that died without a word; the newest checkpoint is `checkpoint` in
-    the summary. Needs Ray Train v2.
-    """
-
-    def __init__(self, **init: Any) -> None:
-        """init: arguments of disttrack.init, for a run in another directory than the storage path.
-
-        Raises UsageError for those that cannot be used.
-        """
-        self._init = init_arguments(init)
-        self._run: Run | None = None  # of this attempt
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_init": self._init, "_run": None}
-
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        """Note where the newest checkpoint lies; it may be None."""
-        if checkpoint is not None:
-            if self._run is None:
-                self._run = self._joined(run_context, rank=0)
-            self._run.summary[CHECKPOINT] = checkpoint.path
-
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Alert of each rank that failed, and end this attempt here: the next one begins with the next report."""
-        runs = [] if self._run is None else [self._run]
-        self._run = None
-        for rank, error in sorted(worker_exceptions.items()):
-            cause: Exception = getattr(error, "_base_exc", error)
-            run = self._joined(run_context, rank)
-            run.alert(f"Rank {rank} failed: {describe(cause)}", "".join(traceback.format_exception(cause)), "error")
-            runs.append(run)
-        for run in runs:
-            run.finish(quiet=True)
-
-    def _joined(self, context: Any, rank: int) -> Run:
-        """Return the run as a rank's newest attempt is joined from here."""
-        config = context.run_config
-        arguments = with_experiment(self._init.arguments, Experiment(config.name, directory_of(config.storage_context)))
-        identity = train_identity(context, os.environ, rank, context.scaling_config.num_workers)
-        return onlooker(arguments, identity)

@@ -1,0 +1,147 @@
+"""What charts show where rows are missing, ranks are gone, attempts begin, or no step has a value."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.index.logs import RunLog
+from tests.page.conftest import Server, Visit
+from tests.page.made import eight_ranks, mended, process, wide
+
+pytestmark = pytest.mark.real(timeout_s=180)
+
+#: How many pixels of a canvas between two shares of the room right of its y-axis have colour, and how many are grey.
+PIXELS = """(canvas, [from, to, top, bottom, left, right]) => {
+    const ratio = devicePixelRatio, inner = canvas.clientWidth - left - right;
+    const [x, y] = [(left + from * inner) * ratio, top * ratio];
+    const {data} = canvas.getContext("2d").getImageData(x, y, (to - from) * inner * ratio, (bottom - top) * ratio);
+    let coloured = 0, grey = 0;
+    for (let at = 0; at < data.length; at += 4) {
+        const [r, g, b, alpha] = data.slice(at, at + 4);
+        if (alpha < 100) continue;
+        if (Math.max(r, g, b) - Math.min(r, g, b) > 60) coloured += 1;
+        else if (Math.max(r, g, b) < 215) grey += 1;
+    }
+    return {coloured, grey};
+}"""
+
+
+def pixels(
+    canvas: Locator, start: float, end: float, top: float, bottom: float, left: int = 56, right: int = 10
+) -> dict[str, int]:
+    found: dict[str, int] = canvas.evaluate(PIXELS, [start, end, top, bottom, left, right])
+    return found
+
+
+@pytest.fixture
+def server(tmp_path: Path, serve: Callable[[Path], Server]) -> Server:
+    mended(tmp_path / "disttrack-runs")
+    return serve(tmp_path)
+
+
+def test_a_line_is_not_drawn_through_rows_that_are_missing(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/r/demo/mended?ranks=1&rank=lines&card=loss")
+    plot = page.get_by_role("group", name=re.compile("loss by step: lines"))
+    expect(plot).to_have_attribute(
+        "aria-label", re.compile(r"Missing from 180 to 219: rank 1: disk_full\. attempt 1 at 80\.")
+    )
+    canvas, steps = plot.locator("canvas"), 299
+    expect(canvas).to_be_visible()
+    high = canvas.evaluate("canvas => canvas.clientHeight") - 30  # above the x-axis
+    hole = pixels(canvas, 184 / steps, 215 / steps, 10, high)
+    assert hole["coloured"] == 0, "interpolated"
+    assert hole["grey"] > 100, "not hatched"
+    for kept in ((100, 170), (225, 290)):
+        assert pixels(canvas, kept[0] / steps, kept[1] / steps, 10, high)["coloured"] > 100
+
+
+def test_a_rank_that_died_is_hatched_from_there_on_in_the_heat_map(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/r/demo/mended?rank=heat&q=loss")
+    heat = page.get_by_role("group", name=re.compile("loss of 4 ranks by step.*Gone: rank 3"))
+    canvas, steps, row = heat.locator("canvas"), 299, 18
+    expect(canvas).to_be_visible()
+    dead = pixels(canvas, 245 / steps, 0.99, 3 * row + 1, 4 * row - 1)
+    assert dead["coloured"] == 0
+    assert dead["grey"] > 100
+    hole = pixels(canvas, 184 / steps, 215 / steps, row + 1, 2 * row - 1)
+    assert hole["coloured"] == 0
+    assert hole["grey"] > 50
+    heat.locator("..").locator("..").get_by_role("button", name="View loss of ranks as table").click()
+    expect(page.get_by_role("row", name=re.compile("^rank 3"))).to_contain_text("failed after 240")
+    expect(page.get_by_role("row", name=re.compile("^rank 1"))).to_contain_text("disk_full")
+
+
+def test_the_hatch_of_one_dead_rank_of_256_can_be_seen(
+    tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit]
+) -> None:
+    wide(tmp_path / "disttrack-runs", steps=60)
+    page = visit(serve(tmp_path)).open("/r/scale/wide")
+    heat = page.get_by_role("group", name=re.compile("compute of 256 ranks by step.*Gone: rank 200"))
+    canvas = heat.locator("canvas")
+    expect(canvas).to_be_visible()
+    # Some place of the right half is hatched over several pixels: more of it is grey than one row of 256 could have.
+    rows = [pixels(canvas, 0.6, 0.95, top, top + 6) for top in range(200, 290, 2)]
+    assert max(found["grey"] for found in rows) > 400
+
+
+def test_rows_of_the_attempt_before_are_shown_when_asked_for(server: Server, visit: Callable[..., Visit]) -> None:
+    profile = visit(server)
+    page = profile.open("/r/demo/mended")
+    plot = page.locator(".pair").get_by_role("group", name=re.compile("loss by step: band of 4 ranks"))
+    expect(plot).to_have_attribute("aria-label", re.compile("attempt 1 at 80"))
+    page.get_by_label(re.compile("2 attempts")).check()
+    expect(page).to_have_url(re.compile("attempt=all"))
+    expect(plot).to_be_visible()
+    assert any("superseded=1" in url for url in profile.asked)
+    page.get_by_label("x-axis").select_option("wall")  # the mark stays where the attempt began
+    expect(page.locator(".pair").get_by_role("group", name=re.compile("loss by wall"))).to_have_attribute(
+        "aria-label", re.compile("attempt 1 at")
+    )
+
+
+def test_dead_ranks_are_tiles_of_their_own(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/r/demo/mended/ranks")
+    expect(page.locator(".verdict")).to_contain_text("Rank 3 (node1) failed by SIGKILL at step 240")
+    expect(page.locator(".tile.bad")).to_have_count(1)
+    expect(page.get_by_role("button", name=re.compile("^rank 3: failed, step 240, 59 behind"))).to_be_visible()
+
+
+def test_what_only_the_summary_has_is_a_number_and_no_empty_chart(
+    tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit]
+) -> None:
+    for number, score in enumerate([0.5, 0.75]):
+        start = int(time.time() * 1e6) - 60_000_000 * (2 - number)
+        log = RunLog(tmp_path / "disttrack-runs", "demo", f"scored{number}", f"scored-{number}")
+        log.open(start)
+        rank = process(0, 1, "demo", start)
+        for step in range(5):
+            rank.row({"loss": 1.0 / (step + 1)}, step)
+        rank.summary({"score": score})
+        rank.end()
+        log.commit_all(rank)
+        log.end(rank.time_us)
+        log.close()
+    server = serve(tmp_path)
+    page = visit(server).open("/p/demo")
+    card = page.locator('[data-key="score"]')
+    expect(card.get_by_role("row", name=re.compile("scored-1"))).to_contain_text("0.75")
+    expect(card.get_by_role("row", name=re.compile("scored-0"))).to_contain_text("0.5")
+    page.goto(f"{server.origin}/p/demo/compare?runs=scored0,scored1")
+    expect(page.locator('[data-key="score"]').get_by_role("row")).to_have_count(2)
+
+
+def test_nodes_samples_are_named_as_people_name_them(
+    tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit]
+) -> None:
+    eight_ranks(tmp_path / "disttrack-runs", steps=200)
+    page = visit(serve(tmp_path)).open("/r/demo/eight/system")
+    card = page.locator('[data-quantity="gpu.memory_used_bytes"]')
+    expect(card.locator("figcaption")).to_contain_text(re.compile(r"GPU memory used.*0 B.*65\.2 GiB"))
+    card.get_by_role("button", name="View GPU memory used as table").click()
+    expect(card.get_by_role("row", name=re.compile("node1 #1"))).to_contain_text("65.2 GiB")
