@@ -8,6 +8,7 @@ DisttrackError
 ├── NotLoggedIn              init(force=True), and there is no server to send to
 ├── NotInitialized           log, config or summary before init
 ├── ConfigError              a config value would change without allow_val_change
+├── RootGone                 the directory that is read was there, and is not any more
 ├── RunNotFound              no run, or more than one, answers to this id
 ├── RunDeleted               the id of a deleted run is never given again
 ├── InitStartError           a warning: no writer can be started; the run goes on into its journal
@@ -32,6 +33,7 @@ __all__ = [
     "NotInitialized",
     "NotLoggedIn",
     "ResumeError",
+    "RootGone",
     "RunDeleted",
     "RunNotFound",
     "StoreUnavailable",
@@ -135,6 +137,20 @@ class ConfigError(DisttrackError):
             f"config[{self.key!r}] is {self.old!r} and was about to become {self.new!r}. A config value is fixed once "
             f"set, so that runs can be compared by it. "
             f"Nothing was changed; if the change is meant: config.update({{{self.key!r}: ...}}, allow_val_change=True)"
+        )
+
+
+class RootGone(DisttrackError):
+    """The directory that is read was there, and is not any more."""
+
+    def __init__(self, root: Path, why: str) -> None:
+        super().__init__(root, why)
+        self.root, self.why = root, why
+
+    def __str__(self) -> str:
+        return (
+            f"{self.root} {self.why}. What it held is not known to be lost: mount it again, or move it back, "
+            "and reading goes on."
         )
 
 

@@ -21,7 +21,7 @@ from disttrack.query.runs import row_of
 from disttrack.records.names import DELETED, EDITS, LIVE, directory_name
 from disttrack.records.types import Edit, RunHeader, RunId, changed
 
-__all__ = ["delete_run", "edit_run", "new_edit", "restore_run"]
+__all__ = ["delete_found", "delete_run", "edit_found", "edit_run", "new_edit", "restore_run", "undelete"]
 
 
 def new_edit(
@@ -56,6 +56,11 @@ def edit_run(root: Path, run_id: str, edit: Edit) -> None:
     """
     with Reader(root) as reader:
         record = reader.find(run_id)
+    edit_found(root, record, edit)
+
+
+def edit_found(root: Path, record: RunRecord, edit: Edit) -> None:
+    """Store an edit of a run that was found already; raise OSError where its directory cannot be written."""
     directory = root / record.project_directory / record.directory
     segment = Segment(directory / "log")
     try:
@@ -94,6 +99,11 @@ def delete_run(root: Path, run_id: str, *, do: bool) -> str:
     """
     with Reader(root) as reader:
         record = reader.find(run_id)
+    return delete_found(root, record, do=do)
+
+
+def delete_found(root: Path, record: RunRecord, *, do: bool) -> str:
+    """Delete a run that was found already, as delete_run does."""
     name = f"{record.project}/{record.run_id}"
     project = root / record.project_directory
     if row_of(record, Observer.here(root)).state == "running":
@@ -107,12 +117,17 @@ def delete_run(root: Path, run_id: str, *, do: bool) -> str:
 
 def restore_run(root: Path, run_id: str) -> str:
     """Undo the deletion of a run; return `project/id`. Raises RunNotFound where no such run was deleted."""
+    undelete(root, run_id)
+    with Reader(root) as reader:
+        record = reader.find(run_id)
+    return f"{record.project}/{record.run_id}"
+
+
+def undelete(root: Path, run_id: str) -> None:
+    """Remove the tombstone of a run; raise RunNotFound where there is none, or several."""
     project, _, name = run_id.rpartition("/")
     within = directory_name(project) if project else "*"
     tombstones = sorted(root.glob(f"{within}/{DELETED}/{directory_name(name)}"))
     if len(tombstones) != 1:
         raise RunNotFound(run_id, root, [f"{path.parent.parent.name}/{name}" for path in tombstones])
     tombstones[0].unlink()
-    with Reader(root) as reader:
-        record = reader.find(run_id)
-    return f"{record.project}/{record.run_id}"

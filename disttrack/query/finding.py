@@ -19,7 +19,7 @@ from disttrack.query.runs import created_s
 from disttrack.query.subjects import ARCHIVED, CREATED, ID, PLACE, PROJECT, Subject
 from disttrack.records.names import directory_name
 
-__all__ = ["Found", "check_search", "find_runs"]
+__all__ = ["Found", "check_search", "find_named", "find_runs"]
 
 LOOK_AT_ONCE = 500
 
@@ -121,6 +121,23 @@ def find_runs(reader: Reader, project: str | None, filters: str, order: str | No
         lambda: _ordered(reader, filed, looked_into, columns, by),
         known,
     )
+
+
+def find_named(reader: Reader, names: Sequence[str]) -> dict[str, Subject]:
+    """Return runs by their names, each as project/id; those that are not there are left out.
+
+    All at once: Reader.find takes 1.5 ms for each of 10,000 runs.
+    """
+    columns, others = reader.listed([PROJECT, ID])
+    projects, ids = (columns.facets[facet] for facet in (PROJECT, ID))
+    wanted = set(names)
+    filed = zip(ids.runs.tolist(), as_list(projects.values), as_list(ids.values), strict=True)
+    numbers = {name: run for run, project, run_id in filed if (name := f"{project}/{run_id}") in wanted}
+    observer = Observer.here(reader.root)
+    found = {f"{record.project}/{record.run_id}": Subject(record, observer) for record in others}
+    subjects = reader.subjects(list(numbers.values()), observer)
+    found.update({name: subjects[run] for name, run in numbers.items() if run in subjects})
+    return {name: found[name] for name in names if name in found}
 
 
 def _wanted(columns: Columns, place: str | None, *, archived: bool) -> Flags:

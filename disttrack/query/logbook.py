@@ -28,7 +28,7 @@ _ERROR = re.compile(
     re.I,
 )
 _WARNING = re.compile(r"\bwarn(ing)?\b|\b\w+Warning\b", re.I)
-_NESTED = re.compile(r"\((?:[^()\\]|\\.)*[+*}](?:[^()\\]|\\.)*\)\s*[+*{]")  # a repeat of a repeat
+_TOKENS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[:=!<>A-Za-z#][=!]?|.", re.S)  # of a regular expression
 
 
 class _Placed(NamedTuple):
@@ -228,13 +228,37 @@ def _step(steps: tuple[Ints, Ints] | None, time_us: int) -> int | None:
     return int(steps[1][at - 1]) if at else None
 
 
+def _may_take_for_ever(pattern: str) -> bool:
+    """Say whether a search may take time that grows as a power of more than 3 of a line's length, or worse.
+
+    Such are repeats of a group that repeats something or has a choice, as (a|a)*b: Python's re tries all ways, and
+    lets no other thread run meanwhile.
+    """
+    tokens = _TOKENS.findall(pattern)
+    wide = [False]  # of the groups that are open: whether it may match in several ways
+    repeats = 0
+    for token, after in zip(tokens, [*tokens[1:], ""], strict=True):
+        repeated = after in ("*", "+", "{")
+        repeats += repeated
+        if token.startswith("("):
+            wide.append(False)
+        elif token == ")" and len(wide) > 1:
+            inner = wide.pop()
+            if inner and repeated:
+                return True
+            wide[-1] |= inner or repeated
+        elif token == "|" or (after in ("*", "+", "{", "?") and token not in ("*", "+", "}", "?")):
+            wide[-1] = True
+    return repeats > 3
+
+
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
-        if len(pattern) > 500 or _NESTED.search(pattern):
+        if len(pattern) > 500 or _may_take_for_ever(pattern):
             raise UsageError(
                 f"The pattern {pattern!r:.80} cannot be used",
-                "to look for a repeat of a repeat may take for ever",
-                "Write it without one + or * around another.",
+                "to look for a repeat of what repeats or has a choice, or for many repeats, may take for ever",
+                "Write it without + or * around a group that has +, *, ? or |, and with at most three of them.",
             )
         return re.compile(pattern, re.I)
     except re.error as error:

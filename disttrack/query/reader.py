@@ -8,12 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from disttrack.errors import RunNotFound, UnsupportedFormat
+from disttrack.errors import RootGone, RunNotFound, UnsupportedFormat
 from disttrack.index.chunks import Column
 from disttrack.index.facets import Columns, Facet, Scope, Values
 from disttrack.index.indexer import Index, IndexFile
 from disttrack.index.queries import RunRecord, Vanished
 from disttrack.index.snapshots import Snapshot
+from disttrack.index.survey import project_directories
 from disttrack.journal.segment import FORMAT_VERSION
 from disttrack.query.lineage import ancestors
 from disttrack.query.members import Observer, members
@@ -35,6 +36,7 @@ class Reader:
     def __init__(self, root: Path, environ: Mapping[str, str] | None = None) -> None:
         """environ says where an index lies that cannot lie in the root; None: this process's, and the settings."""
         self.root = root
+        self._device = _device(root)  # the file system that the root was on when it was there last; None: not yet
         if environ is None:
             environ = {**os.environ, "DISTTRACK_CACHE_DIR": load().cache_dir or ""}
         self._found: dict[str, RunRecord] = {}  # by how they were asked for
@@ -59,7 +61,16 @@ class Reader:
         return self._index.file
 
     def catch_up(self) -> None:
-        """Bring the index up with the run logs, for several snapshots of runs that were found already."""
+        """Bring the index up with the run logs, for several snapshots of runs that were found already.
+
+        Raises RootGone where the root was there, and is not any more: not as if its runs had been deleted.
+        """
+        device = _device(self.root)
+        if self._device is not None and device is None:
+            raise RootGone(self.root, "is not there any more: it was removed, moved or unmounted")
+        if self._device not in (None, device) and not project_directories(self.root):
+            raise RootGone(self.root, "has no runs, and is on another file system than before: it was unmounted")
+        self._device = device
         self._index.catch_up()
 
     def versions(self, runs: Collection[int] | None = None) -> dict[int, int]:
@@ -68,12 +79,12 @@ class Reader:
 
     def runs(self, project: str | None = None) -> list[RunRecord]:
         """Return the runs that lists show, in no order: neither aliases of others nor those nothing is known of."""
-        self._index.catch_up()
+        self.catch_up()
         return [record for record in self._index.runs(project) if is_shown(record)]
 
     def listed(self, facets: Iterable[Facet]) -> tuple[Columns, list[RunRecord]]:
         """Return facets of the runs that lists show, as far as they are filed, and the other runs that lists show."""
-        self._index.catch_up()
+        self.catch_up()
         found, others = self._index.listed(facets)
         return found, [record for record in others if is_shown(record)]
 
@@ -113,7 +124,7 @@ class Reader:
         known: what was found before, returned again where nothing of it has changed.
         Raises RunNotFound where none or several do, UnsupportedFormat where a newer disttrack wrote it.
         """
-        self._index.catch_up()
+        self.catch_up()
         project, slash, name = wanted.rpartition("/")
         project = project.rpartition("/")[2]
         found = [
@@ -193,3 +204,11 @@ class Reader:
             return ask(snapshots[-1], [(other, untils[other.record.run_id]) for other in snapshots[:-1]])
 
         return self.asked_of_all([*(record for record, _ in past), run], asked)
+
+
+def _device(directory: Path) -> int | None:
+    """Return the file system that a directory is on; None where it is not there."""
+    try:
+        return os.stat(directory).st_dev
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -12,7 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from disttrack.environments import host
+from disttrack.errors import RootGone
 from disttrack.query.overview import projects_of
+from disttrack.query.reader import Reader
 from disttrack.server.answers import Refused, json_answer
 from disttrack.server.parameters import required
 from disttrack.server.served import served
@@ -66,10 +68,18 @@ def about(request: Request) -> Response:
             "why_not_editable": why,
             "now": here.now_s(),
             "instance": here.instance,
-            "runs": sum(row.runs for row in projects_of(here.reader)),
+            "runs": _runs(here.reader),
             "example": EXAMPLE,
         }
     )
+
+
+def _runs(reader: Reader) -> int:
+    """Return how many runs there are; none while their directory is gone: the server says what it is all the same."""
+    try:
+        return sum(row.runs for row in projects_of(reader))
+    except RootGone:
+        return 0
 
 
 async def policy_report(request: Request) -> Response:

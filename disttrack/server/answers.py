@@ -10,7 +10,7 @@ from typing import cast
 
 from starlette.responses import Response
 
-from disttrack.errors import DisttrackError, FilterError, RunNotFound, UnsupportedFormat, UsageError
+from disttrack.errors import DisttrackError, FilterError, RootGone, RunNotFound, UnsupportedFormat, UsageError
 
 __all__ = ["Refused", "as_json", "error_answer", "json_answer", "strict", "unix"]
 
@@ -71,6 +71,8 @@ def error_answer(error: Exception) -> Response | None:
             return _error(400, type(error).__name__, str(error))
         case RunNotFound():
             return _error(404, "RunNotFound", str(error))
+        case RootGone():
+            return _error(503, "RootGone", str(error))
         case UnsupportedFormat():
             return _error(409, "UnsupportedFormat", str(error))
         case DisttrackError():

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from disttrack.errors import DisttrackError
-from disttrack.query.edits import delete_run, edit_run, new_edit, restore_run
-from disttrack.query.finding import find_runs
+from disttrack.errors import DisttrackError, RunNotFound, UnsupportedFormat
+from disttrack.query.edits import delete_found, edit_found, new_edit, undelete
+from disttrack.query.finding import find_named, find_runs
+from disttrack.query.subjects import Subject
 from disttrack.records.types import Edit
 from disttrack.server.answers import Refused, json_answer
 from disttrack.server.served import Served, served
@@ -20,14 +22,33 @@ from disttrack.server.tables import row_shape
 
 __all__ = ["delete", "edit", "restore"]
 
-MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 8 << 20  # 10,000 names of runs in a project with a long name
 MAX_RUNS = 10_000
+MAX_ROWS = 100  # that are answered with
+THREADS = 8  # an edit is on the disk when it is answered, and a disk syncs several at once about as fast as one
 MAX_NAME, MAX_NOTES, MAX_TAGS = 1_000, 100_000, 100  # characters, characters, tags of at most MAX_NAME
+
+
+class _Asked(NamedTuple):
+    """The runs of a request; failed: those that were named and are not there."""
+
+    runs: list[Subject]
+    failed: list[_Failed]
 
 
 class _Failed(NamedTuple):
     run: str
     error: str
+
+
+class _Done(NamedTuple):
+    """What came of a request, by the runs' names."""
+
+    done: list[str]
+    failed: list[_Failed]
+
+    def shape(self) -> dict[str, object]:
+        return {"done": self.done, "failed": [failure._asdict() for failure in self.failed]}
 
 
 async def edit(request: Request) -> Response:
@@ -45,9 +66,27 @@ async def edit(request: Request) -> Response:
 
 def _edited(here: Served, asked: dict[str, object], change: Edit) -> Response:
     _check_editable(here)
-    done, failed = _each(_runs(here, asked), lambda run: edit_run(here.root, run, change))
-    rows = [row_shape(here.subject(run)) for run in done]
-    return json_answer({"rows": rows, "failed": [failure._asdict() for failure in failed]})
+    found = _runs(here, asked)
+    changing = {_name(run): run for run in found.runs if not _is_so(run, change)}
+    done = _each(list(changing), lambda name: edit_found(here.root, changing[name].record, change))
+    rows = [row_shape(here.subject(_name(run))) for run in found.runs] if len(found.runs) <= MAX_ROWS else []
+    answer = {**_Done(done.done, found.failed + done.failed).shape(), "rows": rows}
+    return json_answer({**answer, "unchanged": len(found.runs) - len(changing)})
+
+
+def _is_so(run: Subject, change: Edit) -> bool:
+    """Say whether a change of a run would change nothing: it is not stored, and to undo it is to do nothing."""
+    row = run.row
+    return (
+        change.name in (None, row.name)
+        and change.notes in (None, row.notes or "")
+        and change.archived in (None, row.archived)
+        and row.tags == [*[tag for tag in row.tags if tag not in change.remove_tags], *_missing(row.tags, change)]
+    )
+
+
+def _missing(tags: Sequence[str], change: Edit) -> list[str]:
+    return [tag for tag in change.add_tags if tag not in tags]
 
 
 async def delete(request: Request) -> Response:
@@ -58,7 +97,10 @@ async def delete(request: Request) -> Response:
 
 def _deleted(here: Served, asked: dict[str, object]) -> Response:
     _check_editable(here)
-    return _done(_each(_runs(here, asked), lambda run: delete_run(here.root, run, do=True)))
+    found = _runs(here, asked)
+    runs = {_name(run): run for run in found.runs}
+    done = _each(list(runs), lambda name: delete_found(here.root, runs[name].record, do=True))
+    return json_answer(_Done(done.done, found.failed + done.failed).shape())
 
 
 async def restore(request: Request) -> Response:
@@ -69,26 +111,27 @@ async def restore(request: Request) -> Response:
 
 def _restored(here: Served, asked: dict[str, object]) -> Response:
     _check_editable(here)
-    return _done(_each(_named(asked), lambda run: restore_run(here.root, run)))
+    return json_answer(_each(_named(asked), lambda run: undelete(here.root, run)).shape())
 
 
-def _done(found: tuple[list[str], list[_Failed]]) -> Response:
-    done, failed = found
-    return json_answer({"done": done, "failed": [failure._asdict() for failure in failed]})
-
-
-def _each(runs: Sequence[str], do: Callable[[str], object]) -> tuple[list[str], list[_Failed]]:
+def _each(runs: Sequence[str], do: Callable[[str], object]) -> _Done:
     """Do something to each run; what cannot be done to one is no reason to leave out the others."""
-    done: list[str] = []
-    failed: list[_Failed] = []
-    for run in runs:
+
+    def tried(run: str) -> _Failed | None:
         try:
             do(run)
         except (DisttrackError, OSError) as error:
-            failed.append(_Failed(run, str(error)))
-        else:
-            done.append(run)
-    return done, failed
+            return _Failed(run, str(error))
+        return None
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        failed = [failure for failure in threads.map(tried, runs) if failure is not None]
+    wrong = {failure.run for failure in failed}
+    return _Done([run for run in runs if run not in wrong], failed)
+
+
+def _name(run: Subject) -> str:
+    return f"{run.record.project}/{run.record.run_id}"
 
 
 def _check_editable(here: Served) -> None:
@@ -105,7 +148,7 @@ async def _asked(request: Request) -> dict[str, object]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refused(415, "Send JSON, as application/json.", "UnsupportedMediaType")
-    body = b""
+    body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > MAX_BODY_BYTES:
@@ -120,15 +163,27 @@ async def _asked(request: Request) -> dict[str, object]:
     return cast("dict[str, object]", asked)
 
 
-def _runs(here: Served, asked: dict[str, object]) -> list[str]:
+def _runs(here: Served, asked: dict[str, object]) -> _Asked:
     """Return the runs that are named, or that pass a filter."""
     if "filter" not in asked:
-        return _named(asked)
+        return _by_name(here, _named(asked))
     project, archived = _text(asked, "project", MAX_NAME), asked.get("archived_too") is True
     found = find_runs(here.reader, project, _text(asked, "filter", MAX_NOTES) or "", None, archived=archived)
     if len(found) > MAX_RUNS:
         raise Refused(400, f"{len(found):,} runs match; at most {MAX_RUNS:,} are changed at once.", "UsageError")
-    return [f"{run.record.project}/{run.record.run_id}" for run in found]
+    return _Asked(list(found), [])
+
+
+def _by_name(here: Served, names: Sequence[str]) -> _Asked:
+    runs = find_named(here.reader, names)
+    failed: list[_Failed] = []
+    for name in names:
+        if name not in runs:  # by a bare id, or that of a run that it became part of
+            try:
+                runs[name] = here.subject(name)
+            except (RunNotFound, UnsupportedFormat) as error:
+                failed.append(_Failed(name, str(error)))
+    return _Asked(list({run.record.number: run for run in runs.values()}.values()), failed)
 
 
 def _named(asked: dict[str, object]) -> list[str]:

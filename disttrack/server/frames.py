@@ -17,6 +17,7 @@ __all__ = ["MEDIA_TYPE", "Frame"]
 MAGIC = b"DTF1"
 MEDIA_TYPE = "application/vnd.disttrack.frame"
 _EXACT_IN_F4 = 1 << 24
+_F4 = np.finfo(np.float32)
 _TYPES = {"f4": "<f4", "f8": "<f8", "i4": "<i4", "u1": "|u1"}
 
 Array = NDArray[Any]
@@ -30,8 +31,11 @@ class Frame:
         self._at = 0
 
     def values(self, values: Array, base: float = 0.0) -> dict[str, object]:
-        """Return the reference of numbers as float32, less base."""
-        return self._add("f4", np.asarray(values, np.float64) - base if base else values, base)
+        """Return the reference of numbers as float32, less base; as float64 where one is too large or small for it."""
+        given = np.asarray(values, np.float64)
+        sizes = np.abs(given[np.isfinite(given) & (given != 0)])
+        fits = not sizes.size or bool(sizes.max() <= _F4.max and sizes.min() >= _F4.tiny)
+        return self._add("f4" if fits else "f8", given - base if base and fits else given, base if fits else 0.0)
 
     def places(self, values: Array) -> dict[str, object]:
         """Return the reference of ascending x: as float32 behind the first of them, or float64 where that is not exact.

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from disttrack.errors import RootGone, RunNotFound
 from disttrack.query.pulse import Beat, Change, Pulse
 from disttrack.server.answers import Refused, as_json
 from disttrack.server.parameters import several, text
@@ -79,11 +80,12 @@ class Live:
             yield _event("hello", hello, self.cursor())
             why: str | None = None
             while True:
+                over = why is not None and self._why_stale is None
                 if self._why_stale != why:
                     why = self._why_stale
                     if why is not None:
                         yield _event("stale", {"why": why}, f"{self._here.instance}-{seen}")
-                message = self._since(seen, project, runs)
+                message = self._since(seen, project, runs, always=over)
                 seen = self._number
                 if message is not None:
                     yield _event("changed", message, self.cursor())
@@ -102,9 +104,10 @@ class Live:
             return False
         return True
 
-    def _since(self, seen: int, project: str | None, runs: frozenset[str]) -> Mapping[str, object] | None:
-        if seen == self._number:
-            return None
+    def _since(
+        self, seen: int, project: str | None, runs: frozenset[str], *, always: bool
+    ) -> Mapping[str, object] | None:
+        """Return what changed since a look; None where nothing did, unless it is to be told always."""
         told = [
             one.change
             for one in self._told.values()
@@ -115,7 +118,7 @@ class Live:
             for run, (number, whose) in self._gone.items()
             if number > seen and (run in runs or project is None or whose == project)
         ]
-        if not told and not gone:
+        if not told and not gone and not always:
             return None
         return {
             "runs": [
@@ -143,9 +146,12 @@ class Live:
             live, took_s = False, 0.0
             try:
                 beat, took_s = await run_in_threadpool(self._beat)
+            except RootGone as error:
+                why = str(error)
             except Exception as error:  # whatever it is: pages are told, and the next look may go well
-                _log.warning("the runs could not be looked at", exc_info=True)
                 why = f"The directory of runs cannot be read just now: {error}"
+                if why != self._why_stale:  # once, not with every look
+                    _log.warning("the runs could not be looked at", exc_info=True)
             else:
                 live = beat.live
                 if beat.changes or beat.gone:
@@ -183,8 +189,11 @@ async def events(request: Request) -> Response:
     here = served(request)
     runs: list[str] = []
     for wanted in several(request, "run", MAX_RUNS):
-        run = await run_in_threadpool(here.subject, wanted)
-        runs.append(f"{run.record.project}/{run.record.run_id}")
+        try:
+            run = await run_in_threadpool(here.subject, wanted)
+            runs.append(f"{run.record.project}/{run.record.run_id}")
+        except (RunNotFound, RootGone):  # it may come, or come back: as when its deletion is undone
+            runs.append(wanted)
     last = request.headers.get("last-event-id") or text(request, "after")
     return StreamingResponse(
         live.listen(text(request, "project"), frozenset(runs), last),

@@ -21,6 +21,7 @@ __all__ = ["logs"]
 
 _STREAMS: tuple[Literal["all", "stdout", "stderr"], ...] = ("all", "stdout", "stderr")
 MAX_LINES = 5_000
+MAX_CHARACTERS = 10_000  # of one line: a browser lays out a megabyte in half a second
 
 
 def logs(request: Request) -> Response:
@@ -39,7 +40,11 @@ def logs(request: Request) -> Response:
             at=number(request, "at"),
             fold=flag(request, "fold"),
         )
-        return asdict(log_page(snapshot, asked)) | {"now": here.now_s()}
+        page = asdict(log_page(snapshot, asked))
+        for line in page["lines"]:
+            line["length"] = len(line["text"])
+            line["text"] = line["text"][:MAX_CHARACTERS]
+        return page | {"now": here.now_s()}
 
     return json_answer(here.reader.asked(required(request, "run"), ask))
 

@@ -50,7 +50,7 @@ class Served:
     def why_not_editable(self) -> str | None:
         """Return why nothing can be changed here; None where it can."""
         if not self.root.is_dir():
-            return f"{self.root} does not exist yet"
+            return f"{self.root} is not there"
         try:
             if os.access(self.root, os.W_OK | os.X_OK):
                 return None

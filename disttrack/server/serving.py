@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from disttrack.environments import host as this_host
 from disttrack.errors import UsageError
@@ -19,6 +21,7 @@ from disttrack.settings import load
 __all__ = ["DEFAULT_PORT", "serve"]
 
 DEFAULT_PORT = 6017
+HEADERS_S = 20.0
 TRIED_PORTS = 20  # from the default one on; what was asked for is not replaced
 
 
@@ -46,12 +49,35 @@ def serve(
         proxy_headers=False,
         timeout_graceful_shutdown=2,  # a stream of events never ends by itself
         ws="none",
+        http=_Impatient,
     )
     server = _Server(config, lambda: _begin(instance, chosen, ready), lambda: forget(instance, chosen))
     try:
         server.run(sockets=[listener])
     finally:
         listener.close()
+
+
+class _Impatient(H11Protocol):
+    """HTTP to who sends the whole head of a request within HEADERS_S to twice that.
+
+    Every user of the machine reaches the port: who opens connections and says nothing on them would otherwise keep
+    them, until the server has no more.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(HEADERS_S, self._look, None)
+
+    def _look(self, before: object) -> None:
+        """Close the connection where it had no request under way a while ago, and has had none since."""
+        if self.transport.is_closing():
+            return
+        now = self.cycle  # None until the first request, whatever its type says
+        if now is before and bool(getattr(now, "response_complete", True)):
+            self.transport.close()
+        else:
+            self.loop.call_later(HEADERS_S, self._look, now)
 
 
 class _Server(uvicorn.Server):

@@ -67,12 +67,12 @@ class Server:
 
 
 @pytest.fixture
-def serve(installed: Path) -> Generator[Callable[[Path], Server]]:
+def serve(installed: Path) -> Generator[Callable[..., Server]]:
     """Start `disttrack ui` of the installed wheel on a directory, as often as a test asks; ends them all."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(directory: Path) -> Server:
-        server = serving(installed, directory)
+    def start(directory: Path, port: int = 0) -> Server:
+        server = serving(installed, directory, port)
         started.append(server.process)
         return server
 
@@ -81,11 +81,11 @@ def serve(installed: Path) -> Generator[Callable[[Path], Server]]:
         stop(process)
 
 
-def serving(program: Path, directory: Path) -> Server:
+def serving(program: Path, directory: Path, port: int = 0) -> Server:
     environment = {**os.environ, "PATH": str(program.parent)}
     environment.pop("PYTHONPATH", None)
     process = subprocess.Popen(
-        [program, "ui", "--no-open", "--port", "0", "--dir", str(directory)],
+        [program, "ui", "--no-open", "--port", str(port), "--dir", str(directory)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 
 const from = (name) => import(pathToFileURL(`${process.env.PAGE}/${name}`));
 const { joined, listed, read, write } = await from("url.js");
-const { ago, duration, leaf, ranges, scaled, short, size, skew, withUnit } = await from("format.js");
+const { ago, called, duration, leaf, ranges, scaled, short, size, skew, visible, withUnit } = await from("format.js");
 const { ticks, xTicks } = await from("charts/axis.js");
 const { columnsOf, edgesOf, rowAt } = await from("charts/paint.js");
 
@@ -36,9 +36,15 @@ test("lists keep commas and percent signs of their members", () => {
   assert.deepEqual(listed(""), []);
 });
 
+test("what turns text around or cannot be seen is shown, and a name of blanks is no name", () => {
+  assert.equal(visible("a\u0007b\u0000\u202ec\u2066d\te"), "a␇b␀⟨U+202E⟩c⟨U+2066⟩d\te");
+  assert.deepEqual([called("fox", "k1"), called(" \u200b\ufeff", "k1"), called("", "k1")], ["fox", "k1", "k1"]);
+  assert.deepEqual([1e308, -2.5e200, 1e-320, 1.5e18, 2e-5].map((value) => short(value)), ["1e308", "-2.5e200", "1e-320", "1.5e18", "2e-5"]);
+});
+
 test("numbers are short, and say what they are", () => {
   const said = [0, 1, -1, 0.1 + 0.2, 1234, 12_345, -123_456_789, 3.14159e-7, 1e21, NaN, -Infinity, null, "text"].map((value) => short(value));
-  assert.deepEqual(said, ["0", "1", "-1", "0.3", "1234", "12.3k", "-123M", "3.14e-7", "1000000P", "NaN", "-∞", "–", "text"]);
+  assert.deepEqual(said, ["0", "1", "-1", "0.3", "1234", "12.3k", "-123M", "3.14e-7", "1e21", "NaN", "-∞", "–", "text"]);
   assert.deepEqual([0.34, 4.2, 42, 192, 18_240, 262_800].map(duration), ["340 ms", "4.2 s", "42 s", "3m12s", "5h04m", "3d01h"]);
   assert.deepEqual([1.31, 0.97, null].map(skew), ["+31 %", "−3 %", "–"]);
   assert.deepEqual([0, 42, 300].map(ago), ["now", "42 s ago", "5 min ago"]);

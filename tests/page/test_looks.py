@@ -116,3 +116,101 @@ def test_the_keys_are_listed_and_do_what_they_say(server: Server, visit: Callabl
     expect(page.get_by_role("heading", level=1)).to_contain_text("llm-7b")
     page.keyboard.press("Escape")
     expect(page.locator("tr[data-run]").first).to_be_visible()
+
+
+def violations(page: Page, axe: str) -> list[str]:
+    page.evaluate(axe)
+    wrong: list[dict[str, Any]] = page.evaluate("async () => (await axe.run(document)).violations")
+    return [f"{each['id']}: {each['nodes'][0]['html'][:300]}" for each in wrong]
+
+
+def test_axe_finds_nothing_in_what_opens_and_where_there_is_nothing(
+    server: Server, visit: Callable[..., Visit], checked: Path
+) -> None:
+    visitor = visit(server)
+    visitor.expected = "Failed to load resource"  # a filter that cannot be read, a run that is not there
+    page = visitor.open("/p/demo")
+    axe = (checked / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    found: dict[str, list[str]] = {}
+    expect(page.locator("tr[data-run]").first).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    found["keys"] = violations(page, axe)
+    page.keyboard.press("Escape")
+    for name in ("Project", "Group (g)", "Columns", "More", "Column ranks"):
+        opens = page.locator(f".menu > button[title='{name}'], .menu > button:text-is('{name}')").first
+        opens.click()
+        expect(page.locator(".panel")).to_be_visible()
+        found[name] = violations(page, axe)
+        page.keyboard.press("Escape")
+        expect(page.locator(".panel")).to_have_count(0)
+        expect(opens).to_be_focused()
+    for path, said in {
+        "/p/demo?f=loss%3C": ".wrong",
+        "/p/demo?f=name:zzz": ".empty",
+        "/p/none": ".empty",
+        "/r/demo/none": ".failed",
+        "/r/demo/eight/media": ".empty",
+    }.items():
+        page.goto(server.origin + path)
+        expect(page.locator(said).first).to_be_visible()
+        found[path] = violations(page, axe)
+    server.process.terminate()
+    expect(page.locator(".trouble")).to_be_visible()
+    found["trouble"] = violations(page, axe)
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_who_has_no_mouse_never_loses_the_focus(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/p/demo")
+    table = page.get_by_role("region", name="Table of runs")
+    expect(page.locator("tr[data-run]").first).to_be_visible()
+    keys = page.get_by_role("button", name="Keys")
+    keys.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Keys")
+    expect(dialog.get_by_role("button", name="Close")).to_be_focused()
+    page.keyboard.press("x")  # what lies behind does not hear
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(keys).to_be_focused()
+    assert "sel=" not in page.url
+    table.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("tr.current")).to_have_attribute("aria-rowindex", "3")
+    page.keyboard.press("Space")
+    expect(page.locator("tr[aria-selected=true]")).to_have_attribute("aria-rowindex", "3")
+    page.keyboard.press("e")
+    expect(page.locator("tr.current input.field")).to_be_focused()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("by hand")
+    page.keyboard.press("Enter")
+    expect(page.locator("tr.current").get_by_role("button", name="Edit name")).to_be_focused()
+    expect(page.locator("tr.current")).to_contain_text("by hand")
+    page.goto(f"{server.origin}/r/demo/eight/ranks")
+    heat = page.locator(".heat").first
+    heat.focus()
+    page.keyboard.press("ArrowDown")
+    expect(heat.locator(".readings")).to_contain_text("rank 0")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="1 rank chosen")).to_be_visible()
+    page.goto(f"{server.origin}/r/demo/eight/logs")
+    expect(page.locator(".line").first).to_be_visible()
+    page.keyboard.press("k")
+    expect(page.get_by_role("complementary", name="The chosen line")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("complementary", name="The chosen line")).to_have_count(0)
+    page.goto(f"{server.origin}/r/demo/eight")
+    expect(page.locator(".u-over").first).to_be_visible()
+    unseen: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex='0']")].filter(
+          (element) => {
+            element.focus();
+            if (document.activeElement !== element) return false;
+            const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(element);
+            return (outlineStyle === "none" || outlineWidth === "0px") && boxShadow === "none";
+          }).map((element) => element.outerHTML.slice(0, 200))"""
+    )
+    assert unseen == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from playwright.sync_api import expect
 
 from tests.index.logs import RunLog
 from tests.page.conftest import WAIT_MS, Server, Visit
-from tests.page.made import eight_ranks, process, sweep
+from tests.page.made import eight_ranks, printed, process, sweep
+
+pytestmark = pytest.mark.real(timeout_s=180)
 
 expect.set_options(timeout=WAIT_MS)
 pytestmark = pytest.mark.real(timeout_s=180)
@@ -78,3 +81,47 @@ def test_a_run_that_is_deleted_while_it_is_open_says_so(
     expect(page.locator("tr[data-run]")).to_have_count(2)
     page.go_back()
     expect(page.get_by_role("alert").first).to_contain_text("The run eight cannot be shown")
+
+
+def test_numbers_names_and_lines_of_any_size_are_shown_or_said_not_to_be(
+    tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit]
+) -> None:
+    start = int(time.time() * 1e6) - 60_000_000
+    log, rank = RunLog(tmp_path / "disttrack-runs", "odd", "odd", "n" * 10_000), process(0, 1, "odd", start)
+    log.open(start)
+    for step in range(10):
+        odd = [1.0, math.nan, math.inf, -math.inf, 1e308, -1e308, 1e-320, -0.0][step % 8]
+        row = {"loss": odd, "nan": math.nan, "infinite": math.inf, "huge": 1e308 * (-1) ** step, "tiny": 1e-320 * step}
+        rank.row(row, step)
+    printed(rank, "\x1b[31mred\x1b[0m \x07 \u202eturned <script>alert(1)</script>")
+    printed(rank, "m" * (1 << 20))
+    rank.end()
+    log.commit_all(rank)
+    log.end(rank.time_us)
+    log.close()
+    profile = visit(serve(tmp_path))
+    page = profile.open("/r/odd/odd")
+    for key, said in {
+        "loss": "1 × +∞, 1 × −∞",
+        "nan": "None of 10 points of nan is a finite number: all are NaN",
+        "infinite": "None of 10 points of infinite is a finite number: 10 × +∞",
+    }.items():
+        card = page.locator(f'[data-key="{key}"]').first
+        card.scroll_into_view_if_needed()
+        expect(card).to_contain_text(said)
+    for key, least, most in (("huge", "-1e308", "1e308"), ("tiny", "0", "9e-320")):
+        card = page.locator(f'[data-key="{key}"]').first
+        card.scroll_into_view_if_needed()
+        expect(card.locator(".u-over")).to_be_visible()
+        card.get_by_role("button", name=f"View {key} as table").click()
+        first = card.locator("table").first.locator("tbody tr")
+        expect(first).to_contain_text(most)  # no infinity, and no 0, as in float32
+        expect(first).to_contain_text(least)
+    assert page.evaluate("document.documentElement.scrollWidth") == 1440
+    page.goto(f"{profile.server.origin}/r/odd/odd/logs")
+    expect(page.locator(".line .text").first).to_have_text("red ␇ ⟨U+202E⟩turned <script>alert(1)</script>")
+    page.locator(".line").nth(1).click()
+    expect(page.locator(".whole")).to_contain_text("The first 10\u202f000 of 1\u202f048\u202f576 characters")
+    page.goto(f"{profile.server.origin}/p/odd")
+    expect(page.locator("tr[data-run]")).to_have_count(1)
+    assert page.evaluate("document.documentElement.scrollWidth") == 1440

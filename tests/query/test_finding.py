@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from disttrack.errors import RunNotFound, UsageError
+from disttrack.errors import RootGone, RunNotFound, UsageError
 from disttrack.index.facets import LONG_BYTES
 from disttrack.query.api import Api
 from disttrack.query.edits import delete_run, edit_run, new_edit
-from disttrack.query.finding import find_runs
+from disttrack.query.finding import find_named, find_runs
 from disttrack.query.matching import Matcher
 from disttrack.query.members import Observer
 from disttrack.query.reader import Reader
@@ -253,3 +253,28 @@ def test_a_run_that_goes_on_again_is_looked_into_until_it_ends(tmp_path: Path) -
         log.close()
         found = [len(api.runs(filters=text)) for text in ("loss:1", "loss:3", "gone:2", "state:finished attempt:1")]
         assert found == [1, 0, 1, 1]
+
+
+def test_runs_are_found_by_many_names_at_once(tmp_path: Path) -> None:
+    for number in range(5):
+        finished_run(tmp_path, [(0, {"a": 1.0})], run_id=f"r{number}")
+    RunLog(tmp_path, run_id="open").open()
+    with Reader(tmp_path) as reader:
+        found = find_named(reader, ["demo/r3", "demo/no", "other/r1", "demo/open", "demo/r0", "r1"])
+        assert list(found) == ["demo/r3", "demo/open", "demo/r0"]
+        assert [run.record.run_id for run in found.values()] == ["r3", "open", "r0"]
+
+
+def test_a_root_that_was_there_and_is_gone_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    with Reader(root) as reader:
+        assert reader.runs() == []  # it need not exist
+        finished_run(root, [(0, {"a": 1.0})])
+        assert len(reader.runs()) == 1
+        root.rename(tmp_path / "elsewhere")
+        with pytest.raises(RootGone, match="removed, moved or unmounted"):
+            reader.runs()
+        with pytest.raises(RootGone):
+            reader.find("run1")
+        (tmp_path / "elsewhere").rename(root)
+        assert len(reader.runs()) == 1

@@ -161,7 +161,7 @@ def test_a_form_of_another_site_is_no_request(ui: Ui) -> None:
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
         answer = ui.client.post("/api/delete", content=body, headers={"Content-Type": content_type})
         assert answer.status_code == 415, content_type
-    too_long = ui.client.post("/api/edit", content=b" " * (2 << 20), headers={"Content-Type": "application/json"})
+    too_long = ui.client.post("/api/edit", content=b" " * (9 << 20), headers={"Content-Type": "application/json"})
     assert too_long.status_code == 413
     for body in (
         "[]",
@@ -321,3 +321,19 @@ def test_a_browser_is_opened_without_telling_the_other_users_of_the_machine_the_
         process.wait(30)
         os.close(terminal)
         os.close(theirs)
+
+
+@pytest.mark.real(timeout_s=120)
+def test_who_connects_and_says_nothing_is_let_go_and_keeps_nobody_else_out(ui: Ui) -> None:
+    host, _, port = ui.host.partition(":")
+    silent = [socket.create_connection((host, int(port)), timeout=100) for _ in range(50)]
+    try:
+        for number, connection in enumerate(silent):
+            connection.sendall(b"GET / HTTP/1.1\r\nX: "[: number % 20])
+        assert ui.json("/api/about")["runs"] == 1
+        for connection in silent:
+            while connection.recv(1_000):  # until it is closed
+                pass
+    finally:
+        for connection in silent:
+            connection.close()

@@ -14,7 +14,7 @@ export class Refused extends Error {
   }
 }
 
-/** Whether the server has asked who we are: the page then says where the link with the token is. */
+/** Whether the server has asked who we are, and not answered since: the page then says where its link is. */
 export const locked = signal(false);
 
 /** @typedef {Record<string, string | number | boolean | null | undefined | readonly string[]>} Query */
@@ -93,8 +93,8 @@ async function ask(at, how) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Refused(0, "Unreachable", "The server does not answer. Is `disttrack ui` still running?");
   }
+  locked.value = answer.status === 401;
   if (answer.ok) return answer;
-  if (answer.status === 401) locked.value = true;
   const said = await answer.json().catch(() => null);
   const { kind = "Error", message = `The server answered ${answer.status}.`, at: place = null } = said?.error ?? {};
   throw new Refused(answer.status, kind, message, place);

@@ -1,18 +1,19 @@
 // The page: its bar, the view that the URL names, and what is told in passing.
 
 import { html, render } from "./vendor/html.js";
-import { useEffect, useState } from "./vendor/hooks.js";
-import { get, locked } from "./api.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "./vendor/hooks.js";
+import { get } from "./api.js";
 import { copy, dismiss, notices, spoken, tell } from "./notices.js";
 import { bindings, listenToKeys, useKeys } from "./keys.js";
-import { feed, listed, listen } from "./live.js";
+import { epoch, feed, listed, listen } from "./live.js";
 import { CHOICES, follow, go, href, place, unknown } from "./location.js";
-import { many } from "./format.js";
+import { duration, many } from "./format.js";
 import { dark, nextTheme } from "./theme.js";
 import { Icon } from "./parts/icons.js";
 import { Menu } from "./parts/menu.js";
 import { lazy } from "./parts/lazy.js";
 import { Empty, Failed, Loading } from "./parts/states.js";
+import { Trouble } from "./parts/trouble.js";
 import { useResource } from "./resource.js";
 import { about, askAbout } from "./runs/edits.js";
 
@@ -33,6 +34,10 @@ function App() {
     if (rows.length > 0) go({ project: rows[0].project }, { replace: true });
     else listen(null, []); // the first run of all shows itself
   }, [projects.data, project]);
+  // Whether runs can be edited may change: their directory comes with the first run, or is mounted otherwise.
+  useEffect(() => {
+    askAbout().catch(() => undefined); // the view says why the server does not answer
+  }, [epoch.value, about.value?.editable ? 0 : listed.value]);
   useEffect(() => {
     document.title = [run, project, "disttrack"].filter(Boolean).join(" · ");
   }, [run, project]);
@@ -74,19 +79,8 @@ function App() {
       </button>
       <button type="button" class="bare" title="Keys (?)" aria-label="Keys" onClick=${() => setHelp(!help)}>?</button>
     </header>
-    <main>
-      ${
-        locked.value
-          ? html`<div class="empty large">
-              <h1>This page is locked</h1>
-              <p>
-                Open it with the link that <code>disttrack ui</code> printed: it carries the token that lets this
-                browser in.
-              </p>
-            </div>`
-          : html`<${View} projects=${projects} />`
-      }
-    </main>
+    <${Trouble} />
+    <main><${View} projects=${projects} /></main>
     ${help && html`<${Help} onClose=${() => setHelp(false)} />`}
     <div class="notices">
       ${notices.value.map(
@@ -149,7 +143,7 @@ const Projects = ({ rows, current }) =>
 
 /** Whether what is shown is what is: the live feed's state. */
 function Feed() {
-  const { state, why, since } = feed.value;
+  const { state, since } = feed.value;
   const [, tick] = useState(0);
   useEffect(() => {
     if (state === "live") return undefined;
@@ -160,8 +154,9 @@ function Feed() {
   const said = {
     live: "live",
     connecting: lasted > 2 ? "connecting" : "",
-    lost: `live feed lost ${lasted} s ago, trying again`,
-    stale: `the runs cannot be read: ${why ?? ""}`,
+    lost: `live feed lost ${duration(lasted)} ago, trying again`,
+    locked: "locked",
+    stale: "the runs cannot be read",
   }[state];
   return html`<span
     class="feed ${state}"
@@ -176,16 +171,21 @@ function Help({ onClose }) {
   useKeys([{ keys: "Escape", does: "close this list", run: onClose }]);
   const seen = new Set();
   const rows = bindings.value.flat().filter(({ keys, does }) => !seen.has(keys + does) && seen.add(keys + does));
-  return html`<div class="veil" onClick=${onClose}>
-    <div
-      class="help"
-      role="dialog"
-      aria-modal="true"
-      aria-label="Keys"
-      tabindex="-1"
-      ref=${(/** @type {HTMLElement | null} */ element) => element?.focus()}
-      onClick=${(/** @type {Event} */ event) => event.stopPropagation()}
-    >
+  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  // The browser keeps the focus within it, and gives it back to where it was.
+  useLayoutEffect(() => {
+    const element = dialog.current;
+    element?.showModal();
+    return () => element?.close();
+  }, []);
+  return html`<dialog
+    class="help"
+    aria-label="Keys"
+    ref=${dialog}
+    onCancel=${onClose}
+    onClick=${(/** @type {Event} */ event) => event.target === dialog.current && onClose()}
+  >
+    <div>
       <h2>Keys</h2>
       <dl>
         ${rows.map(
@@ -206,7 +206,7 @@ function Help({ onClose }) {
       </dl>
       <button type="button" onClick=${onClose}>Close</button>
     </div>
-  </div>`;
+  </dialog>`;
 }
 
 follow();
@@ -216,5 +216,4 @@ if (unknown.value.length > 0) {
     `This link names ${unknown.value.join(", ")}, which this version does not know: ignored. It knows ${Object.keys(CHOICES).join(", ")}.`,
   );
 }
-askAbout().catch(() => undefined); // the view says why the server does not answer
 render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("page")));

@@ -15,7 +15,12 @@ export function short(value, digits = 4) {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "-∞";
   const size = Math.abs(value);
-  if (size !== 0 && size < 1e-4) return value.toExponential(Math.max(digits - 2, 0)).replace(/\.?0+e/, "e");
+  if ((size !== 0 && size < 1e-4) || size >= 1e18) {
+    return value
+      .toExponential(Math.max(digits - 2, 0))
+      .replace(/\.0+e|(\.\d*?)0+e/, "$1e")
+      .replace("e+", "e");
+  }
   if (size >= 10_000) {
     let unit = 0;
     let rest = size;
@@ -138,3 +143,12 @@ export function leaf(key) {
 
 /** "1 rank", "8 ranks". @param {number} number @param {string} noun */
 export const many = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+
+/** Text whose control characters can be seen, and turn nothing around: 7 as ␇, those of direction by their number. @param {string} text */
+export const visible = (text) =>
+  text
+    .replace(/[\u0000-\u0008\u000b-\u001f]/g, (each) => String.fromCharCode(0x2400 + each.charCodeAt(0)))
+    .replace(/[\u202a-\u202e\u2066-\u2069]/g, (each) => `⟨U+${each.charCodeAt(0).toString(16).toUpperCase()}⟩`);
+
+/** A name that can be seen and clicked: the id, where the name is nothing but blanks. @param {string} name @param {string} id */
+export const called = (name, id) => (/^[\s\u200b-\u200f\u2060\ufeff]*$/.test(name) ? id : visible(name));

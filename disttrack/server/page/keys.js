@@ -39,6 +39,14 @@ function pressed(event) {
     event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
   if (typing && event.key === "Escape" && event.target instanceof HTMLElement) event.target.blur();
   if (typing && !event.ctrlKey) return;
+  const dialog = document.querySelector("dialog[open]");
+  if (dialog !== null) {
+    // What lies behind it does not hear.
+    if (name !== "Escape" && name !== "?") return;
+    event.preventDefault();
+    dialog.dispatchEvent(new Event("cancel"));
+    return;
+  }
   for (const view of bindings.value) {
     const found = view.find(({ keys }) => keys === name);
     if (found !== undefined && found.run(event) !== false) {

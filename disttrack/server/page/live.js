@@ -1,18 +1,22 @@
 // The live feed: what changed, as the server tells it, as signals that views read to fetch again.
 
 import { batch, signal } from "./vendor/signals.js";
-import { url } from "./api.js";
+import { Refused, get, locked, url } from "./api.js";
 
 /** @typedef {{run: string, state: string, last_step: number | null, rows: number, ranks_alive: number, at: number, lines: boolean, about: boolean}} Change */
 
 /**
- * The state of the feed. since: when it was lost, in ms; why: what the server said, or null.
- * @type {import("./vendor/signals.js").Signal<{state: "connecting" | "live" | "lost" | "stale", why: string | null, since: number}>}
+ * The state of the feed. since: when it was lost, in ms; why: what the server said, or null. locked: the server, which
+ * was started again, does not know this browser.
+ * @type {import("./vendor/signals.js").Signal<{state: "connecting" | "live" | "lost" | "locked" | "stale", why: string | null, since: number}>}
  */
 export const feed = signal({ state: "connecting", why: null, since: Date.now() });
 
 /** Counts what happened to the list of runs. */
 export const listed = signal(0);
+
+/** Counts the times after which nothing that is shown can be relied on: all of it is fetched again. */
+export const epoch = signal(0);
 
 /** The last change of every run heard of, by its name. @type {import("./vendor/signals.js").Signal<Map<string, Change & {count: number}>>} */
 export const changes = signal(new Map());
@@ -40,7 +44,7 @@ export function listen(project, runs) {
   heard = wanted;
   source = new EventSource(wanted);
   source.addEventListener("open", () => (feed.value = { state: "live", why: null, since: Date.now() }));
-  source.addEventListener("error", lost);
+  source.addEventListener("error", () => void lost());
   source.addEventListener("hello", (event) => {
     const { now, instance: server } = JSON.parse(event.data);
     skewS.value = Date.now() / 1000 - now;
@@ -48,9 +52,7 @@ export function listen(project, runs) {
     instance = server;
   });
   source.addEventListener("reset", everything);
-  source.addEventListener("stale", (event) => {
-    feed.value = { state: "stale", why: JSON.parse(event.data).why, since: Date.now() };
-  });
+  source.addEventListener("stale", (event) => away("stale", JSON.parse(event.data).why));
   source.addEventListener("changed", (event) => changed(JSON.parse(event.data)));
 }
 
@@ -61,34 +63,62 @@ function changed(message) {
     for (const change of message.runs) {
       next.set(change.run, { ...change, count: (next.get(change.run)?.count ?? 0) + 1 });
     }
+    for (const run of message.gone) {
+      const known = next.get(run);
+      next.set(run, { ...GONE, ...known, run, state: "deleted", count: (known?.count ?? 0) + 1 });
+    }
     changes.value = next;
     skewS.value = Date.now() / 1000 - message.now;
     if (message.runs.length > 0 || message.gone.length > 0 || message.new > 0) listed.value += 1;
+    if (feed.value.state === "stale") everything(); // what was asked for meanwhile was refused
     if (feed.value.state !== "live") feed.value = { state: "live", why: null, since: Date.now() };
   });
 }
 
-function lost() {
-  if (feed.value.state !== "lost") feed.value = { state: "lost", why: null, since: Date.now() };
-  // A browser gives up where the answer was an error, as 401 or 502 of a proxy: then it is ours to try again.
-  if (source?.readyState === EventSource.CLOSED) setTimeout(again, 4000);
+const GONE = { last_step: null, rows: 0, ranks_alive: 0, at: 0, lines: false, about: true };
+
+const RETRY_MS = 3000;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let retrying;
+
+/** @param {"lost" | "locked" | "stale"} state @param {string | null} why */
+function away(state, why) {
+  const since = feed.value.state === "live" || feed.value.state === "connecting" ? Date.now() : feed.value.since;
+  feed.value = { state, why, since };
 }
 
-function again() {
+async function lost() {
+  away(feed.value.state === "locked" ? "locked" : "lost", null);
+  // A browser gives up where the answer was an error, as 401 or 502 of a proxy, and does not say which: then we ask.
   if (source?.readyState !== EventSource.CLOSED) return;
+  const why = await get("api/about").then(
+    () => null,
+    (error) => (error instanceof Refused && error.status > 0 ? error.message : null),
+  );
+  if (source?.readyState !== EventSource.CLOSED) return;
+  away(locked.value ? "locked" : "lost", why);
+  clearTimeout(retrying);
+  retrying = setTimeout(again, RETRY_MS);
+}
+
+/** Opens the stream anew, unless it is open. */
+export function again() {
+  clearTimeout(retrying);
+  if (heard === "" || source?.readyState === EventSource.OPEN) return;
   const { searchParams } = new URL(heard, window.location.href);
   heard = "";
   listen(searchParams.get("project"), searchParams.getAll("run"));
 }
 
+// Who comes back to this tab, maybe from the one that the printed line opened, should not wait.
+addEventListener("visibilitychange", () => document.visibilityState === "visible" && again());
+
 function everything() {
   batch(() => {
     listed.value += 1;
-    const next = new Map(changes.value);
-    for (const [run, change] of next) next.set(run, { ...change, count: change.count + 1 });
-    changes.value = next;
+    epoch.value += 1;
   });
 }
 
 /** How often these runs have changed: an effect that reads it runs again when one does. @param {readonly string[]} runs */
-export const version = (runs) => runs.reduce((sum, run) => sum + (changes.value.get(run)?.count ?? 0), 0);
+export const version = (runs) => runs.reduce((sum, run) => sum + (changes.value.get(run)?.count ?? 0), epoch.value);

@@ -11,7 +11,7 @@ import { Failed, Loading } from "../parts/states.js";
 import { span } from "./shared.js";
 import { Plot } from "./plot.js";
 import { AsTable, TableButton } from "./tables.js";
-import { byPlace, clipOf, drawingOf, summary, useSeries } from "./series.js";
+import { byPlace, clipOf, drawingOf, notFinite, summary, useSeries } from "./series.js";
 
 /** Charts this far below the window are drawn already. */
 export const NEAR = "300px";
@@ -104,13 +104,14 @@ export function SeriesCard({
     const found = drawingOf(/** @type {any} */ (series.data), strokeOf, runs.length > 1);
     return change === undefined ? found : change(found);
   }, [series.data, strokeOf, change]);
+  const odd = useMemo(() => (drawing === null ? null : notFinite(drawing)), [drawing]);
   const clip = useMemo(() => (drawing === null || whole || log ? null : clipOf(drawing.header)), [drawing, whole, log]);
   const empty = drawing !== null && (drawing.header.empty !== null || drawing.lines.length === 0);
   const tall = large ? Math.max(320, Math.round(globalThis.innerHeight * 0.62)) : (height ?? 180);
   return html`<figure class=${large ? "card large" : "card"} ref=${box} data-key=${name}>
     <figcaption>
       <${Key} name=${name} />
-      ${drawing !== null && html`<${Note} drawing=${drawing} clip=${clip} whole=${whole} onWhole=${() => setWhole(!whole)} />`}
+      ${drawing !== null && html`<${Note} drawing=${drawing} odd=${odd?.text ?? ""} clip=${clip} whole=${whole} onWhole=${() => setWhole(!whole)} />`}
       <span class="tools">
         ${tools}
         <${TableButton} of=${name} pressed=${table} onClick=${() => setTable(!table)} />
@@ -137,7 +138,14 @@ export function SeriesCard({
             : html`<${Nothing} why=${drawing.header.empty} name=${name} x=${x} />`
           : table
             ? html`<${AsTable} drawing=${drawing} />`
-            : html`<${Plot}
+            : odd?.none
+              ? html`<div class="empty">
+                  <p>
+                    None of ${odd.points > 0 ? many(odd.points, "point") : "the points"} of <b>${name}</b> is a finite
+                    number: ${odd.text === "" ? "all are NaN" : `${odd.text}, the others NaN`}.
+                  </p>
+                </div>`
+              : html`<${Plot}
                 x=${drawing.x}
                 lines=${drawing.lines}
                 holes=${drawing.holes}
@@ -209,8 +217,8 @@ function Nothing({ why, name, x }) {
   </div>`;
 }
 
-/** What is shown of how much. @param {{drawing: import("./series.js").Drawing, clip: [number, number] | null, whole: boolean, onWhole: () => void}} props */
-function Note({ drawing, clip, whole, onWhole }) {
+/** What is shown of how much. @param {{drawing: import("./series.js").Drawing, odd: string, clip: [number, number] | null, whole: boolean, onWhole: () => void}} props */
+function Note({ drawing, odd, clip, whole, onWhole }) {
   const { header } = drawing;
   const clipped = clip !== null;
   const { above = 0, below = 0 } = header.domain ?? {};
@@ -219,7 +227,7 @@ function Note({ drawing, clip, whole, onWhole }) {
     ? ""
     : `${points > 0 ? many(points, "point") : "all points"} in ${drawing.x.length} buckets: mean, with the least and greatest of each behind it`;
   return html`<span class="note">
-    ${header.unit && html`<span>${header.unit}</span>`}
+    ${odd !== "" && html`<span class="warn" title="Infinite points are not part of the line">${odd}</span>`}
     ${bucketed !== "" && !clipped && !whole && html`<span class="quiet" title=${bucketed}>min–max</span>`}
     ${
       (clipped || whole) &&

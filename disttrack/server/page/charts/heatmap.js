@@ -95,13 +95,33 @@ export function HeatMap({ heat, show: kind, xKind, label, onRow, chosen = [], he
     pointed.value = null;
     if (cursor.value?.by === box.current) cursor.value = null;
   };
+  /** Arrows up and down read a row at the cursor, Enter chooses it. @param {KeyboardEvent} event */
+  const rowed = (event) => {
+    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key] ?? 0;
+    const now = pointed.value?.row ?? (by > 0 ? -1 : heat.rows.length);
+    if (event.key === "Enter" && pointed.value !== null) onRow?.(pointed.value.row);
+    else if (by === 0) return;
+    else {
+      const row = Math.max(0, Math.min(heat.rows.length - 1, now + by));
+      const x = Math.max(from, Math.min(to, cursor.value?.x ?? (from + to) / 2));
+      const share = (x - from) / (to - from);
+      const top = ((row + 0.5) / heat.rows.length) * height;
+      pointed.value = { row, column: nearest(heat.grid, x), left: share * inner + LEFT, top };
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  };
   return html`<div
     class="heat"
     ref=${box}
     role="group"
     aria-label=${label}
     tabindex="0"
-    onKeyDown=${(/** @type {KeyboardEvent} */ event) => keyed(event, heat.grid)}
+    onBlur=${left}
+    onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
+      rowed(event);
+      keyed(event, heat.grid);
+    }}
   >
     <canvas ref=${canvas} style=${{ height: `${height + BOTTOM}px` }} aria-hidden="true"></canvas>
     <div

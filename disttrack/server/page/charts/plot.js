@@ -147,7 +147,9 @@ function dataOf(x, lines, log) {
     for (const values of parts(line)) {
       data.push(
         /** @type {number[]} */ (
-          Array.from(values, (value) => (Number.isNaN(value) || (log && value <= 0) ? null : value))
+          Array.from(values, (value) =>
+            !Number.isFinite(value) || (log && value <= 0) ? null : Math.max(-MOST, Math.min(MOST, value)),
+          )
         ),
       );
     }
@@ -227,6 +229,7 @@ function optionsOf({ lines, log, xKind, height, per, width, latest, read }) {
         gap: 4,
         grid: { stroke: faint, width: 1 },
         ticks: { show: false },
+        ...(log ? {} : { incrs: (_u, _axis, min, max) => spacings(max - min) }),
         space: 28,
         ...(per === 1 ? {} : { incrs: stepsPer(per) }),
         values: (_u, ticks) => ticks.map((value) => (value === null ? "" : short(value / per))),
@@ -265,6 +268,12 @@ function optionsOf({ lines, log, xKind, height, per, width, latest, read }) {
   };
 }
 
+/** Distances of ticks for an axis of some length, of any size: uPlot's own end at 1e32. @param {number} length */
+const spacings = (length) => {
+  const size = Math.floor(Math.log10(length));
+  return [-3, -2, -1, 0, 1].flatMap((by) => [1, 2, 2.5, 5].map((times) => Number(`${times}e${size + by}`)));
+};
+
 /** Texts of ticks, without those that would be cut at the right edge. @param {uPlot} u @param {number[]} ticks @param {string[]} texts */
 function whole(u, ticks, texts) {
   const { min = 0, max = 1 } = /** @type {{min?: number, max?: number}} */ (u.scales.x);
@@ -277,12 +286,19 @@ function whole(u, ticks, texts) {
 const alone = (u, at) =>
   Array.from(u.data[at]).filter((value) => value !== null).length <= 24 && u.data[0].length <= 24;
 
+/** What an axis reaches at most: beyond it, its length and the room around it would be infinite. */
+const MOST = 8e307;
+
 /** @param {number | null} min @param {number | null} max @param {boolean} log @param {[number, number] | null} clip @returns {[number, number]} */
 function yRange(min, max, log, clip) {
   if (clip !== null) [min, max] = clip;
   if (min === null || max === null || min === undefined) return log ? [0.1, 1] : [0, 1];
+  [min, max] = [Math.max(min, -MOST), Math.min(max, MOST)];
   if (log) return min > 0 ? [min / 1.1, max * 1.1] : [max > 0 ? max / 1000 : 0.1, max > 0 ? max * 1.1 : 1];
-  if (min === max) return [min - Math.max(Math.abs(min) * 0.1, 1e-9), max + Math.max(Math.abs(max) * 0.1, 1e-9)];
+  if (min === max) {
+    const room = Math.abs(min) * 0.1 || 1e-9;
+    return [min - room, max + room];
+  }
   const room = (max - min) * 0.06;
   return [min >= 0 && min - room < 0 ? 0 : min - room, max + room];
 }

@@ -142,9 +142,26 @@ function labelOf(line, mode, several) {
 /** The palette in order. @type {StrokeOf} */
 export const byPlace = (_line, place) => stroke(place);
 
+/** How many of the points that a chart was given are NaN or infinite, and of what kind: they are no part of any line. @param {Drawing} drawing */
+export function notFinite({ header, lines }) {
+  const found = { "+∞": 0, "−∞": 0 };
+  for (const line of lines) {
+    if (line.width === 0) continue;
+    for (let place = 0; place < line.values.length; place += 1) {
+      if (line.values[place] === Infinity) found["+∞"] += 1;
+      if (line.values[place] === -Infinity) found["−∞"] += 1;
+    }
+  }
+  const kinds = Object.entries(found).filter(([, number]) => number > 0);
+  const text = kinds.map(([kind, number]) => `${number} × ${kind}`).join(", ");
+  const drawn = lines.some((line) => Array.prototype.some.call(line.values, Number.isFinite));
+  return { text, none: !drawn, points: header.lines.reduce((sum, line) => sum + line.points, 0) };
+}
+
 /** The part of y to show where few points would flatten all others; null where all are shown. @param {SeriesHeader} header @returns {[number, number] | null} */
 export function clipOf({ domain }) {
   if (domain === null) return null;
+  if (![domain.y_min, domain.y_max, domain.y_p01, domain.y_p99].every(Number.isFinite)) return null;
   const [whole, most] = [domain.y_max - domain.y_min, domain.y_p99 - domain.y_p01];
   if (!(domain.above + domain.below > 0) || !(most > 0) || whole < 4 * most) return null;
   return [

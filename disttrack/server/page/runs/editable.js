@@ -20,8 +20,12 @@ export function Editable({ value, label, editable, editing = false, area = false
   const [open, setOpen] = useState(false);
   const field = useRef(/** @type {HTMLInputElement | null} */ (null));
   const shown = (open || editing) && editable;
+  const button = useRef(/** @type {HTMLButtonElement | null} */ (null));
+  const byKey = useRef(false);
   useEffect(() => {
     if (shown) field.current?.select();
+    else if (byKey.current) button.current?.focus(); // who ended it by a key has no focus otherwise
+    byKey.current = false;
   }, [shown]);
   const end = (/** @type {boolean} */ keep) => {
     const text = field.current?.value.trim() ?? value;
@@ -35,13 +39,14 @@ export function Editable({ value, label, editable, editing = false, area = false
       onEdit?.();
     };
     return html`<span class="editable" onDblClick=${editable ? begin : undefined}
-      >${children ?? value}${editable && html`<button type="button" class="pen" aria-label=${`Edit ${label}`} title=${`Edit ${label}`} onClick=${begin}><${Icon} name="pen" /></button>`}</span
+      >${children ?? value}${editable && html`<button type="button" class="pen" ref=${button} aria-label=${`Edit ${label}`} title=${`Edit ${label}`} onClick=${begin}><${Icon} name="pen" /></button>`}</span
     >`;
   }
   const keyed = (/** @type {KeyboardEvent} */ event) => {
-    if (event.key === "Enter" && (!area || event.ctrlKey)) end(true);
-    else if (event.key === "Escape") end(false);
-    else return;
+    const keeps = event.key === "Enter" && (!area || event.ctrlKey);
+    if (!keeps && event.key !== "Escape") return;
+    byKey.current = true;
+    end(keeps);
     event.preventDefault();
     event.stopPropagation();
   };

@@ -3,7 +3,7 @@
 import { html } from "../vendor/html.js";
 import { plain } from "../api.js";
 import { href, listed as listOf, place } from "../location.js";
-import { exact, many, ranges, short, skew as skewed } from "../format.js";
+import { called, exact, many, ranges, short, skew as skewed } from "../format.js";
 import { State, Swatch, shape, tone } from "../parts/labels.js";
 import { cell } from "./columns.js";
 import { Editable } from "./editable.js";
@@ -76,7 +76,7 @@ export function RunLine({
           onSave=${(/** @type {string} */ name) => rename(row, name)}
         >
           <a href=${href({ view: "run", run: row.id, tab: "charts" })} title=${`${row.name} (${row.id})`}
-            >${row.name}</a
+            >${called(row.name, row.id)}</a
           >
         <//>
         ${row.archived && html`<span class="quiet" title="Put away">⌄</span>`}

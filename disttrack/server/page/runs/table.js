@@ -23,10 +23,11 @@ export const ROW_PX = 28;
  * @param {Map<string, import("../colours.js").Stroke>} props.strokes of the runs and groups whose lines are drawn
  * @param {(id: string) => void} props.onEye
  * @param {string[]} props.selected ids
+ * @param {boolean} props.all whether all runs are selected, also those that are not loaded
  * @param {(ids: string[]) => void} props.onSelect
  * @param {boolean} props.editable
  */
-export function RunsTable({ items, columns, onVisible, strokes, onEye, selected, onSelect, editable }) {
+export function RunsTable({ items, columns, onVisible, strokes, onEye, selected, all, onSelect, editable }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const { first, last, before, after } = useVisible(box, items.length, ROW_PX);
   const cursor = useSignal(/** @type {{index: number, key: string} | null} */ (null));
@@ -54,7 +55,8 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
   const select = (/** @type {number} */ at, /** @type {boolean} */ through) => {
     const id = idAt(at);
     if (id === null) return;
-    const before = listOf(place.value.choices.sel ?? ""); // and not what was drawn last: keys may come faster
+    const { sel = "" } = place.value.choices; // and not what was drawn last: keys may come faster
+    const before = sel.startsWith("*") ? [] : listOf(sel); // all that are found: from here on, this one
     const from = through && anchor.current !== null ? items.findIndex((_, each) => idAt(each) === anchor.current) : -1;
     if (from >= 0) {
       const [low, high] = [Math.min(from, at), Math.max(from, at)];
@@ -91,7 +93,21 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
     { keys: "Enter", does: "open the row's run", run: (event) => follow(event, items[currentAt()]) },
   ]);
   const width = NAME_PX + columns.reduce((sum, column) => sum + column.width, 0);
-  return html`<div class="scroller" ref=${box} tabindex="0" role="region" aria-label="Table of runs">
+  const arrows = (/** @type {KeyboardEvent} */ event) => {
+    const by = { ArrowDown: 1, ArrowUp: -1, Home: -items.length, End: items.length }[event.key];
+    if (event.target !== box.current || (by === undefined && event.key !== " ")) return;
+    event.preventDefault();
+    if (by === undefined) select(currentAt(), event.shiftKey);
+    else move(by);
+  };
+  return html`<div
+    class="scroller"
+    ref=${box}
+    tabindex="0"
+    role="region"
+    aria-label="Table of runs"
+    onKeyDown=${arrows}
+  >
     <table class="runs" aria-rowcount=${items.length + 1} style=${{ minWidth: `${width}px` }}>
       <colgroup>
         <col />
@@ -126,7 +142,7 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
                 edited=${edited}
                 onEdited=${() => setEdited(null)}
                 onEdit=${setEdited}
-                selected=${item.row !== null && chosen.has(item.row.id)}
+                selected=${item.row !== null && (all || chosen.has(item.row.id))}
                 onSelect=${(/** @type {MouseEvent} */ event) => select(index, event.shiftKey)}
               />`;
             case "group":

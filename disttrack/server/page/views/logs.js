@@ -5,7 +5,7 @@ import { html } from "../vendor/html.js";
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
 import { Refused, get } from "../api.js";
 import { stroke } from "../colours.js";
-import { clock, count, many, moment, ranges, short, size } from "../format.js";
+import { clock, count, many, moment, ranges, short, size, visible } from "../format.js";
 import { useKeys } from "../keys.js";
 import { version } from "../live.js";
 import { choose, href, listed, place } from "../location.js";
@@ -18,12 +18,15 @@ import { Empty, Failed, Loading } from "../parts/states.js";
  * @typedef {object} Line
  * @property {string} cursor @property {number} rank @property {number[]} ranks @property {number} attempt
  * @property {"stdout" | "stderr"} stream @property {number} at @property {string} text @property {number} count
+ * @property {number} length characters of it in full; text has the first of them
  * @property {number} lost_bytes @property {number | null} cell @property {number | null} step
  * @property {"error" | "warning" | null} level
  */
 /** @typedef {{lines: Line[], first: string | null, last: string | null, more_before: boolean, more_after: boolean, total: number, matched: number, ranks: number[]}} Answer */
 
 const LINE_PX = 20;
+/** Characters of a line in the list; a click shows more of it. */
+const SEEN = 1000;
 const PAGE = 500;
 /** Lines kept in the page; beyond them the far end is let go and fetched again when it is scrolled to. */
 const KEPT = 6000;
@@ -138,10 +141,10 @@ export function Logs({ data }) {
     if (last > lines.length - 20 && found.after) void ask("after");
   }, [first, last, lines]);
 
-  const jump = (/** @type {1 | -1} */ by) => {
+  const jump = (/** @type {1 | -1} */ by, every = false) => {
     const now = open === null ? (by > 0 ? -1 : lines.length) : lines.findIndex((line) => line.cursor === open);
     for (let to = now + by; to >= 0 && to < lines.length; to += by) {
-      if (lines[to].level === null) continue;
+      if (lines[to].level === null && !every) continue;
       setOpen(lines[to].cursor);
       setFollow(false);
       reveal(box.current, to, LINE_PX, LINE_PX * 4);
@@ -152,6 +155,8 @@ export function Logs({ data }) {
     { keys: "/", does: "find in the logs", run: () => field.current?.focus() },
     { keys: "n", does: "next error or warning", run: () => jump(1) },
     { keys: "p", does: "error or warning before", run: () => jump(-1) },
+    { keys: "j", does: "next line", run: () => jump(1, true) },
+    { keys: "k", does: "line before", run: () => jump(-1, true) },
     { keys: "f", does: "follow what is printed", run: () => setFollow(!follow) },
     { keys: "Escape", does: "close the line", run: () => open !== null && setOpen(null) },
   ]);
@@ -258,7 +263,7 @@ const LogLine = ({ line, open, onOpen, world }) =>
       >${line.level === "error" ? "✕" : line.level === "warning" ? "▲" : ""}</span
     >
     <span class="text"
-      >${line.lost_bytes > 0 ? html`<em class="warn">${size(line.lost_bytes)} more were printed than are kept</em>` : line.text}</span
+      >${line.lost_bytes > 0 ? html`<em class="warn">${size(line.lost_bytes)} more were printed than are kept</em>` : visible(line.text.slice(0, SEEN))}</span
     >
   </div>`;
 
@@ -271,5 +276,6 @@ const Whole = ({ line, onClose }) =>
       <button type="button" onClick=${() => copy(line.text, "Line")}>Copy</button>
       <button type="button" class="bare" aria-label="Close" onClick=${onClose}>✕</button>
     </p>
-    <pre>${line.text}</pre>
+    ${line.length > line.text.length && html`<p class="warn">The first ${count(line.text.length)} of ${count(line.length)} characters: disttrack tail prints all of them.</p>`}
+    <pre>${visible(line.text)}</pre>
   </aside>`;

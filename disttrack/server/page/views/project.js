@@ -3,13 +3,13 @@
 
 import { html } from "../vendor/html.js";
 import { useEffect, useMemo } from "../vendor/hooks.js";
-import { get, plain } from "../api.js";
+import { Refused, get, plain } from "../api.js";
 import { places, stroke } from "../colours.js";
 import { ChartTools } from "../charts/toolbar.js";
 import { Wall } from "../charts/wall.js";
 import { leaf, short } from "../format.js";
 import { useKeys } from "../keys.js";
-import { choose, go, href, listed as listOf, place } from "../location.js";
+import { choose, href, listed as listOf, place } from "../location.js";
 import { listen, listed } from "../live.js";
 import { Empty, Failed, Loading } from "../parts/states.js";
 import { useResource } from "../resource.js";
@@ -19,7 +19,7 @@ import { Divider, share, tablePx } from "../runs/divider.js";
 import { about } from "../runs/edits.js";
 import { banded } from "../runs/grouped.js";
 import { below, useEach, useGroups, useRanksOf, useRuns } from "../runs/list.js";
-import { SelectionBar } from "../runs/selection.js";
+import { SelectionBar, compare, selectionOf } from "../runs/selection.js";
 import { RunsTable, toggle } from "../runs/table.js";
 
 /** @typedef {import("../runs/types.js").Row} Row */
@@ -38,7 +38,6 @@ export function Project({ project }) {
     off = "",
     on = "",
     open = "",
-    sel = "",
     archived = "",
     side = "",
   } = place.value.choices;
@@ -70,26 +69,23 @@ export function Project({ project }) {
     [items, off, on, groups.data, project],
   );
   useEffect(() => listen(project, []), [project]);
-  const selected = listOf(sel);
-  const select = (/** @type {string[]} */ ids) => choose({ sel: ids.join(",") });
+  const selection = selectionOf(query, runs.data?.total ?? 0);
+  const select = (/** @type {string} */ sel) => choose({ sel });
   useKeys([
     {
       keys: "d",
       does: "compare the selected runs",
-      run: () => {
-        const runs = place.value.choices.sel ?? "";
-        if (listOf(runs).length > 1) go({ view: "compare", choices: { runs } });
-      },
+      run: () => void compare(selectionOf(query, runs.data?.total ?? 0), query),
     },
     {
       keys: "t",
       does: "runs, charts, or both",
       run: () => choose({ side: side === "" ? "runs" : side === "runs" ? "charts" : "" }),
     },
-    { keys: "Escape", does: "select nothing", run: () => (place.value.choices.sel ?? "") !== "" && select([]) },
+    { keys: "Escape", does: "select nothing", run: () => (place.value.choices.sel ?? "") !== "" && select("") },
   ]);
 
-  if (runs.data !== null && runs.data.of === 0 && f === "" && archived === "") return html`<${Nothing} />`;
+  if (runs.data !== null && runs.data.of === 0) return html`<${Nothing} project=${project} />`;
   const card = () => ({
     runs: drawn.runs,
     strokeOf: drawn.strokeOf,
@@ -108,8 +104,9 @@ export function Project({ project }) {
         groups=${by.length > 0 ? (groups.data?.groups.length ?? null) : null}
         error=${runs.error}
       />
-      ${runs.error !== null && runs.data === null && html`<${Failed} error=${runs.error} retry=${runs.retry} what="The table" />`}
-      ${runs.data === null && runs.error === null && html`<${Loading} rows=${8} />`}
+      ${runs.error !== null && !isFilterError(runs.error) && html`<${Failed} error=${runs.error} retry=${runs.retry} what=${runs.data === null ? "The table" : "What is asked for of the table"} />`}
+      ${keys.error !== null && keys.data === null && html`<${Failed} error=${keys.error} retry=${keys.retry} what="The project" />`}
+      ${runs.data === null && runs.error === null && keys.error === null && html`<${Loading} rows=${8} />`}
       ${runs.data !== null && runs.data.total === 0 && html`<${Empty} text=${`None of ${runs.data.of} runs is found by this filter.`}><button type="button" onClick=${() => choose({ f: "" })}>Clear the filter</button><//>`}
       ${
         runs.data !== null &&
@@ -118,20 +115,19 @@ export function Project({ project }) {
           items=${items}
           columns=${columns}
           strokes=${drawn.strokes}
-          selected=${selected}
-          onSelect=${select}
+          selected=${selection.ids}
+          all=${selection.all}
+          onSelect=${(/** @type {string[]} */ ids) => select(ids.join(","))}
           editable=${about.value?.editable ?? false}
           onVisible=${(/** @type {number} */ first, /** @type {number} */ last) => by.length === 0 && runs.want(first, last)}
           onEye=${(/** @type {string} */ id) => eye(id, drawn.strokes.has(id))}
         />`
       }
       <${SelectionBar}
-        project=${project}
-        selected=${selected}
+        selection=${selection}
+        query=${query}
         rows=${rows}
         total=${runs.data?.total ?? 0}
-        filter=${query.filter}
-        archived=${archived}
         onSelect=${select}
       />
       ${side === "" && html`<${Divider} />`}
@@ -279,11 +275,28 @@ function Best({ project }) {
   >`;
 }
 
-/** Where nothing was logged yet: how to. */
-function Nothing() {
+/** A filter that cannot be read is shown where it is written. @param {Error} error */
+const isFilterError = (error) => error instanceof Refused && error.kind === "FilterError";
+
+/** Where there is nothing: why, and how to log a first run. @param {{project: string}} props */
+function Nothing({ project }) {
+  const away = useResource(
+    (signal) => get("api/runs", { project, archived: "1", limit: 1 }, signal),
+    project,
+    listed.value,
+  );
+  if (away.data === null && away.error === null) return null;
+  const count = away.data?.total ?? 0;
+  if (count > 0) {
+    return html`<${Empty} text=${count === 1 ? "The one run of this project was put away." : `All ${count} runs of this project were put away.`}
+      ><button type="button" onClick=${() => choose({ archived: "1" })}>Show archived runs</button><//
+    >`;
+  }
   return html`<div class="empty large">
     <h1>No runs yet</h1>
-    <p>Watching <code>${about.value?.root ?? "…"}</code>. This logs a first one:</p>
+    <p>
+      ${(about.value?.runs ?? 0) > 0 && html`The project <b>${project}</b> has no runs. The list above has other projects. `}${"Watching "}<code>${about.value?.root ?? "…"}</code>. This logs a first one:
+    </p>
     <pre><code>${about.value?.example ?? ""}</code></pre>
   </div>`;
 }

@@ -4,7 +4,7 @@
 import { html } from "../vendor/html.js";
 import { useEffect } from "../vendor/hooks.js";
 import { get } from "../api.js";
-import { duration, exact, many, moment, short } from "../format.js";
+import { called, duration, exact, many, moment, short } from "../format.js";
 import { useKeys } from "../keys.js";
 import { changes, listen, nowS, version } from "../live.js";
 import { TABS, choose, go, href, place } from "../location.js";
@@ -72,7 +72,7 @@ export function Run({ project, id }) {
   useEffect(() => {
     if (state.data !== null) speak(`${state.data.name} is ${state.data.state}. ${state.data.verdict.text}`);
   }, [state.data?.state, state.data?.verdict.text]);
-  return html`<${Shown} of=${state} what=${`The run ${id}`} rows=${6}>
+  return html`${state.data === null && html`<h1 class="sr">${id}</h1>`}<${Shown} of=${state} what=${`The run ${id}`} rows=${6}>
     ${(/** @type {RunOf} */ data) =>
       html`<article class="run">
         <${Titles} data=${data} />
@@ -132,7 +132,8 @@ function Titles({ data }) {
         label="name"
         editable=${editable}
         onSave=${(/** @type {string} */ name) => rename(row, name)}
-      />
+        >${called(data.name, data.id)}<//
+      >
     </h1>
     <ul class="facts">
       <li><${State} state=${data.state} /></li>
