@@ -6,16 +6,21 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from disttrack.index.facets import as_list
 from disttrack.query.columns import Cells, Column, column_of
 from disttrack.query.finding import Found
 from disttrack.query.reader import Reader
-from disttrack.query.subjects import Asked, Subject
+from disttrack.query.subjects import Asked
 
-__all__ = ["ColumnSpread", "Group", "groups_of"]
+__all__ = ["ColumnSpread", "Group", "Groups", "groups_of"]
 
 _STATE = column_of("state")
+
+# How many runs are told by name: of a group, and of all. A name is in what is known of a run, which is to be unpacked.
+NAMED_OF_GROUP = 100
+NAMED = 1_000
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,22 @@ class Group:
     filter: str | None
     count: int
     states: dict[str, int]
-    runs: list[str]  # the first of them
+    runs: list[str]  # the first of them: at most 100, and none once 1,000 of larger groups are named
     columns: dict[str, ColumnSpread]
 
 
+@dataclass(frozen=True)
+class Groups:
+    """The largest groups; count: how many there are in all."""
+
+    count: int
+    largest: list[Group]
+
+
 def groups_of(
-    reader: Reader, found: Found, by: Sequence[Column], columns: Sequence[Column], cells: Cells, named: int
-) -> list[Group]:
-    """Return the groups of runs, the largest first; named: how many runs of each are told.
+    reader: Reader, found: Found, by: Sequence[Column], columns: Sequence[Column], cells: Cells, limit: int
+) -> Groups:
+    """Return groups of runs, the largest first, at most limit of them.
 
     Of runs that are filed only the columns are read, as by lists.
     """
@@ -52,8 +65,15 @@ def groups_of(
     members: dict[str, list[int]] = {}
     for run in found.numbers:
         members.setdefault(repr([values[column.name].get(run) for column in by]), []).append(run)
-    largest = sorted(members.values(), key=lambda runs: -len(runs))
-    return [_group(found, runs, by, columns, values, named) for runs in largest]
+    largest = sorted(members.values(), key=lambda runs: -len(runs))[:limit]
+    names = _names(found, largest)
+    return Groups(len(members), [_group(runs, by, columns, values, names) for runs in largest])
+
+
+def _names(found: Found, groups: Sequence[list[int]]) -> dict[int, str]:
+    """Return by the numbers of runs how those are called that groups tell by name."""
+    told = list(islice(chain.from_iterable(runs[:NAMED_OF_GROUP] for runs in groups), NAMED))
+    return {run.record.number: f"{run.record.project}/{run.record.run_id}" for run in found.ordered(told)}
 
 
 def _values(reader: Reader, found: Found, column: Column, cells: Cells) -> Mapping[int, object]:
@@ -77,12 +97,11 @@ def _values(reader: Reader, found: Found, column: Column, cells: Cells) -> Mappi
 
 
 def _group(
-    found: Found,
     runs: list[int],
     by: Sequence[Column],
     columns: Sequence[Column],
     values: Mapping[str, Mapping[int, object]],
-    named: int,
+    names: Mapping[int, str],
 ) -> Group:
     mine = [values[column.name].get(runs[0]) for column in by]
     terms = [_term(column, value) for column, value in zip(by, mine, strict=True)]
@@ -92,13 +111,9 @@ def _group(
         filter=" ".join(term for term in terms if term is not None) if None not in terms else None,
         count=len(runs),
         states=dict(Counter(str(values[_STATE.name].get(run)) for run in runs)),
-        runs=[_name(run) for run in found.ordered(runs[:named])],
+        runs=[names[run] for run in runs[:NAMED_OF_GROUP] if run in names],
         columns={name: spread for name, spread in spreads.items() if spread is not None},
     )
-
-
-def _name(run: Subject) -> str:
-    return f"{run.record.project}/{run.record.run_id}"
 
 
 def _term(column: Column, value: object) -> str | None:

@@ -69,7 +69,7 @@ PATHS: Mapping[str, _Path] = {
     "/api/projects": _Path("The projects.", ""),
     "/api/runs": _Path("A page of the table of runs.", "project filter sort offset limit column archived"),
     "/api/keys": _Path("What columns and charts there can be.", "project"),
-    "/api/groups": _Path("Runs in groups.", "by! project filter archived column"),
+    "/api/groups": _Path("Runs in groups.", "by! project filter archived column limit"),
     "/api/best": _Path("The best run by a metric.", "project key"),
     "/api/run": _Path("One run.", "run!"),
     "/api/rank": _Path("One rank by itself.", "run! rank!"),

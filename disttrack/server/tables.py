@@ -25,7 +25,7 @@ __all__ = ["best", "groups", "keys", "projects", "row_shape", "runs"]
 
 MAX_COLUMNS = 64
 MAX_PAGE = 1_000
-NAMED_RUNS = 100  # of a group
+MAX_GROUPS = 1_000
 _HEADLINES: tuple[tuple[re.Pattern[str], Goal], ...] = (
     (re.compile(r"(^|[/._])(val|valid|validation|eval|test)\w*[/._]?loss$", re.I), "minimize"),
     (re.compile(r"(^|[/._])loss$", re.I), "minimize"),
@@ -120,9 +120,15 @@ def groups(request: Request) -> Response:
         raise Refused(400, "Name what to group by: the parameter by is missing.", "UsageError")
     columns = [column_of(name) for name in several(request, "column", MAX_COLUMNS)]
     found = _found(request, here)[0]
-    groups = groups_of(here.reader, found, by, columns, here.cells, NAMED_RUNS)
+    limit = integer(request, "limit", 200, 1, MAX_GROUPS)
+    groups = groups_of(here.reader, found, by, columns, here.cells, limit)
     return json_answer(
-        {"by": [column.name for column in by], "total": len(found), "groups": [asdict(group) for group in groups]}
+        {
+            "by": [column.name for column in by],
+            "total": len(found),
+            "count": groups.count,
+            "groups": [asdict(group) for group in groups.largest],
+        }
     )
 
 

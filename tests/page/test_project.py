@@ -189,3 +189,13 @@ def test_a_thousand_runs_scroll(tmp_path: Path, serve: Callable[[Path], Server],
     page.locator(".scroller").evaluate("box => box.scrollTo(0, box.scrollHeight)")
     expect(page.get_by_role("link", name="trial-0", exact=True)).to_be_visible()
     assert page.locator("tr[data-run]").count() < 100
+
+
+def test_of_very_many_groups_the_largest_are_shown(
+    tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit]
+) -> None:
+    many_runs(tmp_path / "disttrack-runs", runs=300)
+    page = visit(serve(tmp_path)).open("/p/many?g=name")
+    expect(page.get_by_text("300 groups", exact=True)).to_be_visible()
+    page.locator(".scroller").evaluate("box => box.scrollTo(0, box.scrollHeight)")
+    expect(page.get_by_text("100 more groups, none larger")).to_be_visible()

@@ -113,6 +113,11 @@ def test_runs_in_groups_have_a_filter_that_finds_them(ui: Ui) -> None:
         spread = group["columns"]["loss"]
         assert (spread["n"], spread["min"], spread["max"]) == (len(losses), min(losses), max(losses))
         assert sum(group["states"].values()) == group["count"]
+    assert found["count"] == len(found["groups"]) > 1
+    largest = ui.json(
+        "/api/groups", project="demo", by=["config.lr", "group"], column="loss", filter="loss<29", limit=1
+    )
+    assert (largest["count"], largest["total"], largest["groups"]) == (found["count"], 29, found["groups"][:1])
     nobody = ui.json("/api/groups", project="demo", by="config.nothing")["groups"]
     assert [(group["values"], group["count"], group["filter"]) for group in nobody] == [
         ([None], 30, "-config.nothing:*")

@@ -57,9 +57,9 @@ export function useRuns(query) {
 }
 
 /**
- * The groups of a query, and the members of those that are unfolded.
+ * The largest groups of a query; count: how many there are.
  * @param {{project: string, filter: string, archived: string, column: string[], by: string[]} | null} query
- * @returns {import("../resource.js").Resource<{total: number, groups: Group[]}>}
+ * @returns {import("../resource.js").Resource<{total: number, count: number, groups: Group[]}>}
  */
 export const useGroups = (query) =>
   useResource(

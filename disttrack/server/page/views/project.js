@@ -7,7 +7,7 @@ import { Refused, get, plain } from "../api.js";
 import { places, stroke } from "../colours.js";
 import { ChartTools } from "../charts/toolbar.js";
 import { Wall } from "../charts/wall.js";
-import { leaf, short } from "../format.js";
+import { count, leaf, short } from "../format.js";
 import { useKeys } from "../keys.js";
 import { choose, href, listed as listOf, place } from "../location.js";
 import { listen, listed } from "../live.js";
@@ -62,10 +62,19 @@ export function Project({ project }) {
   const members = useMembers(by, unfolded, groups.data?.groups ?? [], query);
   const rows = by.length > 0 ? [...members.values()].flatMap((page) => page.rows) : runs.known();
   const ranks = useRanksOf(rows.filter((row) => unfolded.includes(row.id)).map((row) => row.run));
-  const items = useItems({ by, groups: groups.data?.groups ?? [], members, runs, ranks, open });
+  const items = useItems({ by, groups: groups.data, members, runs, ranks, open });
 
   const drawn = useMemo(
-    () => drawnOf({ by, groups: groups.data?.groups ?? [], items, off: listOf(off), on: listOf(on), project }),
+    () =>
+      drawnOf({
+        by,
+        groups: groups.data?.groups ?? [],
+        of: groups.data?.count ?? 0,
+        items,
+        off: listOf(off),
+        on: listOf(on),
+        project,
+      }),
     [items, off, on, groups.data, project],
   );
   useEffect(() => listen(project, []), [project]);
@@ -101,7 +110,7 @@ export function Project({ project }) {
         columns=${columns}
         total=${runs.data?.total ?? null}
         of=${runs.data?.of ?? null}
-        groups=${by.length > 0 ? (groups.data?.groups.length ?? null) : null}
+        groups=${by.length > 0 ? (groups.data?.count ?? null) : null}
         error=${runs.error}
       />
       ${runs.error !== null && !isFilterError(runs.error) && html`<${Failed} error=${runs.error} retry=${runs.retry} what=${runs.data === null ? "The table" : "What is asked for of the table"} />`}
@@ -183,7 +192,7 @@ function useItems({ by, groups, members, runs, ranks, open }) {
     };
     if (by.length === 0)
       for (let index = 0; index < (runs.data?.total ?? 0); index += 1) add(runs.row(index), index, 0);
-    for (const group of groups) {
+    for (const group of groups?.groups ?? []) {
       const isOpen = unfolded.has(group.filter);
       items.push({ kind: "group", group, key: group.filter, open: isOpen });
       if (!isOpen) continue;
@@ -196,15 +205,18 @@ function useItems({ by, groups, members, runs, ranks, open }) {
           text: `${page.total - page.rows.length} more: filter by ${group.filter} to see them`,
         });
     }
+    const smaller = by.length > 0 && groups !== null ? groups.count - groups.groups.length : 0;
+    if (smaller > 0)
+      items.push({ kind: "more", text: `${count(smaller)} more groups, none larger: filter to see them` });
     return items;
   }, [by.join(), groups, members, runs.data, ranks, open]);
 }
 
 /**
  * Whose lines the charts draw, and how: of groups a band, and the lines of members whose eye is open.
- * @param {{by: string[], groups: import("../runs/types.js").Group[], items: Item[], off: string[], on: string[], project: string}} of
+ * @param {{by: string[], groups: import("../runs/types.js").Group[], of: number, items: Item[], off: string[], on: string[], project: string}} what of: how many groups there are
  */
-function drawnOf({ by, groups, items, off, on, project }) {
+function drawnOf({ by, groups, of, items, off, on, project }) {
   /** @type {Map<string, import("../colours.js").Stroke>} */
   const strokes = new Map();
   const rows = items
@@ -242,7 +254,7 @@ function drawnOf({ by, groups, items, off, on, project }) {
     });
   }
   const runs = [...new Set([...memberOf.keys(), ...on.map((id) => `${project}/${id}`)])].slice(0, 64);
-  const said = `Bands of ${shown.length} of ${groups.length} groups, over ${runs.length} runs${memberOf.size > 64 ? " (the first 64)" : ""}`;
+  const said = `Bands of ${shown.length} of ${count(of)} groups, over ${runs.length} runs${memberOf.size > 64 ? " (the first 64)" : ""}`;
   const named = new Map(
     shown.map((group) => [
       group.filter,
