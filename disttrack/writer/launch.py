@@ -308,7 +308,9 @@ class Launch:
                 if source.over and not rest and not has_blobs(stored.directory):
                     if run.ended:  # an earlier writer was killed before it removed this
                         self._remove_journal(run, source)
-                    continue  # it waits for its run's end only, or what it holds beyond cannot be read
+                    else:  # or before it noted that this waits for nothing but the end of its run
+                        mark_home(stored.directory)
+                    continue
                 run.open([source])
             except DisttrackError:  # its run was deleted, or a newer disttrack wrote it: the journal waits
                 self._given_up.add(join.incarnation)

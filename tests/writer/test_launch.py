@@ -192,6 +192,26 @@ def test_an_end_that_a_writer_stored_before_it_was_killed_was_no_crash(tmp_path:
     here.close()
 
 
+def test_a_journal_that_is_all_stored_is_known_to_be_also_where_a_killed_writer_had_no_time_to_say_so(
+    tmp_path: Path,
+) -> None:
+    who, elsewhere = join(tmp_path, dead_pid()), join(tmp_path, node="another")
+    outbox = journal(tmp_path, who, rows=3, exit_code=0)
+    before = launch(tmp_path)
+    run, source = before.admit(who)
+    before.admit(elsewhere)
+    data = outbox.read(0, 1 << 20)
+    run.receive(source, 0, data)
+    before.ended(run, source, data)
+    run.commit()
+    before.close()
+    assert not is_home(Path(who.journal))
+    here = launch(tmp_path)
+    assert here.adopt() == []  # it waits for nothing but the end of its run, which goes on elsewhere
+    assert is_home(Path(who.journal))
+    here.close()
+
+
 def test_who_died_before_it_met_a_writer_has_the_attempt_before_who_follows_it(tmp_path: Path) -> None:
     journal(tmp_path, join(tmp_path, dead_pid(), given_id="trial", start_time=1), rows=3).close()
     here = launch(tmp_path)
