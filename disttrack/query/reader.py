@@ -36,7 +36,8 @@ class Reader:
     def __init__(self, root: Path, environ: Mapping[str, str] | None = None) -> None:
         """environ says where an index lies that cannot lie in the root; None: this process's, and the settings."""
         self.root = root
-        self._device = _device(root)  # the file system that the root was on when it was there last; None: not yet
+        self._device: int | None = None  # the file system that the root was on when it was there last; None: not yet
+        self._is_followed = False  # it was read before
         if environ is None:
             environ = {**os.environ, "DISTTRACK_CACHE_DIR": load().cache_dir or ""}
         self._found: dict[str, RunRecord] = {}  # by how they were asked for
@@ -65,13 +66,21 @@ class Reader:
 
         Raises RootGone where the root was there, and is not any more: not as if its runs had been deleted.
         """
+        if self._is_followed:  # who reads once pays nothing for this
+            self._look()
+        self._index.catch_up()
+        if self._is_followed:  # gone meanwhile, its runs are no more for the index
+            self._look()
+        self._is_followed = True
+
+    def _look(self) -> None:
+        """Note that the root is there; raises RootGone where it was, and is not any more."""
         device = _device(self.root)
         if self._device is not None and device is None:
             raise RootGone(self.root, "is not there any more: it was removed, moved or unmounted")
         if self._device not in (None, device) and not project_directories(self.root):
             raise RootGone(self.root, "has no runs, and is on another file system than before: it was unmounted")
         self._device = device
-        self._index.catch_up()
 
     def versions(self, runs: Collection[int] | None = None) -> dict[int, int]:
         """Return by the number of each run (runs: of these) what changes whenever something of it is caught up with."""
