@@ -82,6 +82,11 @@ class Reader:
             raise RootGone(self.root, "has no runs, and is on another file system than before: it was unmounted")
         self._device = device
 
+    def _not_found(self, wanted: str, runs: Sequence[str] = ()) -> RunNotFound:
+        """Return that no run, or several, are meant; raises RootGone where another thread found just that."""
+        self._look()
+        return RunNotFound(wanted, self.root, runs)
+
     def versions(self, runs: Collection[int] | None = None) -> dict[int, int]:
         """Return by the number of each run (runs: of these) what changes whenever something of it is caught up with."""
         return self._index.versions(runs)
@@ -144,7 +149,7 @@ class Reader:
         own = {record.number: record for record, alias in found if not alias}
         runs = list((own or {record.number: record for record, _ in found}).values())
         if len(runs) != 1:
-            raise RunNotFound(wanted, self.root, [f"{record.project}/{record.run_id}" for record in runs])
+            raise self._not_found(wanted, [f"{record.project}/{record.run_id}" for record in runs])
         if runs[0].facts.newer is not None:
             path, version = runs[0].facts.newer
             raise UnsupportedFormat(Path(path), version, FORMAT_VERSION)
@@ -187,7 +192,7 @@ class Reader:
         try:
             return ask(self._index.snapshot(self.find(wanted)))
         except Vanished:
-            raise RunNotFound(wanted, self.root) from None
+            raise self._not_found(wanted) from None
 
     def asked_of_all(self, records: Sequence[RunRecord], ask: Callable[[list[Snapshot]], _T]) -> _T:
         """Return what ask says of runs that were found already, as of now; those that are gone are left out."""
@@ -209,7 +214,7 @@ class Reader:
 
         def asked(snapshots: list[Snapshot]) -> _T:
             if not snapshots or snapshots[-1].record.run_id != run.run_id:
-                raise RunNotFound(wanted, self.root)
+                raise self._not_found(wanted)
             return ask(snapshots[-1], [(other, untils[other.record.run_id]) for other in snapshots[:-1]])
 
         return self.asked_of_all([*(record for record, _ in past), run], asked)
