@@ -6,29 +6,26 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
-from disttrack.environments import ray
-from disttrack.environments.endings import UNKNOWN, Ending
+from disttrack.environments.endings import Ending
 from disttrack.environments.host import node_id
 from disttrack.environments.launch import owner_is_gone
 from disttrack.errors import DisttrackError, RunDeleted
-from disttrack.journal.deaths import noted_death
 from disttrack.journal.directories import is_abandoned, is_journal, mark_home, remove
 from disttrack.journal.glance import failed_here
 from disttrack.journal.segment import FORMAT_VERSION
 from disttrack.journal.spool import has_blobs
-from disttrack.journal.stored import StoredOutbox, end_record
+from disttrack.journal.stored import StoredOutbox
 from disttrack.records.names import DELETED, directory_name, generated_name, generated_words, new_run_id
-from disttrack.records.payloads import End
 from disttrack.records.types import Incarnation, Join, RunHeader, RunId, Sighting
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.attempts import same_process
 from disttrack.writer.earlier import count_runs, run_in_root, run_of_job, run_of_parent, run_that_lacks
+from disttrack.writer.ends import Ends
 from disttrack.writer.ingest import RunIngest, now_us
 from disttrack.writer.liveness import dead_journals, how_ended, lives
 from disttrack.writer.roster import Source
-from disttrack.writer.watches import Process, process_of
+from disttrack.writer.watches import process_of
 
 __all__ = ["Launch", "run_key"]
 
@@ -36,7 +33,7 @@ __all__ = ["Launch", "run_key"]
 RESUME_LOOK_S = 1.0
 
 
-class Launch:
+class Launch(Ends):
     """The runs of one launch, held by whoever holds its claim."""
 
     def __init__(
@@ -50,6 +47,7 @@ class Launch:
         ending: Callable[[Join], Ending] = how_ended,
     ) -> None:
         """known_runs: the run ids that writers on other nodes gave, by run key. ending: how a dead process ended."""
+        super().__init__()
         self.runs: dict[str, RunIngest] = {}  # by run key
         self._known_runs = known_runs
         self._node = node_id(runtime)
@@ -60,7 +58,6 @@ class Launch:
         self._clock = clock
         self._ending = ending
         self._run_of: dict[Incarnation, RunIngest] = {}
-        self._last_of: dict[Process, Source] = {}  # what a process became last
         self._given_up: set[Incarnation] = set()  # whose run takes nothing from us
         self._adopting = False
 
@@ -192,78 +189,6 @@ class Launch:
         for source in run.sources.left_by_earlier_starts():
             if source.join.node not in ("", self._node):  # else we see ourselves that its process is gone
                 run.see(source, Sighting(incarnation=source.join.incarnation, seen="lost", time_us=now_us()))
-
-    def bury_again(self, run: RunIngest, source: Source) -> None:
-        """Store all of a source that was over, once more."""
-        source.over = False
-        self.bury(run, source, source.ending)
-
-    def bury(self, run: RunIngest, source: Source, ending: Ending = UNKNOWN) -> None:
-        """Store the rest of a rank whose process is gone, and how it ended; raise OSError if the disk is full."""
-        if not source.over:
-            noted = noted_death(source.join)
-            time_us = None if noted is None else noted.time_us
-            self.gone(run, source, run.drain_journal(source), ending, time_us)
-            run.sync()
-            mark_home(Path(source.join.journal))
-
-    def gone(
-        self, run: RunIngest, source: Source, said: End | None, ending: Ending, time_us: int | None = None
-    ) -> None:
-        """Note how a rank ended whose process is gone and whose journal is stored: as it said, and as its node saw.
-
-        time_us: when its node saw that, in µs; None for now.
-        """
-        if source.over or said is not None:
-            if not source.over:
-                self._see_end(run, source, said)
-            self.outlived(run, source, ending)
-        else:
-            # Helpers go without a word (multiprocessing children run no exit hooks): that is how they end.
-            helper = source.admission.role in ("helper", "node")
-            self._see(run, source, "ended" if helper else "crashed", time_us or now_us(), ending)
-
-    def died(self, run: RunIngest, source: Source, ending: Ending, time_us: int | None = None) -> None:
-        """Note how a rank's process on another node ended whose journal is still to come: others may end for it."""
-        if ending.failed and not source.over and source.admission.role == "rank":
-            self._see(run, source, "silent", time_us or now_us(), ending)
-
-    def ended(self, run: RunIngest, source: Source, data: bytes) -> None:
-        """Note that a rank said its last record, which data ends with."""
-        self._see_end(run, source, end_record(data))
-
-    def outlived(self, run: RunIngest, source: Source, ending: Ending) -> None:
-        """Note how the process of a rank ended after it, where it failed and the rank did not say so.
-
-        Only of the last rank that a process was, and only while its run is open: what becomes of a process long after
-        is nothing of that run. Ray kills the processes of trials and workers that are done.
-        """
-        if (
-            not run.ended
-            and not source.join.launch_key.startswith(ray.PREFIX)
-            and ending.failed
-            and ending != source.ending
-            and source is self._last_of[process_of(source.join)]
-        ):
-            self._see(run, source, "ended", now_us(), ending)
-
-    def _see_end(self, run: RunIngest, source: Source, said: End | None) -> None:
-        time_us, exit_code = (said.time_us, said.exit_code) if said is not None else (now_us(), 0)
-        self._see(run, source, "ended", time_us, Ending(exit_code), stopped=said is not None and said.stopped)
-
-    def _see(
-        self,
-        run: RunIngest,
-        source: Source,
-        seen: Literal["ended", "crashed", "silent"],
-        time_us: int,
-        ending: Ending,
-        *,
-        stopped: bool = False,
-    ) -> None:
-        incarnation = source.join.incarnation
-        how = ending._asdict()
-        run.see(source, Sighting(incarnation=incarnation, seen=seen, time_us=time_us, stopped=stopped, **how))
 
     def adopt(
         self, *, orphans: bool = False, also: Callable[[Join], bool] = lambda _: False, before: Join | None = None
