@@ -63,6 +63,11 @@ class RunRecord:
         """The run's id."""
         return _names_of(self.facts, self.project_directory, self.directory)[1]
 
+    @property
+    def path(self) -> str:
+        """The run's name among all runs of a root: project/id."""
+        return "/".join(_names_of(self.facts, self.project_directory, self.directory))
+
 
 def _names_of(facts: RunFacts, project_directory: str, directory: str) -> tuple[str, str]:
     """Return the true names of a project and a run; from their directories' where no header can be read."""

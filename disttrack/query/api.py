@@ -187,7 +187,7 @@ class RunView(RunRow, WithHistory):
         return self._run.detail.metrics
 
     def _columns(self, request: HistoryRequest) -> dict[str, Array]:
-        wanted = f"{self.project}/{self.id}"
+        wanted = self._wanted
         past = self._reader.past(self._run.record)
         if past:
             return self._reader.asked_with_past(wanted, past, lambda run, past: series_of(run, request, past))
@@ -222,7 +222,7 @@ class RunView(RunRow, WithHistory):
         ranks: None for the lowest rank that logged it, as in `summary`; else as for history. Superseded rows are
         left out. Raises RunNotFound where the run is gone.
         """
-        wanted = f"{self.project}/{self.id}"
+        wanted = self._wanted
         return self._reader.asked(wanted, lambda snapshot: summary_of(snapshot, key, ranks), self._run.record)
 
     def console(
@@ -233,7 +233,7 @@ class RunView(RunRow, WithHistory):
         rank: only this one's. stream: only this one. tail: only so many of the last lines.
         Raises RunNotFound where the run is gone, UsageError for an argument that cannot be used.
         """
-        wanted = f"{self.project}/{self.id}"
+        wanted = self._wanted
         return self._reader.asked(wanted, lambda snapshot: console_of(snapshot, rank, stream, tail), self._run.record)
 
     def rank(self, rank: int) -> RankView:
@@ -241,7 +241,7 @@ class RunView(RunRow, WithHistory):
 
         Raises UsageError where there is no such rank, RunNotFound where the run is gone.
         """
-        wanted = f"{self.project}/{self.id}"
+        wanted = self._wanted
         observer = Observer.here(self._reader.root)
         return self._reader.asked(wanted, lambda snapshot: view_of(snapshot, rank, observer), self._run.record)
 
@@ -257,7 +257,7 @@ class RunView(RunRow, WithHistory):
         keys: only these (`cpu.percent`, `memory.used_bytes`, `gpu.0.percent`, `process.0.cpu.percent`, ...). node: of
         this host only. as_: as for history. Raises RunNotFound where the run is gone.
         """
-        wanted = f"{self.project}/{self.id}"
+        wanted = self._wanted
         columns = self._reader.asked(wanted, lambda snapshot: samples_of(snapshot, keys, node), self._run.record)
         return as_frame(columns, as_)
 
@@ -286,13 +286,13 @@ class RunView(RunRow, WithHistory):
         change = new_edit(
             name=name, notes=notes, add_tags=tuple(add_tags), remove_tags=tuple(remove_tags), archived=archived
         )
-        wanted = f"{self.project}/{self.id}"
+        wanted = self._wanted
         edit_run(self._reader.root, wanted, change)
         return _view(self._reader, self._reader.snapshot(wanted).record)
 
     def delete(self) -> None:
         """Delete the run (Api.restore undoes it); raise UsageError while it is still running."""
-        delete_run(self._reader.root, f"{self.project}/{self.id}", do=True)
+        delete_run(self._reader.root, self._wanted, do=True)
 
 
 class Runs(Sequence[RunView], WithHistory):

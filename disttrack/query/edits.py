@@ -104,7 +104,7 @@ def delete_run(root: Path, run_id: str, *, do: bool) -> str:
 
 def delete_found(root: Path, record: RunRecord, *, do: bool) -> str:
     """Delete a run that was found already, as delete_run does."""
-    name = f"{record.project}/{record.run_id}"
+    name = record.path
     project = root / record.project_directory
     if row_of(record, Observer.here(root)).state == "running":
         raise UsageError(f"{name} cannot be deleted", "it is still running", "Wait for its end, or stop it first.")
@@ -120,7 +120,7 @@ def restore_run(root: Path, run_id: str) -> str:
     undelete(root, run_id)
     with Reader(root) as reader:
         record = reader.find(run_id)
-    return f"{record.project}/{record.run_id}"
+    return record.path
 
 
 def undelete(root: Path, run_id: str) -> None:

@@ -134,7 +134,7 @@ def find_named(reader: Reader, names: Sequence[str]) -> dict[str, Subject]:
     filed = zip(ids.runs.tolist(), as_list(projects.values), as_list(ids.values), strict=True)
     numbers = {name: run for run, project, run_id in filed if (name := f"{project}/{run_id}") in wanted}
     observer = Observer.here(reader.root)
-    found = {f"{record.project}/{record.run_id}": Subject(record, observer) for record in others}
+    found = {record.path: Subject(record, observer) for record in others}
     subjects = reader.subjects(list(numbers.values()), observer)
     found.update({name: subjects[run] for name, run in numbers.items() if run in subjects})
     return {name: found[name] for name in names if name in found}

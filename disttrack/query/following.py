@@ -32,7 +32,7 @@ class Follower:
         """Raises RunNotFound, or UnsupportedFormat where a newer disttrack wrote the run."""
         self._reader, self._clock = reader, clock
         self._record = reader.find(wanted)
-        self._wanted = f"{self._record.project}/{self._record.run_id}"
+        self._wanted = self._record.path
         self._seen: dict[int, SegmentSeen] | None = None
         self._caught_up_at = clock()
         self.pause_s = LOOK_S

@@ -73,7 +73,7 @@ def groups_of(
 def _names(found: Found, groups: Sequence[list[int]]) -> dict[int, str]:
     """Return by the numbers of runs how those are called that groups tell by name."""
     told = list(islice(chain.from_iterable(runs[:NAMED_OF_GROUP] for runs in groups), NAMED))
-    return {run.record.number: f"{run.record.project}/{run.record.run_id}" for run in found.ordered(told)}
+    return {run.record.number: run.record.path for run in found.ordered(told)}
 
 
 def _values(reader: Reader, found: Found, column: Column, cells: Cells) -> Mapping[int, object]:

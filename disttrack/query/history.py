@@ -82,7 +82,7 @@ def long_form(
         snapshot = reader.snapshot(run_id, check=True)  # half of it may be printed when the other half is read
         try:
             for record, until in reader.past(snapshot.record):  # of a fork: its parents, up to where it begins
-                parent = reader.snapshot(f"{record.project}/{record.run_id}", check=True)
+                parent = reader.snapshot(record.path, check=True)
                 for value in values_of(parent, keys, ranks, superseded=superseded, until=until):
                     yield value._replace(run=snapshot.record.run_id)
             yield from values_of(snapshot, keys, ranks, superseded=superseded)

@@ -149,7 +149,7 @@ class Reader:
         own = {record.number: record for record, alias in found if not alias}
         runs = list((own or {record.number: record for record, _ in found}).values())
         if len(runs) != 1:
-            raise self._not_found(wanted, [f"{record.project}/{record.run_id}" for record in runs])
+            raise self._not_found(wanted, [record.path for record in runs])
         if runs[0].facts.newer is not None:
             path, version = runs[0].facts.newer
             raise UnsupportedFormat(Path(path), version, FORMAT_VERSION)

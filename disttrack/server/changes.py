@@ -67,9 +67,9 @@ async def edit(request: Request) -> Response:
 def _edited(here: Served, asked: dict[str, object], change: Edit) -> Response:
     _check_editable(here)
     found = _runs(here, asked)
-    changing = {_name(run): run for run in found.runs if not _is_so(run, change)}
+    changing = {run.record.path: run for run in found.runs if not _is_so(run, change)}
     done = _each(list(changing), lambda name: edit_found(here.root, changing[name].record, change))
-    rows = [row_shape(here.subject(_name(run))) for run in found.runs] if len(found.runs) <= MAX_ROWS else []
+    rows = [row_shape(here.subject(run.record.path)) for run in found.runs] if len(found.runs) <= MAX_ROWS else []
     answer = {**_Done(done.done, found.failed + done.failed).shape(), "rows": rows}
     return json_answer({**answer, "unchanged": len(found.runs) - len(changing)})
 
@@ -98,7 +98,7 @@ async def delete(request: Request) -> Response:
 def _deleted(here: Served, asked: dict[str, object]) -> Response:
     _check_editable(here)
     found = _runs(here, asked)
-    runs = {_name(run): run for run in found.runs}
+    runs = {run.record.path: run for run in found.runs}
     done = _each(list(runs), lambda name: delete_found(here.root, runs[name].record, do=True))
     return json_answer(_Done(done.done, found.failed + done.failed).shape())
 
@@ -128,10 +128,6 @@ def _each(runs: Sequence[str], do: Callable[[str], object]) -> _Done:
         failed = [failure for failure in threads.map(tried, runs) if failure is not None]
     wrong = {failure.run for failure in failed}
     return _Done([run for run in runs if run not in wrong], failed)
-
-
-def _name(run: Subject) -> str:
-    return f"{run.record.project}/{run.record.run_id}"
 
 
 def _check_editable(here: Served) -> None:

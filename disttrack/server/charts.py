@@ -64,7 +64,7 @@ def _of_run(request: Request, here: Served, wanted: str, key: str, mode: Mode | 
         return found, holes_of(snapshot, observer, x)
 
     run = here.subject(wanted)
-    name = f"{run.record.project}/{run.record.run_id}"
+    name = run.record.path
     past = here.reader.past(run.record)
     found, holes = here.reader.asked_with_past(name, past, ask) if past else here.reader.asked(name, ask, run.record)
     return _OfRun(name, run.row.name, found, holes, run.summary.get(key) if found.empty == "no key" else None)

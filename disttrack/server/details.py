@@ -149,7 +149,7 @@ def compare(request: Request) -> Response:
     if len(wanted) < 2:
         raise Refused(400, "Name the runs to compare: two or more.", "UsageError")
     subjects = [here.subject(name) for name in wanted]
-    names = [f"{one.record.project}/{one.record.run_id}" for one in subjects]
+    names = [one.record.path for one in subjects]
     base = text(request, "baseline")
     baseline = next((at for at, name in enumerate(names) if base in (name, wanted[at])), 0)
     compared = runs_beside([one.detail for one in subjects])

@@ -191,7 +191,7 @@ async def events(request: Request) -> Response:
     for wanted in several(request, "run", MAX_RUNS):
         try:
             run = await run_in_threadpool(here.subject, wanted)
-            runs.append(f"{run.record.project}/{run.record.run_id}")
+            runs.append(run.record.path)
         except (RunNotFound, RootGone):  # it may come, or come back: as when its deletion is undone
             runs.append(wanted)
     last = request.headers.get("last-event-id") or text(request, "after")

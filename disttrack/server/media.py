@@ -58,7 +58,7 @@ def media(request: Request) -> Response:
         low, high = -math.inf if start is None else start, math.inf if end is None else end
         wanted = [row for row in wanted if low <= row.step <= high]
         wanted.sort(key=lambda row: (row.step, row.key, row.rank, row.attempt))
-        name = f"{snapshot.record.project}/{snapshot.record.run_id}"
+        name = snapshot.record.path
         return {
             "total": len(wanted),
             "keys": [{"key": key, "kind": kind, "count": count} for (key, kind), count in counts.items()],
@@ -116,7 +116,7 @@ def files(request: Request) -> Response:
     """GET /api/files."""
     here = served(request)
     run = here.subject(required(request, "run"))
-    name = f"{run.record.project}/{run.record.run_id}"
+    name = run.record.path
     return json_answer(
         {
             "files": [

@@ -72,7 +72,7 @@ def system(request: Request) -> Response:
     def ask(snapshot: Snapshot) -> dict[str, object]:
         found = quantities_of(snapshot)
         return {
-            "run": f"{snapshot.record.project}/{snapshot.record.run_id}",
+            "run": snapshot.record.path,
             "from": found.start,
             "to": found.end,
             "nodes": found.nodes,
