@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.nodes.cluster import Cluster, Listener, Node, Process
@@ -18,6 +19,7 @@ __all__ = [
     "disttrack_processes",
     "exported",
     "listening_besides_torchrun",
+    "serving",
     "shown",
     "wait_for_disttrack",
 ]
@@ -113,7 +115,29 @@ class Job:
 
 
 def disttrack_processes(node: Node) -> list[Process]:
+    """Return the writers and agents of a node, those too that only come to see that there is one."""
     return [process for process in node.processes() if "disttrack.writer" in process.command]
+
+
+def serving(node: Node, limit_s: float = 15, instead_of: Process | None = None) -> Process:
+    """Wait until a process serves this node's ranks, and return it: one that starts or goes can be there beside it."""
+    found: list[Process] = []
+
+    def one_serves() -> bool:
+        found[:] = [process for process in disttrack_processes(node) if process.pid in _published(node)]
+        return len(found) == 1 and found[0] != instead_of
+
+    wait_until(one_serves, f"a process serves the ranks of {node.name}", limit_s)
+    return found[0]
+
+
+def _published(node: Node) -> list[int]:
+    """Return the process ids that the ranks of a node find their processes by."""
+    records = Path(f"/proc/{node.init_pid}/root/tmp").glob("disttrack-*/claims/*.json")
+    try:
+        return [json.loads(record.read_text())["pid"] for record in records if not record.name.startswith(".")]
+    except FileNotFoundError:  # withdrawn this moment
+        return []
 
 
 def wait_for_disttrack(node: Node, processes: int, limit_s: float = 15) -> None:

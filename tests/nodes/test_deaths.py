@@ -7,23 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodes.cluster import Cluster, Node, Process
-from tests.nodes.job import disttrack_processes
+from tests.nodes.cluster import Cluster, Node
+from tests.nodes.job import disttrack_processes, serving
 from tests.nodes.plain import PORT, PlainJob, serve_stores
 from tests.nodes.test_links import check_log_waited_for_nothing, check_whole
 from tests.road.site import wait_until
-
-
-def replaced(node: Node, former: Process) -> Process:
-    """Wait until another process has come in place of one, and return it."""
-    found: list[Process] = []
-
-    def one_came() -> bool:
-        found[:] = [process for process in disttrack_processes(node) if process.pid != former.pid]
-        return len(found) == 1
-
-    wait_until(one_came, f"another process comes on {node.name}", 15)
-    return found[0]
 
 
 @pytest.mark.real(timeout_s=120)
@@ -32,11 +20,11 @@ def test_killing_writer_and_agent_again_and_again_costs_no_row(wired: Cluster, p
     job.started()
     for victims in ([0], [1], [0, 1], [0], [0]):
         nodes = [wired[index] for index in victims]
-        former = [disttrack_processes(node)[0] for node in nodes]
+        former = [serving(node) for node in nodes]
         for node, process in zip(nodes, former, strict=True):
             node.kill_process(process)
         for node, process in zip(nodes, former, strict=True):
-            replaced(node, process)
+            serving(node, instead_of=process)
         job.logs_on(50)
     job.stop()
     check_whole(job, job.ended())
@@ -46,10 +34,10 @@ def test_killing_writer_and_agent_again_and_again_costs_no_row(wired: Cluster, p
 def test_a_stopped_writer_is_waited_for_by_both_nodes(wired: Cluster, ports: Iterator[int]) -> None:
     job = PlainJob(wired, next(ports), wired.nodes[:2])
     job.started()
-    (writer,) = disttrack_processes(wired[0])
+    writer = serving(wired[0])
     wired[0].send_signal(writer.pid, signal.SIGSTOP)
     job.logs_on(1300)  # longer than an agent's patience with a link
-    assert disttrack_processes(wired[0]) == [writer]
+    assert serving(wired[0]) == writer
     wired[0].send_signal(writer.pid, signal.SIGCONT)
     job.stop()
     check_whole(job, job.ended())

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.nodes.cluster import Cluster, Node
-from tests.nodes.job import disttrack_processes, wait_for_disttrack
+from tests.nodes.job import serving, wait_for_disttrack
 from tests.nodes.torchrun import ended, torchrun
 from tests.road.site import wait_until
 
@@ -91,10 +91,9 @@ Path(f"told-{rank}.json").write_text(json.dumps([receipt.logged, receipt.stored,
 
 def kill_process_of(node: Node) -> None:
     """Kill disttrack's process on a node, and wait for the next one."""
-    former = disttrack_processes(node)
-    for process in former:
-        node.kill_process(process)
-    wait_until(lambda: disttrack_processes(node) not in ([], former), "another comes", 30)
+    former = serving(node)
+    node.kill_process(former)
+    serving(node, limit_s=30, instead_of=former)
 
 
 @pytest.mark.real(timeout_s=180)

@@ -24,6 +24,7 @@ class RayNodes:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._drivers: list[NodeProcess] = []
         self.environment = {**ray_environment(), "RAY_ADDRESS": f"{self.head.address}:{PORT}"}
         del self.environment["PYTHONPATH"]
         self._start(self.head, "--head", f"--port={PORT}", "--include-dashboard=false")
@@ -51,8 +52,28 @@ class RayNodes:
 
     def drive(self, script: Path, *arguments: object, env: Mapping[str, str] | None = None) -> NodeProcess:
         """Start a driver on the head."""
-        return self.head.popen([sys.executable, script, *arguments], {**self.environment, **(env or {})})
+        driver = self.head.popen([sys.executable, script, *arguments], {**self.environment, **(env or {})})
+        self._drivers.append(driver)
+        return driver
+
+    def stop_drivers(self) -> None:
+        """End the drivers that a test has left; Ray ends their jobs."""
+        for driver in self._drivers:
+            driver.kill()
+            driver.wait(READY_S)
+        self._drivers.clear()
 
     def actors(self, name: str) -> list[Process]:
         """Return the processes of an actor class on the head."""
         return [process for process in self.head.processes() if process.command[0].startswith(f"ray::{name}")]
+
+    def actor(self, name: str, limit_s: float, instead_of: Process | None = None) -> Process:
+        """Wait until an actor of a class runs on the head, and return its process."""
+        found: list[Process] = []
+
+        def one_runs() -> bool:
+            found[:] = [process for process in self.actors(name) if process != instead_of]
+            return len(found) == 1
+
+        wait_until(one_runs, f"an actor {name} runs", limit_s)
+        return found[0]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.cluster import PROGRAMS, Cluster, Node, Process, why_not
-from tests.nodes.job import disttrack_processes, exported, shown, wait_for_disttrack
+from tests.nodes.cluster import PROGRAMS, Cluster, why_not
+from tests.nodes.job import disttrack_processes, exported, serving, shown
 from tests.ray.conftest import EXAMPLES
 from tests.ray.nodes import RayNodes
 from tests.road.site import wait_until
@@ -71,7 +71,7 @@ except Exception as error:
 
 
 @pytest.fixture(scope="module")
-def ray_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, RayNodes]]:
+def cluster_of_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, RayNodes]]:
     """Two nodes with two processors each, and Ray on them."""
     if any(shutil.which(program) is None for program in PROGRAMS) or why_not() is not None:
         pytest.skip("nodes are not to be had; tests/nodes/test_cluster.py says why")
@@ -79,10 +79,11 @@ def ray_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluste
         yield cluster, RayNodes(cluster)
 
 
-def writer_of(node: Node) -> Process:
-    wait_for_disttrack(node, processes=1, limit_s=LIMIT_S)
-    (writer,) = disttrack_processes(node)
-    return writer
+@pytest.fixture
+def ray_nodes(cluster_of_ray: tuple[Cluster, RayNodes]) -> Iterator[tuple[Cluster, RayNodes]]:
+    """The cluster, with all its processors free for a test whatever the one before has left."""
+    yield cluster_of_ray
+    cluster_of_ray[1].stop_drivers()
 
 
 @pytest.mark.long(timeout_s=900)
@@ -104,20 +105,19 @@ def test_four_workers_on_two_nodes_lose_no_row_while_writer_and_actor_are_killed
         return [json.loads(file.read_text()) for file in files]
 
     (run_id,) = {str(run_id) for run_id in told("started")}
-    first = writer_of(head)
-    (actor,) = ray.actors("WriterHost")
+    first = serving(head, LIMIT_S)
+    actor = ray.actor("WriterHost", LIMIT_S)
     head.kill_process(first)
     head.kill_process(actor)
-    wait_until(lambda: bool(ray.actors("WriterHost")), "Ray starts the actor again", LIMIT_S)
-    second = writer_of(head)
-    assert second != first
+    actor = ray.actor("WriterHost", LIMIT_S, instead_of=actor)  # Ray starts it again
+    second = serving(head, LIMIT_S, instead_of=first)
 
     # Nobody starts it again but a rank that notices that nothing is stored any more.
     head.run([sys.executable, "-c", KILL_FOR_GOOD], ray.environment)
-    wait_until(lambda: not ray.actors("WriterHost"), "the actor is gone", LIMIT_S)
+    wait_until(lambda: actor not in ray.actors("WriterHost"), "the actor is gone", LIMIT_S)
     head.kill_process(second)
-    wait_until(lambda: bool(ray.actors("WriterHost")), "a rank has made the actor anew", LIMIT_S)
-    assert writer_of(head) != second
+    ray.actor("WriterHost", LIMIT_S, instead_of=actor)
+    serving(head, LIMIT_S, instead_of=second)
 
     (cluster.shared / "stop").touch()
     ended = told("ended")
