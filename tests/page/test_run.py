@@ -68,6 +68,9 @@ def test_nearly_equal_step_times_name_no_culprit_either(
     expect(page.locator(".verdict").last).to_contain_text("Step time is synchronised: step_time is within 10%")
     expect(page.locator(".strip-note")).to_contain_text("names nobody")
     expect(page.get_by_text("has the greatest value in")).to_have_count(0)
+    expect(page.locator('[data-heat="step_time"]')).to_contain_text(
+        "+10 % of the median"
+    )  # no colour names one, either
     expect(page.locator(".tile.slow")).to_have_count(0)
 
 
