@@ -10,7 +10,7 @@ import numpy as np
 
 from disttrack.index.chunks import Floats
 from disttrack.index.snapshots import Snapshot
-from disttrack.query.alignment import aligned, as_numbers
+from disttrack.query.alignment import RankAggregate, aligned, as_numbers
 from disttrack.query.charts import Points
 from disttrack.query.members import Observer, RankState, Team, members, newest_team, nodes, rank_states
 from disttrack.query.metrics import definitions_of
@@ -25,7 +25,7 @@ __all__ = ["Band", "ChartLines", "Hole", "Mode", "RankLine", "chart_lines", "hol
 Mode = Literal["lines", "mean", "band"]
 NOTABLE_SKEW = 0.1  # below that, ranks of a healthy job differ, too (facts/ui.md)
 MAX_OUTLIERS = 3
-_TIME = "\0time"  # no key: keys have no NUL
+_X, _Y = "\0x", "\0y"  # no keys: these have no NUL
 
 
 @dataclass(frozen=True)
@@ -112,19 +112,20 @@ def chart_lines(
     found = [rank for rank, _, _ in _spans(wide)]
     if mode is None:
         mode = "lines" if len(found) <= 8 else "band"
+    along = _along(wide, x, begun_s)
     if mode == "lines" or (mode == "mean" and len(found) == 1):
-        along = _along(wide, x, begun_s)
         lines = [
             _line(rank, along[start:end], y[start:end], team, states) for rank, start, end in _spans(wide)[:max_lines]
         ]
         return ChartLines(lines, None, len(found), None)
-    columns = _aligned(wide, key, x, begun_s, ("mean", "minmax", *(("quantiles",) if mode == "band" else ())))
-    at, count = columns.pop("x"), int(columns.pop("ranks").max())
+    hows: list[RankAggregate] = ["mean", "minmax", "quantiles"]
+    columns = _aligned(wide, y, None if x == "step" else along, hows if mode == "band" else hows[:2])
+    at, step, count = columns.pop("x"), columns.pop("step"), int(columns.pop("ranks").max())
     if mode == "mean":
         line = RankLine(None, None, "", Points(at, columns["mean"]), columns["min"], columns["max"])
         return ChartLines([line], None, len(found), None)
     return ChartLines(
-        _outliers(wide, y, _along(wide, x, begun_s), at, columns["p50"], team, states),
+        _outliers(wide, y, along, step, columns["p50"], team, states),
         Band(at, count, columns),
         len(found),
         None,
@@ -163,43 +164,38 @@ def _line(rank: int, x: Floats, y: Floats, team: Team, states: dict[int, RankSta
     return RankLine(rank, node, states.get(rank, "absent"), Points(x, y))
 
 
-def _aligned(wide: Wide, key: str, x: str, begun_s: float, hows: Sequence[str]) -> dict[str, Floats]:
-    """Return x, ranks and what ranks come to at each, as columns: mean; min and max; p05, p50 and p95."""
-    by_time = x in ("relative", "wall")
-    if by_time:  # no two ranks log at one moment: laid over each other by step, at the mean of their times
-        wide.keys[_TIME] = wide.time
-    place = "step" if by_time else x
+def _aligned(wide: Wide, y: Floats, along: Floats | None, hows: Sequence[RankAggregate]) -> dict[str, Floats]:
+    """Return x, step, ranks and what ranks come to at each, as columns: mean; min and max; p05, p50 and p95.
+
+    y, along: the value and the x of each row; along None: its step. Ranks are laid over each other by step, at the
+    mean of their x: no two of them log at one moment, and many steps have one epoch. hows: mean is the first.
+    """
+    wide = wide._replace(keys={_Y: y} if along is None else {_Y: y, _X: along})
     found: dict[str, Floats] = {}
-    for how in ("mean", "minmax", "quantiles"):
-        if how not in hows:
-            continue
-        if how != "mean":
-            wide.keys.pop(_TIME, None)
-        _, first, columns = aligned(wide, place, how)
-        found["ranks"] = np.asarray(first["ranks"], np.float64)
-        if by_time and how == "mean":
-            found["x"] = np.asarray(columns.pop(_TIME), np.float64) - (begun_s if x == "relative" else 0.0)
-        elif not by_time:
-            found["x"] = as_numbers(first[place])
-        for name, column in columns.items():
-            if name == key or name.startswith(f"{key}_"):
-                found[name[len(key) + 1 :] or "mean"] = np.asarray(column, np.float64)
-    if by_time and (found["x"][1:] < found["x"][:-1]).any():
+    for how in hows:
+        _, first, columns = aligned(wide, "step", how)
+        if how == "mean":
+            found["ranks"], found["step"] = (np.asarray(first[name], np.float64) for name in ("ranks", "step"))
+            found["x"] = found["step"] if along is None else np.asarray(columns.pop(_X), np.float64)
+            wide.keys.pop(_X, None)
+        found |= {name[len(_Y) + 1 :] or "mean": np.asarray(column, np.float64) for name, column in columns.items()}
+    if (found["x"][1:] < found["x"][:-1]).any():
         order = np.argsort(found["x"], kind="stable")
         found = {name: column[order] for name, column in found.items()}
     return found
 
 
 def _outliers(
-    wide: Wide, y: Floats, x: Floats, at: Floats, median: Floats, team: Team, states: dict[int, RankState]
+    wide: Wide, y: Floats, x: Floats, step: Floats, median: Floats, team: Team, states: dict[int, RankState]
 ) -> list[RankLine]:
     """Return the ranks that stray furthest from the median rank, the furthest first.
 
-    Each value against the median of ranks at its own place: a rank that died early is no outlier for the curve's later
-    part, which it has no share in.
+    Each value against the median of ranks at its own step: a rank that died early is no outlier for the curve's later
+    part, which it has no share in. step, median: [places].
     """
     spans = {rank: (start, end) for rank, start, end in _spans(wide)}
-    places = np.minimum(np.searchsorted(at, x), len(at) - 1)
+    order = np.argsort(step, kind="stable")
+    places = order[np.minimum(np.searchsorted(step, wide.step, sorter=order), len(step) - 1)]
     with np.errstate(divide="ignore", invalid="ignore"):
         strays = (y - median[places]) / np.abs(median[places])
     skews: dict[int, float] = {}

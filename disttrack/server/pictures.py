@@ -13,6 +13,7 @@ from disttrack.query.devices import device_samples, quantities_of
 from disttrack.query.heatmaps import CellValue, HeatMap, heat_map, rank_samples
 from disttrack.query.lines import holes_of
 from disttrack.query.members import members, newest_team, rank_states
+from disttrack.query.verdicts import is_step_time
 from disttrack.server.answers import json_answer
 from disttrack.server.frames import Frame
 from disttrack.server.parameters import choice, flag, integer, number, ranks_of, required, text
@@ -41,6 +42,7 @@ def heatmap(request: Request) -> Response:
             "key": key,
             "x": x,
             "unit": "s" if key is None else None,
+            "step_time": is_step_time(key),
             "value": choice(request, "value", _VALUES),
             "ranks": []
             if found is None

@@ -20,7 +20,7 @@ from disttrack.query.news import LoggedRow, News, Wanted
 from disttrack.query.reader import Reader
 from disttrack.records.codec import encode
 from disttrack.records.payloads import ConsoleText, RecordKind
-from tests.cli.test_commands import cli, command
+from tests.cli.test_commands import beside_progress, cli, command
 from tests.conftest import writers
 from tests.index.logs import RunLog, process_of
 from tests.road.site import Site, wait_until
@@ -98,7 +98,7 @@ def test_a_run_that_is_killed_with_its_writer_alive_is_followed_to_its_last_row(
         trainer.send_signal(signal.SIGKILL)
         assert tail.wait(60) == 0
         assert tail.stderr is not None
-        assert tail.stderr.read().startswith("demo/live: crashed after ")
+        assert beside_progress(tail.stderr.read()).startswith("demo/live: crashed after ")
     trainer.communicate()
     assert "step 20  loss=0.04762" in cli("tail", "live", "-n", "1", "--only", "rows", "--no-follow").stdout
 
@@ -141,7 +141,7 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
         tail.send_signal(signal.SIGINT)
         assert tail.wait(15) == 130
         assert tail.stderr is not None
-        assert tail.stderr.read() == ""
+        assert beside_progress(tail.stderr.read()) == ""
     log.close()
 
 

@@ -63,6 +63,21 @@ def test_nothing_is_wider_than_a_telephone(server: Server, visit: Callable[..., 
     assert wide == {}
 
 
+def test_a_telephone_shows_a_metric_beside_the_name_and_nothing_is_cut(
+    server: Server, visit: Callable[..., Visit]
+) -> None:
+    page = visit(server, width=360, height=740).open("/p/demo")
+    expect(page.locator("tr[data-run] td").first).to_contain_text(re.compile(r"\d"))
+    assert page.locator(".scroller").evaluate("box => box.scrollWidth - box.clientWidth") == 0
+    page.get_by_role("button", name="Columns").click()
+    panel = page.locator(".panel")
+    expect(panel).to_be_in_viewport(ratio=0.5)
+    box = panel.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360
+
+
 @pytest.mark.parametrize("width", [1024, 1440])
 def test_the_table_shows_the_columns_that_there_is_room_for(
     server: Server, visit: Callable[..., Visit], width: int

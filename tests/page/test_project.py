@@ -90,6 +90,42 @@ def test_groups_have_members_and_both_have_eyes(server: Server, visit: Callable[
     expect(eye).to_have_attribute("aria-pressed", "true")
 
 
+def test_columns_are_chosen_by_the_mouse_and_a_pinned_one_stays_in_sight(
+    server: Server, visit: Callable[..., Visit]
+) -> None:
+    page = visit(server).open("/p/demo")
+    heads = page.locator("table.runs thead th")
+    page.get_by_role("button", name="Columns").click()
+    for name in ("notes", "started", "config.epochs", "summary.lr"):
+        page.get_by_label(name, exact=True).check()  # what lies beyond the window cannot be clicked
+    page.get_by_label("Find in Columns").fill("weight_decay")  # makes the list narrower
+    page.get_by_label("config.optimizer.weight_decay", exact=True).check()
+    page.keyboard.press("Escape")
+    expect(heads.last).to_contain_text("weight_decay")
+    page.get_by_title("Column summary.loss", exact=True).click()
+    page.get_by_role("button", name="min", exact=True).click()
+    page.get_by_title("Column min(loss)", exact=True).click()
+    page.get_by_role("button", name="Pin to the left").click()
+    expect(page).to_have_url(re.compile(r"c=!min\(loss\),"))
+    expect(heads.nth(1)).to_contain_text("min loss")
+    page.locator(".scroller").evaluate("box => box.scrollTo(box.scrollWidth, 0)")
+    expect(heads.last).to_be_in_viewport(ratio=0.9)
+    places = page.locator('tr[data-run="demo/sweep11"] > *').evaluate_all(
+        "cells => cells.slice(0, 3).map(cell => cell.getBoundingClientRect()).map(({left, right}) => [left, right])"
+    )
+    assert places[0][0] == 0
+    assert places[1][0] == pytest.approx(places[0][1], abs=1)  # beside the name
+    assert places[2][0] < places[1][1]  # gone below it
+
+
+def test_what_groups_come_to_is_not_cut(server: Server, visit: Callable[..., Visit]) -> None:
+    page = visit(server).open("/p/demo?g=config.lr&f=group:sweep")
+    expect(page.locator("tr.group")).to_have_count(4)
+    expect(page.locator("tr.group > td").first).to_contain_text("±")
+    cut = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.innerText)"
+    assert page.locator("tr.group > td").evaluate_all(cut) == []
+
+
 def test_a_run_unfolds_to_nodes_and_ranks(server: Server, visit: Callable[..., Visit]) -> None:
     page = visit(server).open("/p/demo")
     page.get_by_role("button", name="Unfold llm-7b").click()

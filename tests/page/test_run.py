@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.index.logs import RunLog
 from tests.page.conftest import Server, Visit
-from tests.page.made import eight_ranks, wide
+from tests.page.made import START_US, eight_ranks, process, wide
 
 pytestmark = pytest.mark.real(timeout_s=180)
 
@@ -47,6 +48,38 @@ def test_equal_step_times_name_no_culprit(server: Server, visit: Callable[..., V
     page = visit(server).open("/r/demo/eight/ranks?by=time/step")
     expect(page.get_by_role("row", name=re.compile("finished")).first).to_be_visible()
     expect(page.locator(".tile.slow")).to_have_count(0)
+
+
+def test_nearly_equal_step_times_name_no_culprit_either(
+    tmp_path: Path, server: Server, visit: Callable[..., Visit]
+) -> None:
+    log = RunLog(tmp_path / "disttrack-runs", "demo", "waits")
+    ranks = [process(rank, 8, "demo", START_US) for rank in range(8)]
+    log.open(START_US)
+    for step in range(50):
+        for number, rank in enumerate(ranks):  # rank 3 is a half percent longer in every step, as it writes the log
+            rank.row({"loss": 1.0, "step_time": 0.2 + (0.001 if number == 3 else 0.0001 * number)}, step, 200_000)
+    for rank in ranks:
+        rank.end()
+    log.commit_all(*ranks)
+    log.end(ranks[0].time_us)
+    log.close()
+    page = visit(server).open("/r/demo/waits/ranks")
+    expect(page.locator(".verdict").last).to_contain_text("Step time is synchronised: step_time is within 10%")
+    expect(page.locator(".strip-note")).to_contain_text("names nobody")
+    expect(page.get_by_text("has the greatest value in")).to_have_count(0)
+    expect(page.locator('[data-heat="step_time"]')).to_contain_text(
+        "+10 % of the median"
+    )  # no colour names one, either
+    expect(page.locator(".tile.slow")).to_have_count(0)
+
+
+def test_along_a_metric_the_heat_map_keeps_its_steps(server: Server, visit: Callable[..., Visit]) -> None:
+    profile = visit(server)
+    page = profile.open("/r/demo/eight?x=eval/loss&zoom=3~5")
+    expect(page.locator('.pair [data-key="loss"] .u-over')).to_be_visible()
+    expect(page.get_by_role("group", name=re.compile("compute of 8 ranks by step.*Gone: rank 6"))).to_be_visible()
+    assert [url for url in profile.asked if "api/heatmap" in url and "from=3" in url] == []
 
 
 def test_logs_are_found_by_rank_stream_and_pattern(server: Server, visit: Callable[..., Visit]) -> None:

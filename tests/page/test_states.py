@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.index.logs import RunLog
+from tests.index.logs import RunLog, finished_run
 from tests.page.conftest import WAIT_MS, Server, Visit
 from tests.page.made import eight_ranks, printed, process, sweep
 
@@ -81,6 +81,21 @@ def test_a_run_that_is_deleted_while_it_is_open_says_so(
     expect(page.locator("tr[data-run]")).to_have_count(2)
     page.go_back()
     expect(page.get_by_role("alert").first).to_contain_text("The run eight cannot be shown")
+
+
+def test_what_a_logarithmic_axis_has_no_place_for_is_said(
+    tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit]
+) -> None:
+    rows = [(step, {"loss": 1.0 - step / 4, "below": -1.0 - step, "zero": 0.0}) for step in range(12)]
+    finished_run(tmp_path / "disttrack-runs", rows, run_id="low", project="odd")
+    page = visit(serve(tmp_path)).open("/r/odd/low?log=1")
+    expect(page.locator('[data-key="loss"] .u-over')).to_be_visible()
+    expect(page.locator('[data-key="loss"]')).to_contain_text("8 not above 0")
+    for key in ("below", "zero"):
+        expect(page.locator(f'[data-key="{key}"]')).to_contain_text(f"Nothing of {key} is above 0")
+    page.get_by_role("button", name="Linear axes").first.click()
+    expect(page.locator('[data-key="below"] .u-over')).to_be_visible()
+    expect(page.get_by_text("above 0")).to_have_count(0)
 
 
 def test_numbers_names_and_lines_of_any_size_are_shown_or_said_not_to_be(

@@ -157,3 +157,25 @@ def test_a_mount_that_goes_leaves_its_runs_on_the_page(
         expect(page.locator("tr[data-run]")).to_have_count(2)
     finally:
         subprocess.run([umount, "-l", place], capture_output=True, check=False)
+
+
+def test_a_directory_that_may_only_be_read_says_why_nothing_can_be_changed(
+    root: Path, serve: Callable[..., Server], visit: Callable[..., Visit], require_program: Callable[[str], str]
+) -> None:
+    mount, umount = require_program("mount"), require_program("umount")
+    if subprocess.run([mount, "--bind", root, root], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        subprocess.run([mount, "-o", "remount,bind,ro", root], check=True)
+        page = visit(serve(root.parent)).open("/p/demo")
+        expect(page.locator("tr[data-run]")).to_have_count(4)
+        expect(page.locator('[data-key="loss"] .u-over')).to_be_visible()
+        expect(page.get_by_role("button", name="Edit name")).to_have_count(0)
+        for key in "jxe":
+            page.keyboard.press(key)
+        expect(page.locator(".notice")).to_contain_text("its file system is mounted read-only")
+        expect(page.locator(".selection")).to_contain_text("its file system is mounted read-only")
+        for name in ("Archive", "Delete"):
+            expect(page.get_by_role("button", name=name)).to_be_disabled()
+    finally:
+        subprocess.run([umount, "-l", root], capture_output=True, check=False)

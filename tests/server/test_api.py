@@ -37,6 +37,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory, isolated_session: None) -> Iter
         run.end()
         run.close()
     team(root)
+    epochs(root)
     finished_run(root, [(0, {HOSTILE: 1.0})], run_id="hostile", project="other", name=HOSTILE)
     write_run(root, "long", 1, 1, 100_000, 1_000)
     with serving(directory) as ui:
@@ -58,6 +59,20 @@ def team(root: Path) -> None:
             process.end()
     log.commit_all(*ranks)
     log.see(ranks[7], "crashed", ranks[7].time_us, signal=9)
+    log.end(START_US + 30_000_000)
+    log.close()
+
+
+def epochs(root: Path) -> None:
+    """Leaves a run of 10 ranks, 40 steps an epoch in which the loss halves; one key is called as the steps are."""
+    log, ranks = RunLog(root, run_id="epochs", project="epochs"), list[Process]()
+    for rank in range(10):
+        process = process_of(rank, 10, project="epochs")
+        ranks.append(process)
+        for step in range(120):
+            process.row({"loss": 2.0 ** (-step / 40), "epoch": step // 40, "step": step}, step, 200_000)
+        process.end()
+    log.commit_all(*ranks)
     log.end(START_US + 30_000_000)
     log.close()
 
@@ -127,7 +142,7 @@ def test_runs_in_groups_have_a_filter_that_finds_them(ui: Ui) -> None:
 def test_projects_keys_and_the_best_run_are_known(ui: Ui) -> None:
     projects = ui.json("/api/projects")["projects"]
     assert {one["project"]: (one["runs"], one["live"]) for one in projects} == {
-        "demo": (30, 0), "teams": (1, 0), "other": (1, 0), "bench": (1, 0),
+        "demo": (30, 0), "teams": (1, 0), "epochs": (1, 0), "other": (1, 0), "bench": (1, 0),
     }  # fmt: skip
     keys = ui.json("/api/keys", project="demo")
     assert set(keys["config"]) == {"lr", "optimizer.name", "big"}
@@ -265,6 +280,19 @@ def test_runs_beside_each_other_are_one_line_each_and_a_metric_may_be_x(ui: Ui) 
     assert along.array(along.header["grid"]) == pytest.approx([3.0, 3.1, 3.2, 3.3], rel=1e-6)
     assert ui.frame("/api/series", run="r03", key="loss", x="tokens").header["empty"] == "no x"
     assert ui.frame("/api/series", run="r03", key="nothing").header["empty"] == "no key"
+
+
+def test_along_epochs_all_steps_of_each_count_for_runs_and_bands_of_many_ranks(ui: Ui) -> None:
+    frame = ui.frame("/api/series", run="epochs", key="loss", x="epoch", mode="mean")
+    (line,) = frame.header["lines"]
+    assert line["points"] == 120
+    least, most = (frame.array(line[name]) for name in ("min", "max"))
+    assert most == pytest.approx([1, 0.5, 0.25])
+    assert least == pytest.approx([2.0 ** (-last / 40) for last in (39, 79, 119)])
+    band = ui.frame("/api/series", run="epochs", key="loss", x="epoch").header
+    assert (band["mode"], band["lines"]) == ("band", [])  # equal ranks: none strays from the median of its own step
+    steps = ui.frame("/api/series", run="epochs", key="step", mode="mean")
+    assert steps.array(steps.header["lines"][0]["last"]) == pytest.approx(np.arange(120))
 
 
 # Logs, media, and what is not there

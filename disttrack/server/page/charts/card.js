@@ -4,14 +4,14 @@ import { html } from "../vendor/html.js";
 import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { choose, place } from "../location.js";
 import { plain } from "../api.js";
-import { exact, many, short } from "../format.js";
+import { count, exact, many, short } from "../format.js";
 import { Icon } from "../parts/icons.js";
 import { Key, Swatch } from "../parts/labels.js";
 import { Failed, Loading } from "../parts/states.js";
 import { span } from "./shared.js";
 import { Plot } from "./plot.js";
 import { AsTable, TableButton } from "./tables.js";
-import { byPlace, clipOf, drawingOf, notFinite, summary, useSeries } from "./series.js";
+import { byPlace, clipOf, drawingOf, notAboveZero, notFinite, summary, useSeries } from "./series.js";
 
 /** Charts this far below the window are drawn already. */
 export const NEAR = "300px";
@@ -105,13 +105,14 @@ export function SeriesCard({
     return change === undefined ? found : change(found);
   }, [series.data, strokeOf, change]);
   const odd = useMemo(() => (drawing === null ? null : notFinite(drawing)), [drawing]);
+  const low = useMemo(() => (drawing === null || log === "" ? null : notAboveZero(drawing)), [drawing, log]);
   const clip = useMemo(() => (drawing === null || whole || log ? null : clipOf(drawing.header)), [drawing, whole, log]);
   const empty = drawing !== null && (drawing.header.empty !== null || drawing.lines.length === 0);
   const tall = large ? Math.max(320, Math.round(globalThis.innerHeight * 0.62)) : (height ?? 180);
   return html`<figure class=${large ? "card large" : "card"} ref=${box} data-key=${name}>
     <figcaption>
       <${Key} name=${name} />
-      ${drawing !== null && html`<${Note} drawing=${drawing} odd=${odd?.text ?? ""} clip=${clip} whole=${whole} onWhole=${() => setWhole(!whole)} />`}
+      ${drawing !== null && html`<${Note} drawing=${drawing} odd=${odd?.text ?? ""} under=${low?.under ?? 0} clip=${clip} whole=${whole} onWhole=${() => setWhole(!whole)} />`}
       <span class="tools">
         ${tools}
         <${TableButton} of=${name} pressed=${table} onClick=${() => setTable(!table)} />
@@ -145,7 +146,12 @@ export function SeriesCard({
                     number: ${odd.text === "" ? "all are NaN" : `${odd.text}, the others NaN`}.
                   </p>
                 </div>`
-              : html`<${Plot}
+              : low?.none
+                ? html`<div class="empty">
+                  <p>Nothing of <b>${name}</b> is above 0: a logarithmic axis has no place for it.</p>
+                  <button type="button" onClick=${() => choose({ log: "" })}>Linear axes</button>
+                </div>`
+                : html`<${Plot}
                 x=${drawing.x}
                 lines=${drawing.lines}
                 holes=${drawing.holes}
@@ -217,8 +223,8 @@ function Nothing({ why, name, x }) {
   </div>`;
 }
 
-/** What is shown of how much. @param {{drawing: import("./series.js").Drawing, odd: string, clip: [number, number] | null, whole: boolean, onWhole: () => void}} props */
-function Note({ drawing, odd, clip, whole, onWhole }) {
+/** What is shown of how much. @param {{drawing: import("./series.js").Drawing, odd: string, under: number, clip: [number, number] | null, whole: boolean, onWhole: () => void}} props */
+function Note({ drawing, odd, under, clip, whole, onWhole }) {
   const { header } = drawing;
   const clipped = clip !== null;
   const { above = 0, below = 0 } = header.domain ?? {};
@@ -228,6 +234,7 @@ function Note({ drawing, odd, clip, whole, onWhole }) {
     : `${points > 0 ? many(points, "point") : "all points"} in ${drawing.x.length} buckets: mean, with the least and greatest of each behind it`;
   return html`<span class="note">
     ${odd !== "" && html`<span class="warn" title="Infinite points are not part of the line">${odd}</span>`}
+    ${under > 0 && html`<span class="warn" title="A logarithmic axis has no place for them: the line goes past them">${count(under)} not above 0</span>`}
     ${bucketed !== "" && !clipped && !whole && html`<span class="quiet" title=${bucketed}>min–max</span>`}
     ${
       (clipped || whole) &&

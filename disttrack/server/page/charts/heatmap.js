@@ -50,15 +50,25 @@ export const heightOf = (rows) =>
  * @param {(row: number) => void} [props.onRow]
  * @param {number[]} [props.chosen] rows that are framed
  * @param {number} [props.height] of the cells, px
+ * @param {boolean} [props.apart] its x is not that of the charts: it shows all of its own, and leaves theirs alone
  */
-export function HeatMap({ heat, show: kind, xKind, label, onRow, chosen = [], height = heightOf(heat.rows.length) }) {
+export function HeatMap({
+  heat,
+  show: kind,
+  xKind,
+  label,
+  onRow,
+  chosen = [],
+  height = heightOf(heat.rows.length),
+  apart = false,
+}) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const [width, setWidth] = useState(0);
   const pointed = useSignal(/** @type {{row: number, column: number, left: number, top: number} | null} */ (null));
   const brush = useSignal(/** @type {{from: number, to: number} | null} */ (null));
   const isDark = dark.value;
-  const [from, to] = extent(heat);
+  const [from, to] = extent(heat, apart);
   const inner = Math.max(width - LEFT - RIGHT, 1);
   const edges = useMemo(() => edgesOf(heat.rows.length, height, notableOf(heat)), [heat, height]);
 
@@ -80,6 +90,7 @@ export function HeatMap({ heat, show: kind, xKind, label, onRow, chosen = [], he
     if (brush.value !== null) brush.value = { from: brush.value.from, to: Math.max(0, Math.min(left, inner)) };
     const row = rowAt(edges, top);
     pointed.value = { row, column: nearest(heat.grid, xAt(left)), left: left + LEFT, top };
+    if (apart) return;
     sharedGrid.value = heat.grid;
     cursor.value = { x: xAt(left), by: box.current };
   };
@@ -88,8 +99,9 @@ export function HeatMap({ heat, show: kind, xKind, label, onRow, chosen = [], he
     brush.value = null;
     if (drawn === null) return;
     const [low, high] = [Math.min(drawn.from, drawn.to), Math.max(drawn.from, drawn.to)];
-    if (high - low > 4) show({ from: xAt(low), to: xAt(high) });
-    else if (pointed.value !== null) onRow?.(pointed.value.row);
+    if (high - low > 4) {
+      if (!apart) show({ from: xAt(low), to: xAt(high) });
+    } else if (pointed.value !== null) onRow?.(pointed.value.row);
   };
   const left = () => {
     pointed.value = null;
@@ -120,7 +132,7 @@ export function HeatMap({ heat, show: kind, xKind, label, onRow, chosen = [], he
     onBlur=${left}
     onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
       rowed(event);
-      keyed(event, heat.grid);
+      if (!apart) keyed(event, heat.grid);
     }}
   >
     <canvas ref=${canvas} style=${{ height: `${height + BOTTOM}px` }} aria-hidden="true"></canvas>
@@ -135,19 +147,19 @@ export function HeatMap({ heat, show: kind, xKind, label, onRow, chosen = [], he
       onPointerMove=${moved}
       onPointerUp=${released}
       onPointerLeave=${left}
-      onDblClick=${() => show(null)}
+      onDblClick=${() => !apart && show(null)}
     >
-      <${Hair} from=${from} to=${to} width=${inner} />
+      ${!apart && html`<${Hair} from=${from} to=${to} width=${inner} />`}
       <${Brush} brush=${brush} />
     </div>
     <${Reading} pointed=${pointed} heat=${heat} xKind=${xKind} />
   </div>`;
 }
 
-/** @param {Heat} heat @returns {[number, number]} */
-function extent(heat) {
+/** @param {Heat} heat @param {boolean} apart @returns {[number, number]} */
+function extent(heat, apart) {
   const now = span.value;
-  if (now !== null) return [now.from, now.to];
+  if (now !== null && !apart) return [now.from, now.to];
   if (heat.domain !== undefined && heat.domain[1] > heat.domain[0]) return heat.domain;
   if (heat.grid.length === 0) return [0, 1];
   const [from, to] = [heat.grid[0], heat.grid[heat.grid.length - 1]];

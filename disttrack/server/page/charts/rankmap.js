@@ -19,6 +19,7 @@ import { HeatTable, TableButton } from "./tables.js";
 /**
  * @typedef {object} HeatHeader
  * @property {string | null} key @property {string} x @property {string | null} unit @property {string | null} empty
+ * @property {boolean} step_time whether it is the time of whole steps, in which ranks wait for each other
  * @property {number} rows @property {number} columns @property {Reference} grid @property {Reference} cells
  * @property {Reference} median @property {Reference} argmax
  * @property {{from: number, to: number, v_min: number, v_max: number, v_p01: number, v_p99: number, skew_max: number | null} | null} domain
@@ -33,7 +34,8 @@ import { HeatTable, TableButton } from "./tables.js";
 export function useRankMap(run, key, width, ranks = "") {
   const { zoom = "", x: chosen = "step", attempt = "" } = place.value.choices;
   const x = ["step", "relative", "wall"].includes(chosen) ? chosen : "step";
-  const [from, to] = zoom === "" ? [null, null] : zoom.split("~");
+  const apart = x !== chosen; // along a metric there is no heat-map
+  const [from, to] = zoom === "" || apart ? [null, null] : zoom.split("~");
   const query = {
     run,
     key,
@@ -50,7 +52,7 @@ export function useRankMap(run, key, width, ranks = "") {
     version([run]),
   );
   const heat = useMemo(() => (state.data === null ? null : heatOf(/** @type {any} */ (state.data))), [state.data]);
-  return { ...state, heat, header: /** @type {HeatHeader | null} */ (state.data?.header ?? null), x };
+  return { ...state, heat, header: /** @type {HeatHeader | null} */ (state.data?.header ?? null), x, apart };
 }
 
 const NOTHING = { v_min: 0, v_max: 1, v_p01: 0, v_p99: 1, skew_max: 0, from: 0, to: 1 };
@@ -80,7 +82,7 @@ function heatOf({ header, numbers }) {
       ...hole,
     })),
     range: clipped ? [v_p01, v_p99] : [v_min, v_max],
-    skewMax: Math.max(skew_max ?? 0, 0.02),
+    skewMax: Math.max(skew_max ?? 0, header.step_time ? NOTABLE : 0.02), // nearly equal step times look equal
     unit: header.unit,
     domain: [from, to],
   };
@@ -121,7 +123,7 @@ export function RankMapCard({ run, name, first = "value", strip = false }) {
   const { near, width } = useSeen(box);
   const [kind, setKind] = useState(first);
   const [table, setTable] = useState(false);
-  const { heat, header, error, loading, retry, x } = useRankMap(run, name, near ? width : 0);
+  const { heat, header, error, loading, retry, x, apart } = useRankMap(run, name, near ? width : 0);
   const title = name ?? "time between rows";
   const chosenRanks = place.value.choices.ranks ?? "";
   const chosen =
@@ -159,11 +161,12 @@ export function RankMapCard({ run, name, first = "value", strip = false }) {
             heat=${heat}
             show=${kind}
             xKind=${x}
+            apart=${apart}
             chosen=${chosen}
             label=${said(heat, header, title)}
             onRow=${(/** @type {number} */ row) => choose({ ranks: String(header?.ranks[row].rank ?? "") })}
           />
-          ${strip && html`<${Strip} heat=${heat} header=${header} xKind=${x} />`}`
+          ${strip && html`<${Strip} heat=${heat} header=${header} xKind=${x} apart=${apart} />`}`
       }
     </div>
   </figure>`;
@@ -175,8 +178,8 @@ function said(heat, header, title) {
   return `${title} of ${heat.rows.length} ranks by ${header?.x}: ${short(header?.domain?.v_min)} to ${short(header?.domain?.v_max)}, furthest from the median ${short((header?.domain?.skew_max ?? 0) * 100, 3)} %.${gone.length > 0 ? ` Gone: ${gone.join(", ")}.` : ""}`;
 }
 
-/** Which rank has the greatest value at each step: a line is one culprit, dust is none. @param {{heat: import("./heatmap.js").Heat & {argmax: ArrayLike<number>}, header: HeatHeader | null, xKind: string}} props */
-function Strip({ heat, header, xKind }) {
+/** Which rank has the greatest value at each step: a line is one culprit, dust is none. @param {{heat: import("./heatmap.js").Heat & {argmax: ArrayLike<number>}, header: HeatHeader | null, xKind: string, apart: boolean}} props */
+function Strip({ heat, header, xKind, apart }) {
   const strip = useMemo(() => {
     const { grid, argmax } = heat;
     const cells = new Float32Array(heat.rows.length * grid.length).fill(Number.NaN);
@@ -206,10 +209,15 @@ function Strip({ heat, header, xKind }) {
     };
   }, [heat, header]);
   if (strip.most === undefined) return null;
+  if (header?.step_time && !heat.rows.some((row) => row.strays))
+    return html`<p class="strip-note">
+      Step time is synchronised: each rank waits for the slowest, so which of them has the greatest value names nobody.
+    </p>`;
   const [row, times] = strip.most;
   const share = times / strip.total;
+  // Of two ranks one always has the greatest value in half of the steps.
   const text =
-    share > 0.5
+    share > Math.max(0.5, 1.5 / heat.rows.length)
       ? `${heat.rows[row].label} has the greatest value in ${Math.round(share * 100)} % of the shown steps`
       : `The greatest value moves between ranks: ${heat.rows[row].label} most often, in ${Math.round(share * 100)} % of the shown steps`;
   return html`<p class="strip-note">${text}.</p>
@@ -217,6 +225,7 @@ function Strip({ heat, header, xKind }) {
       heat=${strip.heat}
       show="value"
       xKind=${xKind}
+      apart=${apart}
       label=${text}
       height=${Math.min(140, Math.max(44, heat.rows.length * 6))}
     />`;

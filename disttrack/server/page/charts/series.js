@@ -158,6 +158,19 @@ export function notFinite({ header, lines }) {
   return { text, none: !drawn, points: header.lines.reduce((sum, line) => sum + line.points, 0) };
 }
 
+/** How many places of lines a logarithmic axis has no place for, as they are 0 or less, and whether that is all of them. @param {Drawing} drawing */
+export function notAboveZero({ lines }) {
+  let [under, above] = [0, 0];
+  for (const line of lines) {
+    if (line.width === 0) continue;
+    for (let place = 0; place < line.values.length; place += 1) {
+      if (line.values[place] <= 0) under += 1;
+      if (line.values[place] > 0 || (line.high?.[place] ?? 0) > 0) above += 1;
+    }
+  }
+  return { under, none: under > 0 && above === 0 };
+}
+
 /** The part of y to show where few points would flatten all others; null where all are shown. @param {SeriesHeader} header @returns {[number, number] | null} */
 export function clipOf({ domain }) {
   if (domain === null) return null;

@@ -1,7 +1,19 @@
 // A button that opens a panel below it: lists to choose from, settings of a view.
 
 import { html } from "../vendor/html.js";
-import { useEffect, useRef, useState } from "../vendor/hooks.js";
+import { useEffect, useLayoutEffect, useRef, useState } from "../vendor/hooks.js";
+
+/** Between a panel and the sides of the window, px. */
+const MARGIN = 4;
+
+/** Moves a panel to where all of it can be seen, from where its style put it. @param {HTMLElement} panel */
+function fit(panel) {
+  panel.style.translate = "none";
+  const { left, right } = panel.getBoundingClientRect();
+  const over = Math.max(right + MARGIN - document.documentElement.clientWidth, 0);
+  const moved = Math.max(MARGIN - left, -over);
+  panel.style.translate = moved === 0 ? "none" : `${moved}px`;
+}
 
 /**
  * @param {{label: unknown, title?: string, kind?: string, right?: boolean, children: unknown | ((close: () => void) => unknown)}} props
@@ -18,6 +30,13 @@ export function Menu({ label, title, kind = "", right = false, children }) {
     const first = box.current?.querySelector(".panel input, .panel button, .panel select");
     if (first instanceof HTMLElement) first.focus();
     return () => removeEventListener("pointerdown", away);
+  }, [open]);
+  useLayoutEffect(() => {
+    const panel = box.current?.querySelector(".panel");
+    if (!(panel instanceof HTMLElement)) return undefined;
+    const sizes = new ResizeObserver(() => fit(panel)); // also as typing makes its list narrower
+    sizes.observe(panel);
+    return () => sizes.disconnect();
   }, [open]);
   const close = () => {
     setOpen(false);

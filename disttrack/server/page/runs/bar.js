@@ -121,8 +121,7 @@ export function FilterBar({ keys, columns, total, of, groups, error }) {
           type="checkbox"
           checked=${archived !== ""}
           onChange=${() => choose({ archived: archived === "" ? "1" : "" })}
-        />
-        Archived runs too</label
+        />${" "}Archived runs too</label
       >
       <p class="quiet">Filters:</p>
       <ul class="examples">

@@ -18,6 +18,7 @@ import { Ranks, Tags } from "../parts/labels.js";
  * @property {boolean} asked whether the server is asked for its values
  * @property {boolean} pinned
  * @property {number} width in px
+ * @property {number | null} left where it stays while the others scroll, px; null: it scrolls with them
  * @property {boolean} number
  */
 
@@ -50,7 +51,7 @@ export function column(written) {
   const name = pinned ? written.slice(1) : written;
   if (name in FIXED) {
     const [label, sort, width, number] = FIXED[name];
-    return { name, path: "", label, sort, asked: false, pinned, width, number };
+    return { name, path: "", label, sort, asked: false, pinned, width, left: null, number };
   }
   const reduced = /^(last|min|max|mean)\((.*)\)$/.exec(name);
   const key = unquoted(reduced !== null ? reduced[2] : name.replace(/^(config|summary)\./, ""));
@@ -65,6 +66,7 @@ export function column(written) {
     asked: true,
     pinned,
     width: Math.min(150, Math.max(reducer === undefined ? 84 : 96, last.length * 7 + 32)),
+    left: null,
     number: true,
   };
 }
@@ -77,6 +79,28 @@ export const reducedBy = (of, reducer) => {
 
 /** Room for a run's name, its eye and its state, px. */
 export const NAME_PX = 240;
+
+/** What a cell of a column needs to stay in sight where its column is pinned. @param {Column} of */
+export const placed = ({ left, number }) => ({
+  class: [number && "number", left !== null && "pinned"].filter(Boolean).join(" "),
+  style: left === null ? undefined : { left: `${left}px` },
+});
+
+/** Pinned columns may hold so much of the room beside the name: others are to be seen, too. */
+const HELD = 0.6;
+
+/** Columns with the pinned ones first, which stay where they are while there is room. @param {Column[]} all @param {number} room px beside the name @returns {Column[]} */
+export function pinnedFirst(all, room) {
+  let left = NAME_PX;
+  const held = all
+    .filter((each) => each.pinned)
+    .map((each) => {
+      const from = left;
+      left += each.width;
+      return { ...each, left: left - NAME_PX <= room * HELD ? from : null };
+    });
+  return [...held, ...all.filter((each) => !each.pinned)];
+}
 
 /**
  * Columns where the URL names none, as many as there is room for: how well the runs do, how far they are, and what they

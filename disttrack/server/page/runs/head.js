@@ -3,7 +3,7 @@
 import { html } from "../vendor/html.js";
 import { choose, joined, place } from "../location.js";
 import { Menu, OneOf } from "../parts/menu.js";
-import { REDUCERS, reducedBy } from "./columns.js";
+import { REDUCERS, placed, reducedBy } from "./columns.js";
 
 /** @typedef {import("./columns.js").Column} Column */
 
@@ -23,7 +23,7 @@ export function Head({ columns }) {
           html`<th
             key=${column.name}
             scope="col"
-            class=${column.number ? "number" : ""}
+            ...${placed(column)}
             aria-sort=${sorted(sort, column.sort)}
           >
             <span class="column">

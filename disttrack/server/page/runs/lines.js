@@ -5,7 +5,7 @@ import { plain } from "../api.js";
 import { href, listed as listOf, place } from "../location.js";
 import { called, exact, many, ranges, short, skew as skewed } from "../format.js";
 import { State, Swatch, shape, tone } from "../parts/labels.js";
-import { cell } from "./columns.js";
+import { cell, placed } from "./columns.js";
 import { Editable } from "./editable.js";
 import { annotate, rename, retag } from "./edits.js";
 
@@ -86,7 +86,7 @@ export function RunLine({
     ${columns.map((/** @type {import("./columns.js").Column} */ column) => {
       const shown = cell(row, column);
       if (column.name === "notes") {
-        return html`<td key="notes">
+        return html`<td key="notes" ...${placed(column)}>
           <${Editable}
             value=${row.notes ?? ""}
             label="notes"
@@ -97,7 +97,7 @@ export function RunLine({
         </td>`;
       }
       if (column.name === "tags") {
-        return html`<td key="tags">
+        return html`<td key="tags" ...${placed(column)}>
           <${Editable}
             value=${row.tags.join(", ")}
             label="tags"
@@ -107,7 +107,7 @@ export function RunLine({
           >
         </td>`;
       }
-      return html`<td key=${column.name} class=${column.number ? "number" : ""}>${shown}</td>`;
+      return html`<td key=${column.name} ...${placed(column)}>${shown}</td>`;
     })}
   </tr>`;
 }
@@ -130,7 +130,7 @@ export function GroupLine({ item, index, current, columns, strokes, onEye, unfol
     ${columns.map((/** @type {import("./columns.js").Column} */ column) => {
       const value = group.columns[column.name];
       const mean = plain(value?.mean);
-      return html`<td key=${column.name} class=${column.number ? "number" : ""}>
+      return html`<td key=${column.name} ...${placed(column)}>
         ${value === undefined || value.n === 0 ? "" : html`<span title=${`of ${value.n}: ${exact(value.min)} … ${exact(value.max)}`}>${short(mean)}${plain(value.min) !== plain(value.max) && html`<span class="quiet"> ±${short((Number(plain(value.max)) - Number(plain(value.min))) / 2, 2)}</span>`}</span>`}
       </td>`;
     })}

@@ -5,8 +5,10 @@ import { useEffect, useRef, useState } from "../vendor/hooks.js";
 import { useSignal } from "../vendor/signals.js";
 import { choose, go, joined, listed as listOf, place } from "../location.js";
 import { useKeys } from "../keys.js";
+import { tell } from "../notices.js";
 import { reveal, useVisible } from "../parts/rows.js";
 import { NAME_PX } from "./columns.js";
+import { about } from "./edits.js";
 import { Head } from "./head.js";
 import { GroupLine, NodeLine, RankLine, RunLine } from "./lines.js";
 
@@ -83,13 +85,17 @@ export function RunsTable({ items, columns, onVisible, strokes, onEye, selected,
             : undefined;
     if (key !== undefined) toggle("open", key);
   };
+  const edit = (/** @type {string | null} */ id) => {
+    if (editable) setEdited(id);
+    else tell(`Nothing can be changed here: ${about.value?.why_not_editable ?? "not known yet"}.`);
+  };
   useKeys([
     { keys: "j", does: "next row", run: () => move(1) },
     { keys: "k", does: "row before", run: () => move(-1) },
     { keys: "x", does: "select the row", run: () => select(currentAt(), false) },
     { keys: "o", does: "unfold the row: node, rank", run: () => unfold(items[currentAt()]) },
     { keys: "v", does: "show or hide the row's lines", run: () => eyeOf(items[currentAt()], onEye) },
-    { keys: "e", does: "edit the row's name", run: () => setEdited(idAt(currentAt())) },
+    { keys: "e", does: "edit the row's name", run: () => edit(idAt(currentAt())) },
     { keys: "Enter", does: "open the row's run", run: (event) => follow(event, items[currentAt()]) },
   ]);
   const width = NAME_PX + columns.reduce((sum, column) => sum + column.width, 0);

@@ -14,7 +14,7 @@ import { listen, listed } from "../live.js";
 import { Empty, Failed, Loading } from "../parts/states.js";
 import { useResource } from "../resource.js";
 import { FilterBar, Sides, filterOf } from "../runs/bar.js";
-import { NAME_PX, column, defaults } from "../runs/columns.js";
+import { NAME_PX, column, defaults, pinnedFirst } from "../runs/columns.js";
 import { Divider, share, tablePx } from "../runs/divider.js";
 import { about } from "../runs/edits.js";
 import { banded } from "../runs/grouped.js";
@@ -27,6 +27,11 @@ import { RunsTable, toggle } from "../runs/table.js";
 
 /** Lines of so many runs are drawn until eyes say otherwise; as many as the palette tells apart. */
 const DRAWN = 8;
+
+/** Room for a group's mean and how far its runs lie from it, px. */
+const GROUPED_PX = 128;
+/** Below this a number is cut, px. */
+const LEAST_PX = 84;
 
 /** @param {{project: string}} props */
 export function Project({ project }) {
@@ -45,11 +50,14 @@ export function Project({ project }) {
   const room = tablePx(side) - NAME_PX - 8;
   const columns = useMemo(() => {
     const names = c !== "" ? listOf(c) : keys.data === null ? [] : defaults(keys.data, room);
-    const all = distinct(names.map(column), keys.data);
+    const all = distinct(names.map(column), keys.data).map((each) =>
+      g !== "" && each.asked ? { ...each, width: Math.max(each.width, GROUPED_PX) } : each,
+    );
     const wide = () => all.reduce((sum, each) => sum + each.width, 0) > room;
     while (c === "" && all.length > 1 && wide()) all.pop();
-    return [...all.filter((each) => each.pinned), ...all.filter((each) => !each.pinned)];
-  }, [c, keys.data, room]);
+    if (c === "" && all.length === 1 && wide()) all[0] = { ...all[0], width: Math.max(room, LEAST_PX) }; // a telephone
+    return pinnedFirst(all, room);
+  }, [c, keys.data, room, g]);
   const by = listOf(g);
   const asked = columns.filter((each) => each.asked).map((each) => each.name);
   const query = { project, filter: filterOf(f), sort: s, column: asked, archived };
