@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.page.conftest import Server, Visit
 from tests.page.made import eight_ranks, wide
@@ -47,6 +48,39 @@ def test_equal_step_times_name_no_culprit(server: Server, visit: Callable[..., V
     page = visit(server).open("/r/demo/eight/ranks?by=time/step")
     expect(page.get_by_role("row", name=re.compile("finished")).first).to_be_visible()
     expect(page.locator(".tile.slow")).to_have_count(0)
+
+
+def test_another_metric_asks_for_its_heat_map_first_and_what_was_drawn_stays_until_it_is_there(
+    server: Server, visit: Callable[..., Visit]
+) -> None:
+    visitor = visit(server)
+    visitor.expected = "Failed to load resource"
+    page = visitor.open("/r/demo/eight/ranks")
+    heat = page.locator("[data-heat] .heat").first
+    expect(heat).to_have_attribute("aria-label", re.compile("^time/compute of 8 ranks"))
+    held: list[Route] = []
+    page.route(re.compile("/api/heatmap.*key=grad_norm"), lambda route: held.append(route))
+    before = len(visitor.asked)
+    choice = page.get_by_label("Compare ranks by")
+    choice.focus()
+    choice.select_option("grad_norm")
+    # The table waits for the heat-map, but not for ever.
+    expect(page.locator(".ranks-table caption")).to_have_text("Ranks compared by grad_norm")
+    expect(page.locator(".tile")).to_have_count(8)
+    expect(page.locator("[data-heat]")).to_have_attribute("data-heat", "time/compute")
+    expect(page.locator("[data-heat] .dimmed .heat").first).to_have_attribute("aria-label", re.compile("^time/compute"))
+    asked = [urlsplit(url) for url in visitor.asked[before:]]
+    paths = [each.path for each in asked if "grad_norm" in each.query and each.path != "/api/series"]
+    assert paths[:2] == ["/api/heatmap", "/api/ranks"]
+    held.pop().continue_()
+    expect(page.locator("[data-heat]")).to_have_attribute("data-heat", "grad_norm")
+    expect(heat).to_have_attribute("aria-label", re.compile("^grad_norm of 8 ranks"))
+    expect(page.locator("[data-heat] .dimmed")).to_have_count(0)
+    expect(choice).to_be_focused()
+    page.route(re.compile("/api/heatmap.*key=loss"), lambda route: route.abort())
+    choice.select_option("loss")
+    expect(page.locator("[data-heat] .failed")).to_contain_text("loss cannot be shown.")
+    expect(page.locator("[data-heat]")).to_have_attribute("data-heat", "grad_norm")
 
 
 def test_logs_are_found_by_rank_stream_and_pattern(server: Server, visit: Callable[..., Visit]) -> None:

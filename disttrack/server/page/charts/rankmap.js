@@ -28,9 +28,10 @@ import { HeatTable, TableButton } from "./tables.js";
 
 /**
  * The heat-map of a metric (null: seconds between rows) of a run's ranks.
- * @param {string} run @param {string | null} key @param {number} width px, 0: not yet @param {string} [ranks]
+ * @param {string} run @param {string | null} key @param {number} width px, 0: not yet
+ * @param {{current: Promise<unknown> | null}} [asked] holds the newest request, for who lets the heat-map go first
  */
-export function useRankMap(run, key, width, ranks = "") {
+export function useRankMap(run, key, width, asked) {
   const { zoom = "", x: chosen = "step", attempt = "" } = place.value.choices;
   const x = ["step", "relative", "wall"].includes(chosen) ? chosen : "step";
   const [from, to] = zoom === "" ? [null, null] : zoom.split("~");
@@ -40,12 +41,15 @@ export function useRankMap(run, key, width, ranks = "") {
     x,
     from,
     to,
-    ranks,
     width: Math.max(100, Math.min(1000, Math.ceil(width / 2 / 100) * 100)),
     superseded: attempt === "all" ? "1" : "",
   };
   const state = useResource(
-    (signal) => frame("api/heatmap", query, signal),
+    (signal) => {
+      const answer = frame("api/heatmap", query, signal);
+      if (asked !== undefined) asked.current = answer.catch(() => undefined);
+      return answer;
+    },
     width === 0 ? null : JSON.stringify(query),
     version([run]),
   );
@@ -109,20 +113,25 @@ function straysOf(cells, median, rows) {
     .map(({ row }) => row);
 }
 
+/** What is drawn where there is no metric. */
+const BETWEEN = "time between rows";
+
 /**
  * @param {object} props
  * @param {string} props.run
  * @param {string | null} props.name the metric, null for the time between rows
  * @param {"value" | "skew"} [props.first] what is shown at first
  * @param {boolean} [props.strip] below it, which rank is the greatest at each step
+ * @param {{current: Promise<unknown> | null}} [props.asked] holds the newest request
  */
-export function RankMapCard({ run, name, first = "value", strip = false }) {
+export function RankMapCard({ run, name, first = "value", strip = false, asked }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const { near, width } = useSeen(box);
   const [kind, setKind] = useState(first);
   const [table, setTable] = useState(false);
-  const { heat, header, error, loading, retry, x } = useRankMap(run, name, near ? width : 0);
-  const title = name ?? "time between rows";
+  const { heat, header, error, loading, retry, x } = useRankMap(run, name, near ? width : 0, asked);
+  // Until the answer is there, what is drawn is of the metric before: it keeps that one's name.
+  const title = (header === null ? name : header.key) ?? BETWEEN;
   const chosenRanks = place.value.choices.ranks ?? "";
   const chosen =
     header === null
@@ -147,7 +156,7 @@ export function RankMapCard({ run, name, first = "value", strip = false }) {
       </span>
     </figcaption>
     <div class=${loading && heat !== null ? "dimmed" : ""} style=${{ minHeight: `${tall}px` }}>
-      ${error !== null && html`<${Failed} error=${error} retry=${retry} what=${title} />`}
+      ${error !== null && html`<${Failed} error=${error} retry=${retry} what=${name ?? BETWEEN} />`}
       ${heat === null && error === null && html`<${Loading} rows=${4} />`}
       ${heat !== null && (header?.empty ?? null) !== null && html`<${Empty} text=${`No rank has logged ${title} here.`} />`}
       ${heat !== null && (header?.empty ?? null) === null && table && html`<${HeatTable} heat=${heat} what="rank" />`}
