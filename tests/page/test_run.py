@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -117,6 +120,43 @@ def test_config_and_files_say_what_there_is(server: Server, visit: Callable[...,
     expect(page.get_by_text("The run saved no files")).to_be_visible()
     page.get_by_role("link", name="Media").click()
     expect(page.get_by_text("No media was logged")).to_be_visible()
+
+
+SAVES = """
+import disttrack
+from pathlib import Path
+run = disttrack.init(project="demo", name="saves", save_code=True, settings={"console": "off"})
+saved = Path("checkpoints/of/this/training/model-and-optimizer-epoch-0001-of-1000.safetensors")
+saved.parent.mkdir(parents=True)
+saved.write_bytes(bytes(3000))
+run.log({"loss": 1 / 3}, step=0)
+run.save(str(saved))
+run.finish()
+"""
+
+
+def test_files_and_config_fit_a_telephone(
+    tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit]
+) -> None:
+    script = tmp_path / "saves.py"
+    script.write_text(SAVES)
+    subprocess.run(
+        [sys.executable, script], check=True, cwd=tmp_path, env={**os.environ, "DISTTRACK_DIR": str(tmp_path)}
+    )
+    page = visit(serve(tmp_path), width=360).open("/p/demo")
+    page.get_by_role("link", name="saves", exact=True).click()
+    page.get_by_role("link", name="Files").click()
+    expect(page.get_by_role("row", name=re.compile("epoch-0001-of-1000.safetensors 2.93 KiB 0 stored"))).to_be_visible()
+    assert page.evaluate(SIDEWAYS) == []
+    page.get_by_role("link", name="Config").click()
+    expect(page.get_by_role("row", name=re.compile("program.environment.DISTTRACK_DIR"))).to_be_visible()
+    assert page.evaluate(SIDEWAYS) == []
+
+
+#: Tables that must be moved sideways to be read.
+SIDEWAYS = """() => [...document.querySelectorAll(".table-box")]
+  .filter((each) => each.scrollWidth > each.clientWidth + 1)
+  .map((each) => each.textContent)"""
 
 
 def test_a_chart_says_its_numbers_as_a_table(server: Server, visit: Callable[..., Visit]) -> None:

@@ -61,7 +61,6 @@ const NOTHING = { v_min: 0, v_max: 1, v_p01: 0, v_p99: 1, skew_max: 0, from: 0, 
 
 /** @param {{header: HeatHeader, numbers: (at: Reference | null) => ArrayLike<number> | null}} of @returns {import("./heatmap.js").Heat & {argmax: ArrayLike<number>}} */
 function heatOf({ header, numbers }) {
-  const several = header.ranks.some((rank) => rank.to_rank !== rank.rank);
   const { v_min, v_max, v_p01, v_p99, skew_max, from, to } = header.domain ?? NOTHING;
   const clipped = v_max - v_min > 4 * (v_p99 - v_p01) && v_p99 > v_p01;
   const [grid, cells, median] = [numbers(header.grid) ?? [], numbers(header.cells) ?? [], numbers(header.median)];
@@ -74,7 +73,7 @@ function heatOf({ header, numbers }) {
     rows: header.ranks.map((rank, at) => ({
       short: rank.to_rank !== rank.rank ? `${rank.rank}–${rank.to_rank}` : String(rank.rank),
       strays: strays.includes(at),
-      label: several && rank.to_rank !== rank.rank ? `${rank.rank}–${rank.to_rank}` : `rank ${rank.rank}`,
+      label: rank.to_rank !== rank.rank ? `ranks ${rank.rank}–${rank.to_rank}` : `rank ${rank.rank}`,
       group: rank.node ?? "",
       goneAfter: GONE.has(rank.state) ? (rank.last_x ?? from) : rank.state === "absent" ? from : null,
       state: rank.state,
@@ -217,10 +216,11 @@ function Strip({ heat, header, xKind }) {
   if (strip.most === undefined) return null;
   const [row, times] = strip.most;
   const share = times / strip.total;
+  const { label } = heat.rows[row];
   const text =
     share > 0.5
-      ? `${heat.rows[row].label} has the greatest value in ${Math.round(share * 100)} % of the shown steps`
-      : `The greatest value moves between ranks: ${heat.rows[row].label} most often, in ${Math.round(share * 100)} % of the shown steps`;
+      ? `${label} ${label.startsWith("ranks ") ? "have" : "has"} the greatest value in ${Math.round(share * 100)} % of the shown steps`
+      : `The greatest value moves between ranks: ${label} most often, in ${Math.round(share * 100)} % of the shown steps`;
   return html`<p class="strip-note">${text}.</p>
     <${HeatMap}
       heat=${strip.heat}

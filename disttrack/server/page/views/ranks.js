@@ -101,7 +101,7 @@ function Tiles({ of, old, chosen, onToggle }) {
       ${nodes.map(
         ({ node, ranks }) =>
           html`<div class="node" key=${node}>
-            <span class="node-name" title=${`${node}: ranks ${ranges(ranks)}`}>${node}</span>
+            <span class="node-name" title=${`${node}: ranks ${ranges(ranks)}`}><bdi>${node}</bdi></span>
             <span class="node-ranks"
               >${ranks.map((number) => {
                 const rank = rows.get(number);
@@ -111,7 +111,7 @@ function Tiles({ of, old, chosen, onToggle }) {
                 return html`<button
                   type="button"
                   key=${number}
-                  class="tile ${tone(rank.state)} ${slow ? "slow" : ""}"
+                  class="tile ${tone(rank.state)} ${slow ? "slow" : ""} ${number >= 1000 ? "long" : ""}"
                   aria-pressed=${chosen.includes(String(number))}
                   title=${said}
                   aria-label=${said}
