@@ -145,3 +145,22 @@ def test_nodes_samples_are_named_as_people_name_them(
     expect(card.locator("figcaption")).to_contain_text(re.compile(r"GPU memory used.*0 B.*65\.2 GiB"))
     card.get_by_role("button", name="View GPU memory used as table").click()
     expect(card.get_by_role("row", name=re.compile("node1 #1"))).to_contain_text("65.2 GiB")
+
+
+@pytest.mark.parametrize("width", [1440, 360])
+def test_1024_ranks_are_named_whole(
+    tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit], width: int
+) -> None:
+    wide(tmp_path / "disttrack-runs", ranks=1024, steps=10)
+    page = visit(serve(tmp_path), width=width).open("/r/scale/wide/ranks")
+    expect(page.locator(".tile")).to_have_count(1024)
+    assert page.evaluate(CUT) == []
+    page.locator("[data-heat]").scroll_into_view_if_needed()
+    expect(page.get_by_role("group", name=re.compile("Gone: ranks 200–201"))).to_be_visible()  # a row is two ranks
+    expect(page.get_by_text("ranks 76–77 have the greatest value in 100 %")).to_be_visible()
+
+
+#: What tiles and names of nodes do not show whole.
+CUT = """() => [...document.querySelectorAll(".tile, .node-name")]
+  .filter((each) => each.scrollWidth > each.clientWidth + 1)
+  .map((each) => each.textContent)"""

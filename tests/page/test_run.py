@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.index.logs import RunLog
 from tests.page.conftest import Server, Visit
@@ -82,6 +86,39 @@ def test_along_a_metric_the_heat_map_keeps_its_steps(server: Server, visit: Call
     assert [url for url in profile.asked if "api/heatmap" in url and "from=3" in url] == []
 
 
+def test_another_metric_asks_for_its_heat_map_first_and_what_was_drawn_stays_until_it_is_there(
+    server: Server, visit: Callable[..., Visit]
+) -> None:
+    visitor = visit(server)
+    visitor.expected = "Failed to load resource"
+    page = visitor.open("/r/demo/eight/ranks")
+    heat = page.locator("[data-heat] .heat").first
+    expect(heat).to_have_attribute("aria-label", re.compile("^time/compute of 8 ranks"))
+    held: list[Route] = []
+    page.route(re.compile("/api/heatmap.*key=grad_norm"), lambda route: held.append(route))
+    before = len(visitor.asked)
+    choice = page.get_by_label("Compare ranks by")
+    choice.focus()
+    choice.select_option("grad_norm")
+    # The table waits for the heat-map, but not for ever.
+    expect(page.locator(".ranks-table caption")).to_have_text("Ranks compared by grad_norm")
+    expect(page.locator(".tile")).to_have_count(8)
+    expect(page.locator("[data-heat]")).to_have_attribute("data-heat", "time/compute")
+    expect(page.locator("[data-heat] .dimmed .heat").first).to_have_attribute("aria-label", re.compile("^time/compute"))
+    asked = [urlsplit(url) for url in visitor.asked[before:]]
+    paths = [each.path for each in asked if "grad_norm" in each.query and each.path != "/api/series"]
+    assert paths[:2] == ["/api/heatmap", "/api/ranks"]
+    held.pop().continue_()
+    expect(page.locator("[data-heat]")).to_have_attribute("data-heat", "grad_norm")
+    expect(heat).to_have_attribute("aria-label", re.compile("^grad_norm of 8 ranks"))
+    expect(page.locator("[data-heat] .dimmed")).to_have_count(0)
+    expect(choice).to_be_focused()
+    page.route(re.compile("/api/heatmap.*key=loss"), lambda route: route.abort())
+    choice.select_option("loss")
+    expect(page.locator("[data-heat] .failed")).to_contain_text("loss cannot be shown.")
+    expect(page.locator("[data-heat]")).to_have_attribute("data-heat", "grad_norm")
+
+
 def test_logs_are_found_by_rank_stream_and_pattern(server: Server, visit: Callable[..., Visit]) -> None:
     page = visit(server).open("/r/demo/eight/logs")
     lines = page.locator(".log-box .line")
@@ -116,6 +153,43 @@ def test_config_and_files_say_what_there_is(server: Server, visit: Callable[...,
     expect(page.get_by_text("The run saved no files")).to_be_visible()
     page.get_by_role("link", name="Media").click()
     expect(page.get_by_text("No media was logged")).to_be_visible()
+
+
+SAVES = """
+import disttrack
+from pathlib import Path
+run = disttrack.init(project="demo", name="saves", save_code=True, settings={"console": "off"})
+saved = Path("checkpoints/of/this/training/model-and-optimizer-epoch-0001-of-1000.safetensors")
+saved.parent.mkdir(parents=True)
+saved.write_bytes(bytes(3000))
+run.log({"loss": 1 / 3}, step=0)
+run.save(str(saved))
+run.finish()
+"""
+
+
+def test_files_and_config_fit_a_telephone(
+    tmp_path: Path, serve: Callable[[Path], Server], visit: Callable[..., Visit]
+) -> None:
+    script = tmp_path / "saves.py"
+    script.write_text(SAVES)
+    subprocess.run(
+        [sys.executable, script], check=True, cwd=tmp_path, env={**os.environ, "DISTTRACK_DIR": str(tmp_path)}
+    )
+    page = visit(serve(tmp_path), width=360).open("/p/demo")
+    page.get_by_role("link", name="saves", exact=True).click()
+    page.get_by_role("link", name="Files").click()
+    expect(page.get_by_role("row", name=re.compile("epoch-0001-of-1000.safetensors 2.93 KiB 0 stored"))).to_be_visible()
+    assert page.evaluate(SIDEWAYS) == []
+    page.get_by_role("link", name="Config").click()
+    expect(page.get_by_role("row", name=re.compile("program.environment.DISTTRACK_DIR"))).to_be_visible()
+    assert page.evaluate(SIDEWAYS) == []
+
+
+#: Tables that must be moved sideways to be read.
+SIDEWAYS = """() => [...document.querySelectorAll(".table-box")]
+  .filter((each) => each.scrollWidth > each.clientWidth + 1)
+  .map((each) => each.textContent)"""
 
 
 def test_a_chart_says_its_numbers_as_a_table(server: Server, visit: Callable[..., Visit]) -> None:

@@ -78,6 +78,8 @@ function alikeOf(edges) {
 
 /** Rows lower than this, px, have no lines between their nodes: the lines would be all one sees. */
 const LINED = 5;
+/** Nodes nearer to each other than this, px, have no marks between them: the marks would be a bar. */
+const APART = 3;
 
 /** Names at the left, lines between nodes, ticks below. @param {CanvasRenderingContext2D} pen @param {{heat: Heat, edges: Float64Array, xKind: string, from: number, to: number, ratio: number, left: number, inner: number, tall: number, rows: number, chosen: number[]}} of */
 function frame(pen, { heat, edges, xKind, from, to, ratio, left, inner, tall, rows, chosen }) {
@@ -86,7 +88,8 @@ function frame(pen, { heat, edges, xKind, from, to, ratio, left, inner, tall, ro
   const roomy = apart >= 13 * ratio;
   const notable = notableOf(heat);
   const groups = groupsOf(heat.rows);
-  for (const { first } of groups.slice(1)) {
+  const crowded = tall / groups.length < APART * ratio;
+  for (const { first } of crowded ? [] : groups.slice(1)) {
     const top = Math.round(edges[first] * ratio);
     pen.strokeStyle = token(apart >= LINED * ratio ? "--bg" : "--muted");
     pen.lineWidth = apart >= LINED * ratio ? ratio * 1.5 : ratio;
@@ -102,7 +105,11 @@ function frame(pen, { heat, edges, xKind, from, to, ratio, left, inner, tall, ro
       : [...notable].map((row) => {
           const { short: name, label, strays, goneAfter } = heat.rows[row];
           const bad = goneAfter !== null || !strays;
-          return { text: `${bad ? "✕" : "▲"} ${name ?? label}`, row, tone: bad ? "--bad" : "--warn" };
+          const [sign, text] = [bad ? "✕" : "▲", name ?? label];
+          const whole = `${sign} ${text}`;
+          const fits = pen.measureText(whole).width <= left - 8 * ratio;
+          // Of a row of several ranks the first tells it from the others.
+          return { text: fits ? whole : `${sign}${text.replace(/–.*/, "…")}`, row, tone: bad ? "--bad" : "--warn" };
         });
   // A device after the first of its node needs no name of the node; where that is long, the first has nothing else.
   const nameOf = (/** @type {HeatRow} */ row, /** @type {boolean} */ follows) =>

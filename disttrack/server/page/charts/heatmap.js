@@ -1,7 +1,7 @@
 // A heat-map: a row a rank or device, x as in all charts; dead ranks and holes hatched; drag zooms, a click chooses a row.
 
 import { html } from "../vendor/html.js";
-import { useEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/hooks.js";
 import { useSignal } from "../vendor/signals.js";
 import { gradient } from "../colours.js";
 import { exact, short, withUnit } from "../format.js";
@@ -79,7 +79,8 @@ export function HeatMap({
     setWidth(element.clientWidth);
     return () => sizes.disconnect();
   }, []);
-  useEffect(() => {
+  // Before the browser shows the frame: an effect after it draws a frame later, and the cells are what is waited for.
+  useLayoutEffect(() => {
     if (width > 0 && canvas.current !== null)
       paint(canvas.current, { heat, edges, kind, xKind, from, to, width, height, chosen });
   }, [heat, kind, xKind, from, to, width, height, isDark, chosen.join()]);

@@ -29,9 +29,10 @@ import { HeatTable, TableButton } from "./tables.js";
 
 /**
  * The heat-map of a metric (null: seconds between rows) of a run's ranks.
- * @param {string} run @param {string | null} key @param {number} width px, 0: not yet @param {string} [ranks]
+ * @param {string} run @param {string | null} key @param {number} width px, 0: not yet
+ * @param {{current: Promise<unknown> | null}} [asked] holds the newest request, for who lets the heat-map go first
  */
-export function useRankMap(run, key, width, ranks = "") {
+export function useRankMap(run, key, width, asked) {
   const { zoom = "", x: chosen = "step", attempt = "" } = place.value.choices;
   const x = ["step", "relative", "wall"].includes(chosen) ? chosen : "step";
   const apart = x !== chosen; // along a metric there is no heat-map
@@ -42,12 +43,15 @@ export function useRankMap(run, key, width, ranks = "") {
     x,
     from,
     to,
-    ranks,
     width: Math.max(100, Math.min(1000, Math.ceil(width / 2 / 100) * 100)),
     superseded: attempt === "all" ? "1" : "",
   };
   const state = useResource(
-    (signal) => frame("api/heatmap", query, signal),
+    (signal) => {
+      const answer = frame("api/heatmap", query, signal);
+      if (asked !== undefined) asked.current = answer.catch(() => undefined);
+      return answer;
+    },
     width === 0 ? null : JSON.stringify(query),
     version([run]),
   );
@@ -59,7 +63,6 @@ const NOTHING = { v_min: 0, v_max: 1, v_p01: 0, v_p99: 1, skew_max: 0, from: 0, 
 
 /** @param {{header: HeatHeader, numbers: (at: Reference | null) => ArrayLike<number> | null}} of @returns {import("./heatmap.js").Heat & {argmax: ArrayLike<number>}} */
 function heatOf({ header, numbers }) {
-  const several = header.ranks.some((rank) => rank.to_rank !== rank.rank);
   const { v_min, v_max, v_p01, v_p99, skew_max, from, to } = header.domain ?? NOTHING;
   const clipped = v_max - v_min > 4 * (v_p99 - v_p01) && v_p99 > v_p01;
   const [grid, cells, median] = [numbers(header.grid) ?? [], numbers(header.cells) ?? [], numbers(header.median)];
@@ -72,7 +75,7 @@ function heatOf({ header, numbers }) {
     rows: header.ranks.map((rank, at) => ({
       short: rank.to_rank !== rank.rank ? `${rank.rank}–${rank.to_rank}` : String(rank.rank),
       strays: strays.includes(at),
-      label: several && rank.to_rank !== rank.rank ? `${rank.rank}–${rank.to_rank}` : `rank ${rank.rank}`,
+      label: rank.to_rank !== rank.rank ? `ranks ${rank.rank}–${rank.to_rank}` : `rank ${rank.rank}`,
       group: rank.node ?? "",
       goneAfter: GONE.has(rank.state) ? (rank.last_x ?? from) : rank.state === "absent" ? from : null,
       state: rank.state,
@@ -111,20 +114,25 @@ function straysOf(cells, median, rows) {
     .map(({ row }) => row);
 }
 
+/** What is drawn where there is no metric. */
+const BETWEEN = "time between rows";
+
 /**
  * @param {object} props
  * @param {string} props.run
  * @param {string | null} props.name the metric, null for the time between rows
  * @param {"value" | "skew"} [props.first] what is shown at first
  * @param {boolean} [props.strip] below it, which rank is the greatest at each step
+ * @param {{current: Promise<unknown> | null}} [props.asked] holds the newest request
  */
-export function RankMapCard({ run, name, first = "value", strip = false }) {
+export function RankMapCard({ run, name, first = "value", strip = false, asked }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const { near, width } = useSeen(box);
   const [kind, setKind] = useState(first);
   const [table, setTable] = useState(false);
-  const { heat, header, error, loading, retry, x, apart } = useRankMap(run, name, near ? width : 0);
-  const title = name ?? "time between rows";
+  const { heat, header, error, loading, retry, x, apart } = useRankMap(run, name, near ? width : 0, asked);
+  // Until the answer is there, what is drawn is of the metric before: it keeps that one's name.
+  const title = (header === null ? name : header.key) ?? BETWEEN;
   const chosenRanks = place.value.choices.ranks ?? "";
   const chosen =
     header === null
@@ -149,7 +157,7 @@ export function RankMapCard({ run, name, first = "value", strip = false }) {
       </span>
     </figcaption>
     <div class=${loading && heat !== null ? "dimmed" : ""} style=${{ minHeight: `${tall}px` }}>
-      ${error !== null && html`<${Failed} error=${error} retry=${retry} what=${title} />`}
+      ${error !== null && html`<${Failed} error=${error} retry=${retry} what=${name ?? BETWEEN} />`}
       ${heat === null && error === null && html`<${Loading} rows=${4} />`}
       ${heat !== null && (header?.empty ?? null) !== null && html`<${Empty} text=${`No rank has logged ${title} here.`} />`}
       ${heat !== null && (header?.empty ?? null) === null && table && html`<${HeatTable} heat=${heat} what="rank" />`}
@@ -215,11 +223,12 @@ function Strip({ heat, header, xKind, apart }) {
     </p>`;
   const [row, times] = strip.most;
   const share = times / strip.total;
+  const { label } = heat.rows[row];
   // Of two ranks one always has the greatest value in half of the steps.
   const text =
     share > Math.max(0.5, 1.5 / heat.rows.length)
-      ? `${heat.rows[row].label} has the greatest value in ${Math.round(share * 100)} % of the shown steps`
-      : `The greatest value moves between ranks: ${heat.rows[row].label} most often, in ${Math.round(share * 100)} % of the shown steps`;
+      ? `${label} ${label.startsWith("ranks ") ? "have" : "has"} the greatest value in ${Math.round(share * 100)} % of the shown steps`
+      : `The greatest value moves between ranks: ${label} most often, in ${Math.round(share * 100)} % of the shown steps`;
   return html`<p class="strip-note">${text}.</p>
     <${HeatMap}
       heat=${strip.heat}

@@ -35,15 +35,16 @@ export function Failed({ error, retry, what }) {
 }
 
 /**
- * The resource's data drawn, or what stands in for it. Data of an earlier question stays, dimmed.
+ * The resource's data drawn, or what stands in for it. Data of an earlier question stays, dimmed; where only a part of
+ * what is drawn is of this resource, that part does (dims: false).
  * @template T
- * @param {{of: import("../resource.js").Resource<T>, what?: string, rows?: number, children: (data: T) => unknown}} props
+ * @param {{of: import("../resource.js").Resource<T>, what?: string, rows?: number, dims?: boolean, children: (data: T) => unknown}} props
  */
-export function Shown({ of, what, rows, children }) {
+export function Shown({ of, what, rows, dims = true, children }) {
   if (of.error !== null && of.data === null)
     return html`<${Failed} error=${of.error} retry=${of.retry} what=${what} />`;
   if (of.data === null) return html`<${Loading} rows=${rows} />`;
-  return html`<div class=${of.loading ? "dimmed" : ""}>
+  return html`<div class=${dims && of.loading ? "dimmed" : ""}>
     ${of.error !== null && html`<${Failed} error=${of.error} retry=${of.retry} what=${what} />`} ${children(of.data)}
   </div>`;
 }

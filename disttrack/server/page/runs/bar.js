@@ -3,7 +3,7 @@
 import { html } from "../vendor/html.js";
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
 import { Refused } from "../api.js";
-import { count } from "../format.js";
+import { count, many } from "../format.js";
 import { useKeys } from "../keys.js";
 import { choose, joined, listed as listOf, place } from "../location.js";
 import { Menu, OneOf, Ticks } from "../parts/menu.js";
@@ -88,7 +88,7 @@ export function FilterBar({ keys, columns, total, of, groups, error }) {
       ${f !== "" && html`<button type="button" class="bare" aria-label="Clear the filter" onClick=${() => choose({ f: "" }, { push: true })}>✕</button>`}
     </div>
     <span class="found"
-      >${total === null ? "" : groups !== null ? `${count(groups)} groups` : total === of ? `${count(total)} runs` : `${count(total)} of ${count(of ?? 0)}`}</span
+      >${total === null ? "" : groups !== null ? `${count(groups)} groups` : total === of ? many(total, "run") : `${count(total)} of ${count(of ?? 0)}`}</span
     >
     <${Menu} label=${g === "" ? "Group" : `by ${g}`} title="Group (g)" kind=${g === "" ? "" : "on"}>
       <${Ticks}

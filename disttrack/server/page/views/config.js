@@ -96,7 +96,7 @@ function Block({ title, rows, text, empty, more }) {
                   ([key, value]) =>
                     html`<tr key=${key}>
                       <th scope="row"><${Key} name=${key} /></th>
-                      <td class="value" title=${exact(value)}>
+                      <td class=${typeof value === "number" ? "value digits" : "value"} title=${exact(value)}>
                         ${typeof value === "object" ? JSON.stringify(value) : typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(9))) : String(plain(value))}
                       </td>
                       ${more !== undefined && html`<td class="quiet">${more(key)}</td>`}

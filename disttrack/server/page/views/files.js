@@ -20,7 +20,7 @@ export function Files({ data }) {
         files.length === 0
           ? html`<${Empty} text="The run saved no files: run.save(path) keeps one, save_code=True the program." />`
           : html`<div class="table-box pad">
-              <table class="plain">
+              <table class="plain files-table">
                 <caption class="quiet">
                   ${many(files.length, "file")}
                 </caption>

@@ -7,7 +7,7 @@ import { Refused, get, plain } from "../api.js";
 import { places, stroke } from "../colours.js";
 import { ChartTools } from "../charts/toolbar.js";
 import { Wall } from "../charts/wall.js";
-import { count, leaf, short } from "../format.js";
+import { count, leaf, many, short } from "../format.js";
 import { useKeys } from "../keys.js";
 import { choose, href, listed as listOf, place } from "../location.js";
 import { listen, listed } from "../live.js";
@@ -246,7 +246,7 @@ function drawnOf({ by, groups, of, items, off, on, project }) {
       strokes,
       strokeOf,
       change: undefined,
-      said: `Lines of ${ids.length} of ${items.filter((item) => item.kind === "run").length} runs${more}`,
+      said: `Lines of ${ids.length} of ${many(items.filter((item) => item.kind === "run").length, "run")}${more}`,
     };
   }
   const shown = groups.slice(0, DRAWN).filter((group) => !off.includes(group.filter));

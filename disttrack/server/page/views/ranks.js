@@ -2,7 +2,7 @@
 // Not there yet: folding by mesh dimension; a rank's own page (GET /api/rank).
 
 import { html } from "../vendor/html.js";
-import { useMemo, useState } from "../vendor/hooks.js";
+import { useMemo, useRef, useState } from "../vendor/hooks.js";
 import { get } from "../api.js";
 import { RankMapCard } from "../charts/rankmap.js";
 import { SeriesCard } from "../charts/card.js";
@@ -25,12 +25,19 @@ const BANDED = 64;
 /** A rank this far above the median rank is marked. */
 const NOTABLE = 1.1;
 
+/** For so long, ms, the request for the table lets that for the heat-map go first: at once, each takes twice as long. */
+const MAP_FIRST_MS = 150;
+
 /** @param {{data: RunOf}} props */
 export function RanksView({ data }) {
   const { by = "", ranks = "" } = place.value.choices;
   const key = by === "-" ? null : by !== "" ? by : paced(data);
+  const map = useRef(/** @type {Promise<unknown> | null} */ (null));
   const state = useResource(
-    (signal) => get("api/ranks", { run: data.run, key }, signal),
+    async (signal) => {
+      await Promise.race([map.current, new Promise((waited) => setTimeout(waited, MAP_FIRST_MS))]);
+      return get("api/ranks", { run: data.run, key }, signal);
+    },
     JSON.stringify([data.run, key]),
     version([data.run]),
   );
@@ -63,14 +70,14 @@ export function RanksView({ data }) {
       >
       ${chosen.length > 0 && html`<button type="button" class="chip" onClick=${() => choose({ ranks: "" })}>${many(chosen.length, "rank")} chosen ✕</button>`}
     <//>
-    <${Shown} of=${state} what="The ranks" rows=${6}>
+    <${Shown} of=${state} what="The ranks" rows=${6} dims=${false}>
       ${(/** @type {RanksOf} */ of) =>
         html` ${of.verdict.text !== data.verdict.text && html`<${Verdict} verdict=${of.verdict} />`}
-          <${Tiles} of=${of} chosen=${chosen} onToggle=${toggle} />
+          <${Tiles} of=${of} old=${state.loading} chosen=${chosen} onToggle=${toggle} />
           <div class="ranks-split">
-            <${RanksTable} of=${of} chosen=${chosen} onToggle=${toggle} />
+            <${RanksTable} of=${of} old=${state.loading} chosen=${chosen} onToggle=${toggle} />
             <div class="cards">
-              <${RankMapCard} key=${key ?? "-"} run=${data.run} name=${key} first="skew" strip=${true} />
+              <${RankMapCard} run=${data.run} name=${key} first="skew" strip=${true} asked=${map} />
               ${chosen.length === 0 && key !== null && of.ranks.length <= BANDED && html`<${All} data=${data} name=${key} few=${of.ranks.length <= LINES} />`}
               ${chosen.length > 0 && html`<${Chosen} data=${data} chosen=${chosen} name=${key} />`}
             </div>
@@ -79,14 +86,14 @@ export function RanksView({ data }) {
   </section>`;
 }
 
-/** A tile a rank, by node: what it does, and how far it strays. @param {{of: RanksOf, chosen: string[], onToggle: (rank: number) => void}} props */
-function Tiles({ of, chosen, onToggle }) {
+/** A tile a rank, by node: what it does, and how far it strays. @param {{of: RanksOf, old: boolean, chosen: string[], onToggle: (rank: number) => void}} props */
+function Tiles({ of, old, chosen, onToggle }) {
   const rows = new Map(of.ranks.map((rank) => [rank.rank, rank]));
   const nodes = of.nodes.length > 0 ? of.nodes : [{ node: "", ranks: of.ranks.map((rank) => rank.rank) }];
   /** @type {Map<string, number>} */
   const states = new Map();
   for (const { state } of of.ranks) states.set(state, (states.get(state) ?? 0) + 1);
-  return html`<section class="tiles" aria-label="Ranks by node">
+  return html`<section class=${old ? "tiles dimmed" : "tiles"} aria-label="Ranks by node">
     <p class="tally">
       ${[...states].map(([state, count]) => html`<span key=${state} class="state ${tone(state)}">${shape(state)} ${count} ${state}</span>`)}
     </p>
@@ -94,7 +101,7 @@ function Tiles({ of, chosen, onToggle }) {
       ${nodes.map(
         ({ node, ranks }) =>
           html`<div class="node" key=${node}>
-            <span class="node-name" title=${`${node}: ranks ${ranges(ranks)}`}>${node}</span>
+            <span class="node-name" title=${`${node}: ranks ${ranges(ranks)}`}><bdi>${node}</bdi></span>
             <span class="node-ranks"
               >${ranks.map((number) => {
                 const rank = rows.get(number);
@@ -104,7 +111,7 @@ function Tiles({ of, chosen, onToggle }) {
                 return html`<button
                   type="button"
                   key=${number}
-                  class="tile ${tone(rank.state)} ${slow ? "slow" : ""}"
+                  class="tile ${tone(rank.state)} ${slow ? "slow" : ""} ${number >= 1000 ? "long" : ""}"
                   aria-pressed=${chosen.includes(String(number))}
                   title=${said}
                   aria-label=${said}
@@ -134,8 +141,8 @@ const COLUMNS = [
   ["last_seen_s", "seen", true],
 ];
 
-/** As `disttrack ranks`, slowest first. @param {{of: RanksOf, chosen: string[], onToggle: (rank: number) => void}} props */
-function RanksTable({ of, chosen, onToggle }) {
+/** As `disttrack ranks`, slowest first. @param {{of: RanksOf, old: boolean, chosen: string[], onToggle: (rank: number) => void}} props */
+function RanksTable({ of, old, chosen, onToggle }) {
   const { order = "-skew" } = place.value.choices;
   const [all, setAll] = useState(false);
   const [field, down] = [/** @type {keyof RankRow} */ (order.replace(/^-/, "")), order.startsWith("-")];
@@ -153,7 +160,7 @@ function RanksTable({ of, chosen, onToggle }) {
   const seconds = of.metric === null || of.unit === "s";
   const timed = (/** @type {number | null} */ value) =>
     value === null ? "–" : seconds ? `${short(value * 1000)} ms` : short(value);
-  return html`<div class="table-box">
+  return html`<div class=${old ? "table-box dimmed" : "table-box"}>
     <table class="plain ranks-table">
       <caption class="sr">
         Ranks compared by ${of.metric ?? "time between rows"}
