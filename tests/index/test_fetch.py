@@ -44,7 +44,7 @@ def test_runs_of_a_slow_file_system_are_fetched_many_at_a_time(tmp_path: Path) -
     def fetch_slowly(log: str) -> Fetched | None:
         time.sleep(SLOW)
         if threading.current_thread() is not threading.main_thread() and next(calls) < 8:
-            together.wait(10)  # raises where fewer than 8 are under way at once
+            together.wait(300)  # raises where fewer than 8 are under way at once
         return fetch_log(log)
 
     index = Index(tmp_path, {}, fetch=fetch_slowly)

