@@ -54,7 +54,7 @@ from pathlib import Path
 os.umask({umask})
 run = disttrack.init(project="p", settings={{"shared": {shared}}})
 run.log({{"a": 1}})
-run.id
+run._recorder.sender.welcomed.wait()
 for top in (os.environ["DISTTRACK_JOURNAL_DIR"], os.environ["DISTTRACK_RUNTIME_DIR"]):
     for path in [Path(top), *Path(top).rglob("*")]:
         print(f"{{path.lstat().st_mode & 0o777:03o}} {{'d' if path.is_dir() else 'f'}} {{path}}")

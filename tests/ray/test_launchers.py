@@ -32,6 +32,7 @@ import ray
 ray.init(num_cpus=int(sys.argv[1]) or None)
 with disttrack.init(project="jobs", dir=None) as run:
     run.log({"cpus": ray.cluster_resources()["CPU"]})
+    run._recorder.sender.welcomed.wait()
     print("the run is", run.id)
 sys.exit(int(sys.argv[2]))
 """

@@ -188,6 +188,7 @@ def test_the_same_id_again_is_the_next_attempt_and_overwrites_nothing(site: Site
         import disttrack
         with disttrack.init(project="p", id="same") as run:
             run.log({"a": 1})
+            run._recorder.sender.welcomed.wait()
             print("attempt", run.attempt)
         """
     )

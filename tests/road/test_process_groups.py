@@ -118,7 +118,7 @@ STUCK = """
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     if tracker == "with":
         run.log({"a": 1})
-        run.id
+        run._recorder.sender.welcomed.wait()
     print("ready", flush=True)
     if rank == 0:
         dist.all_reduce(torch.ones(1))  # rank 1 never comes

@@ -18,7 +18,7 @@ FAILING = """
         rank = int(os.environ["RANK"])
         run = disttrack.init(project="demo")
         run.log({"rank": rank})
-        run.id
+        run._recorder.sender.welcomed.wait()
         pathlib.Path(f"ready-{rank}").touch()
         while len(list(pathlib.Path().glob("ready-*"))) < 3:
             time.sleep(0.02)

@@ -154,7 +154,7 @@ def test_a_new_launch_with_the_same_id_is_the_next_attempt_of_the_run(site: Site
         run = disttrack.init(project="demo", id="mine")
         for step in range(first, first + steps):
             run.log({"loss": step}, step=step)
-        run.attempt  # it has met its writer
+        run._recorder.sender.welcomed.wait()
         if sys.argv[3] == "crash":
             os._exit(7)
         """
