@@ -99,14 +99,16 @@ def test_what_had_made_room_before_the_runs_log_was_lost_is_named_and_the_rest_c
         import disttrack
 
         run = disttrack.init(project="p", id="a", settings={"journal_quota_bytes": 1 << 20})
+        def log(text, step):  # no faster than it is stored: the quota has room for all
+            run.log({"text": text}, step=step)
+            while run.status().pending > 200:
+                time.sleep(0.001)
         for step in range(1_500):
-            run.log({"text": "x" * 1_000}, step=step)
-            time.sleep(0.001)
+            log("x" * 1_000, step)
         def first_byte():
             return min((int(path.stem) for path in pathlib.Path("journals").rglob("[1-9]*.dtj")), default=0)
         while first_byte() < 900_000:
-            run.log({"text": "x" * 1_000}, step=1_500)
-            time.sleep(0.001)
+            log("x" * 1_000, 1_500)
         os.rename("disttrack-runs/p/a", "removed")  # at once: its writer may be writing there
         while not run.status().dropped:  # until the writer has seen it, and asked for what is not there any more
             run.log({"text": "again"}, step=2_000)
