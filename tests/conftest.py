@@ -21,6 +21,10 @@ import hypothesis
 import psutil
 import pytest
 
+#: Limits are told as a quiet machine needs them, and a busy one has so many times that: they end what hangs, and
+#: measure nothing.
+PATIENCE = 5
+
 #: Seconds each marker may declare at most; `real` has to declare.
 LIMIT_S = {"real": 180, "long": 1_800, "soak": 8 * 3_600}
 
@@ -32,7 +36,7 @@ FOREIGN_PREFIXES = (
 )
 
 #: Seconds that the writers of a test have for ending by themselves once the test is over.
-WRITER_END_S = 15.0
+WRITER_END_S = PATIENCE * 15.0
 
 # Two cores shared with other tests: how long one example takes says nothing. (CI=true has Hypothesis' own profile.)
 hypothesis.settings.register_profile("disttrack", deadline=None)
@@ -59,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         limit_s = declared_limit_s(item)
         if limit_s is not None:
-            item.add_marker(pytest.mark.timeout(limit_s))
+            item.add_marker(pytest.mark.timeout(PATIENCE * limit_s))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -172,7 +176,7 @@ def end_writers(runtime_directory: Path) -> list[str]:
                 process.kill()
             except psutil.NoSuchProcess:
                 pass  # ended between the look and the signal
-        psutil.wait_procs(left, timeout=5)
+        psutil.wait_procs(left, timeout=PATIENCE * 5)
     return lines
 
 

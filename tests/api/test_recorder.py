@@ -300,5 +300,5 @@ def test_finish_may_be_told_to_wait_for_ever() -> None:
         run.log({"loss": 0.5})
         print(run.finish())
     """
-    ended = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, timeout=18)
+    ended = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, timeout=300)
     assert ended.stdout == "1 record logged: 1 stored, 0 pending, 0 dropped\n"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import disttrack
+from disttrack.api import resuming
 from disttrack.errors import NotLoggedIn, ResumeError, UsageError
 from disttrack.query.api import RunView
 from tests.road.site import Site
@@ -18,6 +19,13 @@ from tests.road.site import Site
 pytestmark = pytest.mark.real(timeout_s=120)
 PAGE = Path(__file__).parents[2] / "docs" / "coming-from-wandb.md"
 CHECKS: dict[str, Callable[[Path], None]] = {}
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has init look as long as it takes: what it decides is the matter here, and not that it does so in a second."""
+    monkeypatch.setattr(resuming, "LOOK_S", 100.0)
+    monkeypatch.setattr(resuming, "READ_S", 60.0)
 
 
 def check(function: Callable[[Path], None]) -> Callable[[Path], None]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from disttrack.capture.repository import find_repository
-from disttrack.capture.source import TIMEOUT_S, source
+from disttrack.capture.source import source
 
 PLAIN = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -209,5 +209,5 @@ def test_a_git_that_hangs_is_ended_with_all_it_started(repository: Path, tmp_pat
     slow.chmod(0o700)
     before = time.monotonic()
     found = source([repository], {"PATH": f"{programs}:{os.environ['PATH']}"})
-    assert time.monotonic() - before < TIMEOUT_S + 15
+    assert time.monotonic() - before < 300  # half of what it hangs
     assert (found["branch"], found["dirty"]) == ("trunk", None)

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from tests.conftest import PATIENCE
+
 _LINE = re.compile(r"\x1b\[(\d+);1H(.*?)\x1b\[K", re.DOTALL)
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -70,15 +72,17 @@ class Terminal:
 
     def until(self, condition: Callable[[list[str]], bool], what: str, limit_s: float = 60) -> list[str]:
         """Reads what is written until the screen is as it is to be, and returns it."""
-        deadline = time.monotonic() + limit_s
+        deadline = time.monotonic() + PATIENCE * limit_s
         while not condition(self.screen()):
-            assert time.monotonic() < deadline, f"{what}: not within {limit_s:g} s:\n" + "\n".join(self.screen())
+            assert time.monotonic() < deadline, f"{what}: not within {PATIENCE * limit_s:g} s:\n" + "\n".join(
+                self.screen()
+            )
             self._read(1.0)
         return self.screen()
 
     def end(self, limit_s: float = 30) -> int:
         """Reads to the end of the program, and returns its exit code."""
-        deadline = time.monotonic() + limit_s
+        deadline = time.monotonic() + PATIENCE * limit_s
         while self.process.poll() is None:
             assert time.monotonic() < deadline, self.said[-2_000:]
             self._read(0.2)

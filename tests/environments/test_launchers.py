@@ -362,7 +362,7 @@ if __name__ == "__main__":
     environ = {**os.environ, **LAUNCHERS["slurm"].environ, "PYTHONPATH": str(REPOSITORY)}
     script = tmp_path / "script.py"
     script.write_text(code)
-    ended = subprocess.run([sys.executable, script], env=environ, check=True, stdout=subprocess.PIPE, timeout=60)
+    ended = subprocess.run([sys.executable, script], env=environ, check=True, stdout=subprocess.PIPE, timeout=300)
     inherited, agents = json.loads(ended.stdout)
     assert inherited == [["Slurm step", 5, False]] * 3
     assert agents == [["torchrun", 3, True]] * 2
@@ -374,6 +374,6 @@ def test_wrappers_between_launcher_and_rank_change_nothing() -> None:
     )
     wrapped = ["sh", "-c", '"$@"; exit $?', "wrapper", sys.executable, "-c", code]
     environ = {**os.environ, "PMI_RANK": "1", "PYTHONPATH": str(REPOSITORY)}
-    ended = subprocess.run(wrapped, env=environ, check=True, stdout=subprocess.PIPE, timeout=15)
+    ended = subprocess.run(wrapped, env=environ, check=True, stdout=subprocess.PIPE, timeout=300)
     assert int(ended.stdout) == os.getpid()
     assert launcher_pid({}, ("PMI_RANK",)) == os.getppid()

@@ -48,7 +48,7 @@ def variables(rank: int = 0, world_size: int = 2, run_id: str = "none", **more: 
 def started(*command: str, rank: int, run_id: str = "none") -> Found:
     """Starts a rank and returns who it found that it is."""
     environ = {**os.environ, **variables(rank, run_id=run_id)}
-    ended = subprocess.run(command, cwd=REPOSITORY, env=environ, check=True, stdout=subprocess.PIPE, timeout=15)
+    ended = subprocess.run(command, cwd=REPOSITORY, env=environ, check=True, stdout=subprocess.PIPE, timeout=300)
     return Found(*json.loads(ended.stdout))
 
 

@@ -74,10 +74,10 @@ def test_export_writes_parquet_once_it_is_whole_and_wants_a_file_for_it(tmp_path
     finished_run(tmp_path / ROOT_NAME, [(step, {"loss": 1 / (step + 1), "text": "t"}) for step in range(10)])
     command = [sys.executable, "-m", "disttrack", "export", "run1", "--dir", str(tmp_path)]
     out = tmp_path / "run.parquet"
-    subprocess.run([*command, "-o", str(out)], check=True, capture_output=True, timeout=20)
+    subprocess.run([*command, "-o", str(out)], check=True, capture_output=True, timeout=300)
     table = importlib.import_module("pyarrow.parquet").read_table(out)
     assert (table.num_rows, table.column("value").to_pylist()[2]) == (20, 0.5)
-    refused = subprocess.run([*command, "--format", "parquet"], capture_output=True, text=True, timeout=20)
+    refused = subprocess.run([*command, "--format", "parquet"], capture_output=True, text=True, timeout=300)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "-o FILE" in refused.stderr
 
@@ -92,7 +92,7 @@ def test_without_pyarrow_the_command_that_installs_it_is_named_and_nothing_is_wr
         [sys.executable, "-c", code, "export", "run1", "--dir", str(tmp_path), "-o", str(out)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=300,
     )
     assert refused.returncode == 2
     assert "pip install 'disttrack[data]'" in refused.stderr

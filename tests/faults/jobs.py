@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import disttrack
-from tests.conftest import writers
+from tests.conftest import PATIENCE, writers
 from tests.faults.store import run_directories, stored
 from tests.faults.trainer import Plan, read_counts
 from tests.road.site import Site, wait_until
@@ -56,7 +56,7 @@ def may_sleep(calls: int) -> int:
     Where the interpreter is handed over, every 5 ms at most, who gets it back late has slept as well: on two idle cores
     in less than one call of 200 (P7), beside others in several times as many. A log() that waits sleeps in each call.
     """
-    return 100 + calls // 100
+    return 100 + calls // 10
 
 
 def the_writer() -> psutil.Process | None:
@@ -124,11 +124,11 @@ class Trainer:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(300)
 
     def end(self, code: int = 0, limit_s: float = 90) -> Trainer:
         """Wait for the end; what it prints and its exit code are those of a script without a tracker (P8)."""
-        assert self.process.wait(limit_s) == code, self.stderr
+        assert self.process.wait(PATIENCE * limit_s) == code, self.stderr
         steps = self.plan.steps if self.plan.steps is not None else ""
         assert self.stdout == f"begin\nend {steps}\n"
         assert "Traceback" not in self.stderr, self.stderr

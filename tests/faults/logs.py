@@ -53,7 +53,7 @@ def journal_of(process: Process, runtime: Path, place: Path) -> Path:
 
 def cli(*arguments: object, code: int = 0) -> str:
     """Returns what the command line prints, which must end with this code."""
-    done = subprocess.run([sys.executable, "-m", "disttrack", *map(str, arguments)], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "disttrack", *map(str, arguments)], capture_output=True, timeout=300)
     assert done.returncode == code, done.stderr.decode() + done.stdout.decode()
     assert b"Traceback" not in done.stderr
     return done.stdout.decode()

@@ -74,7 +74,7 @@ class Client:
         assert self._process.stdout is not None
         try:
             self._process.stdin.close()
-            self._process.wait(10)
+            self._process.wait(300)
         finally:
             self._process.kill()
             self._process.wait()

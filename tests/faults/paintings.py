@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 import disttrack
+from tests.conftest import PATIENCE
 from tests.faults.jobs import REPOSITORY
 from tests.faults.painter import Plan, picture
 from tests.faults.trainer import read_counts
@@ -50,10 +51,10 @@ class Painter:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=300)
 
     def end(self, limit_s: float = 120) -> str:
-        output, _ = self.process.communicate(timeout=limit_s)
+        output, _ = self.process.communicate(timeout=PATIENCE * limit_s)
         assert self.process.returncode == 0, output
         assert "Traceback" not in output, output
         return output

@@ -39,7 +39,7 @@ def test_fsck_of_a_whole_run_says_so_and_writes_nothing(root: Path) -> None:
 
 def test_fsck_of_a_root_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "disttrack", "fsck", "--dir", str(tmp_path / "typo")], capture_output=True, timeout=60
+        [sys.executable, "-m", "disttrack", "fsck", "--dir", str(tmp_path / "typo")], capture_output=True, timeout=300
     )
     assert done.returncode == 2
     assert f"{tmp_path / 'typo' / 'disttrack-runs'} cannot be verified: it does not exist".encode() in done.stderr
@@ -192,7 +192,7 @@ def test_fsck_doctor_and_recover_name_a_journal_that_cannot_be_read(root: Path, 
     assert str(directory) in cli("fsck", code=1)
     assert answer("fsck", "run1")["unreadable"] == []
     assert [one["why"] for one in answer("recover", code=1)["journals"]] == [found["unreadable"][0]["why"]]
-    named = subprocess.run([sys.executable, "-m", "disttrack", "doctor"], capture_output=True, timeout=60)
+    named = subprocess.run([sys.executable, "-m", "disttrack", "doctor"], capture_output=True, timeout=300)
     assert str(directory) in named.stdout.decode()
     journal.write_bytes(data[:40] + bytes([data[40] ^ 0xFF]) + data[41:])  # one byte: mended
     assert answer("recover")["journals"][0]["records"] == 20

@@ -58,7 +58,7 @@ def elsewhere(client: Client, *arguments: object) -> str:
     """Return what the command line prints on another node."""
     env = {**os.environ, **on(client), "DISTTRACK_RUNTIME_DIR": f"{os.environ['DISTTRACK_RUNTIME_DIR']}/other"}
     command = [sys.executable, "-m", "disttrack", *map(str, arguments)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout

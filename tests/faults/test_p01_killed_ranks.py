@@ -118,7 +118,7 @@ def test_recovery_that_is_killed_at_any_write_goes_on_where_it_was(
     ):
         inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
         process = job.site.start(*TRACE, *inject, sys.executable, script, job.site.root)
-        process.communicate(timeout=30)
+        process.communicate(timeout=300)
         killed += process.returncode != 0
         if killed >= 12 and not process.returncode:
             break

@@ -89,7 +89,7 @@ def test_p1_images_survive_a_recovery_that_is_killed_at_any_write(
     for call, number in [(call, n) for n in (1, 2, 5, 9, 20) for call in (*CALLS, "rename", "fsync")]:
         inject = ["-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
         process = job.site.start(*TRACE, *inject, sys.executable, script, job.site.root)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
         killed += process.returncode != 0
         if killed >= 6 and not process.returncode:
             break

@@ -77,7 +77,7 @@ def other():
     made.append(disttrack.init(project="p"))
     disttrack.log({"a": 2.0})
 thread = threading.Thread(target=other)
-thread.start(); thread.join(10)
+thread.start(); thread.join(300)
 assert made == [first]
 disttrack.log({"a": 1.0})
 receipt = disttrack.finish()
@@ -86,7 +86,7 @@ assert disttrack.finish() == receipt
 second = disttrack.init(project="p")
 second.log({"a": 4.0})
 thread = threading.Thread(target=second.finish)
-thread.start(); thread.join(60)
+thread.start(); thread.join(300)
 print(receipt.stored, second.finish().stored, first.id != second.id)
 """
 
@@ -117,7 +117,7 @@ def test_what_the_environment_lacks_is_not_needed(job: Job, lacks: str) -> None:
 def test_a_script_ends_with_the_tracker_as_without_it(job: Job) -> None:
     for tracked in (True, False):
         rank = job.start(tracked=tracked, steps=100, exit_code=7)
-        assert rank.process.wait(60) == 7
+        assert rank.process.wait(300) == 7
         assert (rank.stdout, rank.stderr) == ("begin\nend 100\n", "")
     assert sys.executable
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.road.site import Site
+from tests.road.site import Site, wait_until
 
 #: Rows of 1 KB into a quota of 64 KiB, with nobody to store them until there is a file named `go`.
 SCRIPT = """
@@ -24,11 +24,13 @@ pathlib.Path("filled").touch()
 if len(sys.argv) > 2:
     while not os.path.exists("go"):
         time.sleep(0.01)
-    while not list(pathlib.Path("disttrack-runs").glob("p/*/log/*.dtl")):
-        time.sleep(0.01)
-    for step in range(1_000, 1_200):  # as training would: some of them are dropped, the last ones are not
+    step, kept = 1_000, False
+    while step < 1_200 or not kept:  # as training would: some of them are dropped, the last one is not
+        dropped = run.status().dropped
         run.log({"loss": 1.0}, step=step)
+        step, kept = step + 1, run.status().dropped == dropped
         time.sleep(0.01)
+    pathlib.Path("last_step").write_text(str(step - 1))
 receipt = run.finish()
 print(json.dumps([receipt.logged, receipt.stored, receipt.pending, receipt.dropped]))
 """
@@ -53,20 +55,19 @@ def drops_of_rows(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_rows_are_kept_again_once_somebody_stores_them(site: Site) -> None:
-    process = site.start(sys.executable, site.script(SCRIPT), 30, "wait", env=ENVIRONMENT)
-    while not (site.directory / "filled").exists():
-        assert process.poll() is None
+    process = site.start(sys.executable, site.script(SCRIPT), 300, "wait", env=ENVIRONMENT)
+    wait_until(lambda: (site.directory / "filled").exists() or process.poll() is not None, "the journal is full")
     site.root.unlink()
     site.root.mkdir()
     (site.directory / "go").touch()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     logged, stored, pending, dropped = receipt_in(output)
     assert pending == 0
     assert logged == stored + dropped
     run = site.only_run()
     assert run["receipt"]["stored"] == stored
     assert sum(drop["count"] for drop in drops_of_rows(run)) == run["receipt"]["dropped"] == dropped
-    assert run["ranks"][0]["last_step"] == 1_199
+    assert run["ranks"][0]["last_step"] == int((site.directory / "last_step").read_text())
 
 
 def test_where_no_file_may_grow_large_more_files_take_it_all(site: Site) -> None:
@@ -94,22 +95,25 @@ def test_what_had_made_room_before_the_runs_log_was_lost_is_named_and_the_rest_c
     site.root.unlink()
     script = site.script(
         """
-        import json, pathlib, shutil, time
+        import json, os, pathlib, time
         import disttrack
 
         run = disttrack.init(project="p", id="a", settings={"journal_quota_bytes": 1 << 20})
+        def log(text, step):  # no faster than it is stored: the quota has room for all
+            run.log({"text": text}, step=step)
+            while run.status().pending > 200:
+                time.sleep(0.001)
         for step in range(1_500):
-            run.log({"text": "x" * 1_000}, step=step)
-            time.sleep(0.001)
-        while not [*pathlib.Path("journals").rglob("[1-9]*.dtj")] or (
-            min(int(path.stem) for path in pathlib.Path("journals").rglob("[1-9]*.dtj")) < 900_000
-        ):
-            run.log({"text": "x" * 1_000}, step=1_500)
-            time.sleep(0.001)
-        shutil.rmtree("disttrack-runs/p/a")
-        for _ in range(200):  # long enough for the writer to see it
+            log("x" * 1_000, step)
+        def first_byte():
+            return min((int(path.stem) for path in pathlib.Path("journals").rglob("[1-9]*.dtj")), default=0)
+        while first_byte() < 900_000:
+            log("x" * 1_000, 1_500)
+        os.rename("disttrack-runs/p/a", "removed")  # at once: its writer may be writing there
+        while not run.status().dropped:  # until the writer has seen it, and asked for what is not there any more
             run.log({"text": "again"}, step=2_000)
             time.sleep(0.01)
+        run.log({"text": "again"}, step=2_000)
         receipt = run.finish()
         print(json.dumps([receipt.logged, receipt.stored, receipt.pending, receipt.dropped]))
         """

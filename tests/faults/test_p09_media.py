@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.faults.jobs import Job, no_writer, the_writer
@@ -73,8 +74,13 @@ def test_media_wait_while_the_store_takes_none_and_are_stored_once_it_does(job: 
     painter = Painter(job.site, pause_s=0.02)
     wait_until(lambda: list(job.site.root.glob("p/*/media/*.png")) != [], "one is stored")
     [directory] = job.site.root.glob("p/*/media")
+    writer = the_writer()
+    assert writer is not None
+    writer.suspend()  # or it makes another one between the two
+    wait_until(lambda: writer.status() == psutil.STATUS_STOPPED, "the writer stands still")
     directory.rename(job.site.directory / "removed")  # at once, with what was stored
     directory.write_text("a file where the directory should be")
+    writer.resume()
     lost = painter.returned + 1
     wait_until(lambda: painter.returned >= lost + 20, "20 more images")
     directory.unlink()
@@ -95,8 +101,9 @@ def test_a_removed_run_is_refilled_with_the_media_that_its_ranks_still_have(job:
     wait_until(lambda: painter.returned > 10 and not list(journals.glob(first)), "one is stored")
     [directory] = [path for path in (job.site.root / "p").iterdir() if not path.name.startswith(".")]
     directory.rename(job.site.directory / "removed")  # at once
-    removed = painter.returned
-    wait_until(lambda: painter.returned >= removed + 100, "100 more images")
+    wait_until(lambda: any(directory.glob("log/*.dtl")), "it is made again")
+    made = painter.returned
+    wait_until(lambda: painter.returned >= made + 50, "50 more images")
     (job.site.directory / "stop").touch()
     painter.end()
     wait_until(no_writer, "the writer has gone")
@@ -104,7 +111,7 @@ def test_a_removed_run_is_refilled_with_the_media_that_its_ranks_still_have(job:
     assert len(rows) == painter.returned  # every row is there again
     states = [row.state for row in rows]
     assert set(states) == {"lost", "stored"}
-    assert set(states[removed + 60 :]) == {"stored"}
+    assert set(states[made + 1 :]) == {"stored"}  # one may have been on its way
     assert all(row.file.exists() for row in rows if row.file is not None)
 
 
@@ -117,8 +124,8 @@ def test_bytes_that_make_no_image_are_lost_with_a_reason_and_hold_up_nothing(job
         import numpy as np
         import disttrack
 
+        pathlib.Path("disttrack-runs").write_text("nobody stores now")
         run = disttrack.init(project="p", id="a", settings={"journal_dir": "elsewhere"})
-        pathlib.Path("disttrack-runs").write_text("nobody stores now") if not os.path.exists("disttrack-runs") else None
         run.log({"picture": disttrack.Image(np.zeros((8, 8), np.uint8))})
         run.log({"picture": disttrack.Image(np.ones((8, 8), np.uint8))})
         [blob] = pathlib.Path("elsewhere").rglob("blobs/0")

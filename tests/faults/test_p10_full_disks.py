@@ -7,15 +7,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.faults.jobs import Job, Trainer, no_writer, the_writer, tmpfs, wait_for_steps
 from tests.road.site import wait_until
 
-GOES_ON_S = 5.0
-SLACK_S = 15.0  # on a busy machine
+PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 
 @pytest.fixture
@@ -43,7 +44,13 @@ def fill(disk: Path) -> Path:
 
 
 def log_bytes(disk: Path) -> int:
-    return sum(path.stat().st_size for path in disk.glob("disttrack-runs/p/*/log/*.dtl"))
+    found = 0
+    for path in disk.glob("disttrack-runs/p/*/log/*.dtl"):
+        try:
+            found += path.stat().st_size
+        except FileNotFoundError:
+            continue  # an empty segment, removed again
+    return found
 
 
 def live_markers(job: Job) -> list[Path]:
@@ -53,7 +60,7 @@ def live_markers(job: Job) -> list[Path]:
 def check_goes_on(job: Job, rank: Trainer, disk: Path) -> None:
     """From now on the log grows again, and in the end has it all."""
     before, freed = log_bytes(disk), time.monotonic()
-    wait_until(lambda: log_bytes(disk) > before, "the writer goes on", SLACK_S)
+    wait_until(lambda: log_bytes(disk) > before, "the writer goes on")
     print(f"went on after {time.monotonic() - freed:.2f} s")
     job.stop()
     rank.end()
@@ -67,10 +74,9 @@ def test_a_disk_that_fills_up_and_is_freed_holds_every_row(job: Job, disk: Path)
     rank = job.start(env=on(disk), rate_hz=500)
     wait_until(lambda: log_bytes(disk) > 2000, "rows are stored")
     ballast = fill(disk)
-    wait_for_steps([rank], 1500)
     full = log_bytes(disk)
-    wait_for_steps([rank], 500)
-    assert log_bytes(disk) == full
+    wait_for_steps([rank], 2000)
+    assert log_bytes(disk) <= full + PAGE_BYTES  # what its last page had room for
     ballast.unlink()
     check_goes_on(job, rank, disk)
 
@@ -136,8 +142,9 @@ def test_a_read_only_disk_holds_every_row_once_it_is_writable(job: Job, disk: Pa
     def is_read_only() -> bool:
         """The kernel refuses it while a file is open for writing: the writer's segment. Let go of that first."""
         writer = the_writer()
-        if writer is not None:
-            writer.kill()
+        with suppress(psutil.NoSuchProcess):  # the one before, which is gone this moment
+            if writer is not None:
+                writer.kill()
         return any(remount("ro") for _ in range(20))  # at once: its successor is on its way
 
     wait_until(is_read_only, "the disk is read-only")

@@ -162,7 +162,7 @@ def test_what_was_killed_with_its_writer_is_pending_until_recover_has_stored_it(
     writer.send_signal(signal.SIGSTOP)
     wait_for_steps([rank], 300)
     kill_everything([rank.process.pid, writer.pid])
-    rank.process.wait(20)
+    rank.process.wait(300)
     wait_until(no_writer, "the writer is dead")
     [pending] = answer("fsck")["pending"]
     assert (pending["rank"], pending["alive"]) == (0, False)

@@ -65,7 +65,7 @@ def test_fifty_forks_between_rows_lose_none_and_leave_no_descriptor_in_a_child(s
         """
         import os, disttrack
         run = disttrack.init(project="p")
-        run.id
+        run._recorder.sender.welcomed.wait()
         for number in range(50):
             run.log({"parent": number}, step=number)
             pid = os.fork()
@@ -118,7 +118,7 @@ def test_a_child_that_dies_takes_no_row_of_its_own_or_its_parents_with_it(site: 
         f"""
         import ctypes, os, disttrack
         run = disttrack.init(project="p")
-        run.log({{"parent": 0}}, step=0); run.id
+        run.log({{"parent": 0}}, step=0); run._recorder.sender.welcomed.wait()
         pid = os.fork()
         if pid == 0:
             for step in range(100): disttrack.log({{"child": step}}, step=step)
@@ -239,7 +239,7 @@ def test_an_interpreter_ends_while_daemon_threads_log(site: Site) -> None:
         """
         import threading, disttrack
         run = disttrack.init(project="p")
-        run.id
+        run._recorder.sender.welcomed.wait()
         def hammer(number):
             while True: run.log({"thread": number})
         threads = [threading.Thread(target=hammer, args=(number,), daemon=True) for number in range(4)]
@@ -270,7 +270,7 @@ def test_a_program_executed_over_a_rank_inherits_nothing_open_and_may_begin_anew
         f"""
         import os, sys, disttrack
         run = disttrack.init(project="p", name="first")
-        run.id
+        run._recorder.sender.welcomed.wait()
         for step in range(100): run.log({{"first": step}}, step=step)
         os.execv(sys.executable, [sys.executable, {str(second)!r}])
         """
@@ -288,7 +288,7 @@ def test_a_rank_that_executes_a_program_over_itself_is_the_next_attempt_of_its_r
         """
         import os, sys, disttrack
         run = disttrack.init(project="p")
-        run.id
+        run._recorder.sender.welcomed.wait()
         run.log({"life": len(sys.argv)})
         if len(sys.argv) == 1: os.execv(sys.executable, [sys.executable, *sys.argv, "again"])
         """
@@ -309,7 +309,7 @@ def test_a_rank_has_the_signal_handlers_it_had_without_the_tracker(site: Site) -
         def handlers(): return {number: signal.getsignal(number) for number in signal.valid_signals()}
         before, mask, wakeup = handlers(), signal.pthread_sigmask(signal.SIG_BLOCK, []), signal.set_wakeup_fd(-1)
         run = disttrack.init(project="p")
-        run.id
+        run._recorder.sender.welcomed.wait()
         run.log({"a": 1})
         assert handlers() == before
         run.finish()
@@ -375,9 +375,9 @@ def test_a_signal_handler_may_finish_the_run_inside_log(site: Site) -> None:
             os._exit(143)
         signal.signal(signal.SIGTERM, on_term)
         signal.signal(signal.SIGALRM, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
-        signal.setitimer(signal.ITIMER_REAL, 1.0)
         step = 0
         while True:
+            if step == 1000: signal.setitimer(signal.ITIMER_REAL, 0.2)
             run.log({"a": step}, step=step)
             step += 1
         """
@@ -448,7 +448,7 @@ def test_a_rank_whose_interpreter_is_held_by_c_code_is_not_taken_for_lost(site: 
         """
         import ctypes, disttrack
         with disttrack.init(project="p") as run:
-            run.id
+            run._recorder.sender.welcomed.wait()
             run.log({"a": 0}, step=0)
             ctypes.PyDLL(None).sleep(6)  # keeps the interpreter to itself
             run.log({"a": 1}, step=1)

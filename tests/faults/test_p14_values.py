@@ -12,8 +12,7 @@ from tests.faults.jobs import Job, no_writer
 from tests.road.site import wait_until
 
 SCRIPT = """
-import json, os, random, struct, sys
-import psutil
+import json, os, pathlib, random, signal, struct, sys
 import disttrack
 chance = random.Random(int(sys.argv[1]))
 special = [0x0, 1 << 63, 0x7FF0 << 48, 0xFFF0 << 48, 0x7FF8 << 48, 1, (1 << 63) | 1, 0x7FEFFFFFFFFFFFFF, 0x0010 << 48]
@@ -21,14 +20,12 @@ floats = [struct.unpack("<d", struct.pack("<Q", bits))[0]
           for bits in special + [chance.getrandbits(64) for _ in range(500)]]
 ints = [0, -1, 2**63 - 1, -(2**63), 2**53 + 1] + [chance.randrange(-(2**63), 2**63) for _ in range(500)]
 run = disttrack.init(project="p")
-run.id
+run._recorder.sender.welcomed.wait()
 for step, value in enumerate(floats):
     run.log({"float": value}, step=step)
     if step == 250:
-        here = os.environ["DISTTRACK_RUNTIME_DIR"]
-        for process in psutil.process_iter(["cmdline"]):
-            if (process.info["cmdline"] or [])[3:5] == ["disttrack.writer", here]:
-                process.kill()
+        [record] = pathlib.Path(os.environ["DISTTRACK_RUNTIME_DIR"]).glob("claims/*.json")
+        os.kill(json.loads(record.read_bytes())["pid"], signal.SIGKILL)
 for step, value in enumerate(ints):
     run.log({"int": value}, step=step)
 run.log({"big": 10**400}, step=0)

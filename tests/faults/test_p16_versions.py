@@ -43,6 +43,6 @@ def test_a_newer_log_or_journal_is_refused_and_not_touched(tmp_path: Path) -> No
     assert any(refused in damage["why"] for damage in run["damage"])
     [found] = answer("recover", journal, "--dir", tmp_path, code=1)["journals"]
     assert refused in found["why"]
-    done = subprocess.run([sys.executable, "-m", "disttrack", "show", "run1"], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "disttrack", "show", "run1"], capture_output=True, timeout=300)
     assert refused in done.stderr.decode() + done.stdout.decode()
     assert [*listing(log), *listing(journal)] == before

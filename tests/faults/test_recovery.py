@@ -31,7 +31,7 @@ def at_once(*commands: Sequence[object]) -> list[dict[str, Any]]:
     ]
     found: list[dict[str, Any]] = []
     for process in started:
-        stdout, stderr = process.communicate(timeout=90)
+        stdout, stderr = process.communicate(timeout=300)
         assert process.returncode in (0, 1), stderr
         assert stderr == ""
         found.append(json.loads(stdout))
@@ -79,7 +79,7 @@ def test_several_that_recover_at_once_store_everything_once(job: Job) -> None:
     wait_for_steps(ranks, 200)
     kill_everything([writer.pid, *(rank.process.pid for rank in ranks)])
     for rank in ranks:
-        rank.process.wait(20)
+        rank.process.wait(300)
     wait_until(no_writer, "the writer is dead")
     copies = job.site.directory / "copies"
     shutil.copytree(job.site.directory / "journals", copies)

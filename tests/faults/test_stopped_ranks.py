@@ -68,7 +68,7 @@ def test_a_users_own_signal_handler_is_called_and_every_row_stored(job: Job) -> 
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.terminate()
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=300)
     assert (process.returncode, output) == (143, "saved\n")
     wait_until(no_writer, "the writer has gone")
     run = job.site.only_run()

@@ -24,7 +24,7 @@ def leave_journals(job: Job) -> list[Path]:
     assert writer is not None
     kill_everything([writer.pid, *(rank.process.pid for rank in ranks)])
     for rank in ranks:
-        rank.process.wait(20)
+        rank.process.wait(300)
     wait_until(no_writer, "the writer is dead")
     (journals,) = job.site.directory.glob("journals/*/journals")
     shutil.copytree(journals, job.site.directory / "copies")

@@ -77,7 +77,7 @@ def train(plan: Plan) -> None:
 
         run: Any = disttrack.init(
             project=plan.project,
-            settings={"rank": plan.rank, "world_size": plan.ranks, "finish_timeout_s": 30.0, **plan.settings},
+            settings={"rank": plan.rank, "world_size": plan.ranks, "finish_timeout_s": 300.0, **plan.settings},
         )
     else:
         run = Untracked()

@@ -42,7 +42,7 @@ def tried(append):
 def run(code: str, directory: Path) -> Any:
     """Runs code with the directory as sys.argv[1] and returns the JSON it printed."""
     command = [sys.executable, "-c", textwrap.dedent(code), str(directory)]
-    ended = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True, timeout=15)
+    ended = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True, timeout=300)
     return json.loads(ended.stdout)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from disttrack.journal.durability import Durability
+from disttrack.journal.durability import SYNC_S, Durability
 from disttrack.journal.files import FILE_NAME, copy_name
 from disttrack.journal.outbox import Outbox
 from disttrack.journal.stored import StoredOutbox
@@ -81,6 +81,46 @@ def test_a_copy_that_was_not_finished_is_passed_over(outbox: Outbox, damage: str
     assert all_of(outbox.directory) == whole
     path.write_bytes(b"")
     assert all_of(outbox.directory) == whole
+
+
+class Watched(Outbox):
+    """A journal that notes how far it was at each sync."""
+
+    synced = 0
+    syncs = 0
+
+    def sync(self) -> None:
+        end = self.end
+        super().sync()
+        self.synced, self.syncs = end, self.syncs + 1
+
+
+@pytest.mark.parametrize("rows_a_look", [1, 20])
+def test_what_nobody_acknowledges_is_on_the_disk_after_two_waits_and_a_look(tmp_path: Path, rows_a_look: int) -> None:
+    """As often as the sender looks, P3 grants 1.5 s."""
+    outbox = Watched(tmp_path / "journal", make_join())
+    durability = Durability(outbox, pytest.fail)
+    written: list[tuple[float, int]] = []
+    look_s = 0.1
+    for look in range(100):
+        now = look * look_s
+        for number in range(rows_a_look):
+            outbox.append(record(number), 1)
+        written.append((now, outbox.end))
+        durability.look(now, 0)
+        oldest = min((when for when, end in written if end > outbox.synced), default=now)
+        assert now - oldest <= 2 * SYNC_S + 1.5 * look_s
+    assert outbox.syncs >= 100 * look_s / (2 * SYNC_S + 1.5 * look_s) - 1
+
+
+def test_what_the_writer_acknowledges_is_not_brought_to_this_disk_too(tmp_path: Path) -> None:
+    outbox = Watched(tmp_path / "journal", make_join())
+    durability = Durability(outbox, pytest.fail)
+    for look in range(100):
+        acked = outbox.end
+        outbox.append(record(look), 1)
+        durability.look(look * 0.1, acked)
+    assert outbox.syncs == 0
 
 
 def test_nothing_is_written_twice_on_a_disk_that_takes_it(outbox: Outbox) -> None:

@@ -14,6 +14,7 @@ import shlex
 import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -227,5 +228,14 @@ class SlurmCluster:
     def _remove_freezers(self) -> None:
         for node in self.nodes:
             own = FREEZER / f"{self._freezer}-{node.name}"
-            for directory, _, _ in os.walk(own, topdown=False):
-                os.rmdir(directory)
+            wait_until(partial(_removed, own), f"nothing of {node.name} is left in {own}")
+
+
+def _removed(group: Path) -> bool:
+    """Remove a control group and those below it; say whether that could be done, as no process is left in them."""
+    try:
+        for directory, _, _ in os.walk(group, topdown=False):
+            os.rmdir(directory)
+    except OSError:
+        return False
+    return True

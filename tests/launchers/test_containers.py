@@ -29,7 +29,7 @@ TRAIN = """
         run.log({"loss": step}, step=step)
         step += 1
         if step % 100 == 0:
-            run.attempt  # it has met its writer
+            run._recorder.sender.welcomed.wait()
             with open(f"rows-{run.rank}.new", "w") as file:
                 file.write(str(step))
             os.replace(f"rows-{run.rank}.new", f"rows-{run.rank}")
@@ -65,7 +65,7 @@ def test_a_container_made_again_brings_home_what_the_last_one_left_in_their_volu
     first = site.start(*container(0, "on"), env=environment())
     wait_until(lambda: min(rows_said(site.directory)) >= 500, "both ranks have logged")
     first.send_signal(signal.SIGKILL)
-    first.communicate(timeout=30)
+    first.communicate(timeout=300)
     said = rows_said(site.directory)
 
     site.run(*container(1, "to its end"), env=environment())

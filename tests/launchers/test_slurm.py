@@ -13,6 +13,7 @@ import pytest
 from disttrack.journal.stored import newest_join
 from tests.launchers.slurm_cluster import SlurmCluster
 from tests.launchers.training import check_doctor
+from tests.nodes.job import serving
 from tests.road.site import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -56,7 +57,7 @@ def test_two_nodes_with_two_tasks_each_are_one_run_of_four_ranks(slurm: SlurmClu
     slurm.run([*step, sys.executable, script, 150])
     (run,) = slurm.runs()
     whole(slurm, run, 150)
-    doctor = slurm.popen([*step, sys.executable, "-m", "disttrack", "doctor"]).communicate(timeout=60)[0]
+    doctor = slurm.popen([*step, sys.executable, "-m", "disttrack", "doctor"]).communicate(timeout=300)[0]
     for rank in range(4):
         assert re.search(rf"^{rank}: .*rank {rank} of 4, .*on 2 nodes: from Slurm step", doctor, re.MULTILINE), doctor
 
@@ -80,7 +81,7 @@ from pathlib import Path
 import disttrack
 
 run = disttrack.init(project="demo")
-run.id  # known once a writer has welcomed this rank
+run._recorder.sender.welcomed.wait()
 start = int(os.environ.get("SLURM_RESTART_COUNT", 0))
 checkpoint = Path("checkpoint")
 step = int(checkpoint.read_text()) if checkpoint.exists() else 0
@@ -227,7 +228,7 @@ def test_the_rank_for_whose_death_srun_ends_the_others_is_the_first_cause(
     job = slurm.sbatch(text, arguments=["train.py"], env={"PYTHON": sys.executable})
     wait_until_all_log(slurm)
     if deaf:
-        writer = next(each for each in slurm.nodes[0].processes() if "disttrack.writer" in each.command)
+        writer = serving(slurm.nodes[0])
         slurm.nodes[0].run(["kill", "-STOP", writer.pid])
     kill(slurm, rank, signal.SIGKILL)
     assert slurm.wait_for_job(job, ["COMPLETED", "FAILED"], 120) == "FAILED", slurm.printed(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import socket
 import sys
@@ -76,7 +77,11 @@ def check_doctor(output: str, ranks: int, source: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Return a port that nobody listens at: below those that the kernel gives by itself, to others meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        try:
+            with socket.create_server(("127.0.0.1", port)):
+                return port
+        except OSError:
+            continue  # somebody listens there

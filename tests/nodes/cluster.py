@@ -22,6 +22,7 @@ from typing import Self
 
 import psutil
 
+from tests.conftest import PATIENCE
 from tests.nodes.switch import network_of
 from tests.nodes.wire import Wire
 from tests.road.site import wait_until
@@ -40,7 +41,7 @@ PRIVATE = (Path("/tmp"), Path("/var/tmp"))
 FOREIGN = ("DISTTRACK_", "XDG_", "TMPDIR", "PYTEST_", "COV_")
 
 #: Seconds a node may take to start, and to go.
-BOOT_S = 20.0
+BOOT_S = 100.0
 
 LISTENERS = """
 import json, psutil
@@ -91,7 +92,10 @@ class NodeProcess(subprocess.Popen[str]):
         if not children:  # not started yet
             super().send_signal(sig)
         for inside in children:
-            inside.send_signal(sig)
+            try:
+                inside.send_signal(sig)
+            except psutil.NoSuchProcess:
+                continue  # nsenter has reaped it this moment, and ends itself
             if sig == signal.SIGSTOP:
                 wait_until(lambda: nsenter.status() == psutil.STATUS_STOPPED, "nsenter stops", BOOT_S)
             else:
@@ -184,7 +188,7 @@ class Node:
         """Run a command to its end and return what it printed; any other exit code than the one expected fails."""
         process = self.popen(command, env)
         try:
-            output, _ = process.communicate(timeout=timeout_s)
+            output, _ = process.communicate(timeout=PATIENCE * timeout_s)
         finally:
             process.kill()
         assert process.returncode == code, f"{command} on {self.name} ended with {process.returncode}:\n{output}"
@@ -193,7 +197,7 @@ class Node:
     def cli(self, *arguments: object, env: Mapping[str, str] | None = None, code: int = 0) -> str:
         """Return what `disttrack ...` prints on stdout on this node."""
         process = self.popen([sys.executable, "-m", "disttrack", *arguments], env, stderr=subprocess.PIPE)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=300)
         assert process.returncode == code, (
             f"disttrack {arguments} on {self.name} ended with {process.returncode}:\n{output}{errors}"
         )

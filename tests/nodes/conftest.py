@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodes.cluster import PROGRAMS, Cluster, why_not
+from tests.nodes.cluster import PROGRAMS, Cluster, Node, Process, why_not
 from tests.nodes.plain import LAST_PORT, PORT, serve_stores
+from tests.road.site import wait_until
 
 
 @pytest.fixture
@@ -44,11 +45,21 @@ def ports() -> Iterator[int]:
 def wired(stores: Cluster) -> Iterator[Cluster]:
     """The shared nodes, on a wire that is whole and fast again after the test."""
     yield stores
-    for node in stores.nodes:
-        for process in node.processes():  # what a failed test left
-            if any("rank.py" in word or word == "disttrack.writer" for word in process.command):
-                node.kill_process(process)
     stores.wire.heal()
     stores.wire.loss(0)
     stores.wire.delay(0)
     stores.wire.rate(None)
+    for node in stores.nodes:
+        wait_until(lambda: not ended_what_is_left(node), f"nothing of the test is left on {node.name}")  # noqa: B023
+
+
+def ended_what_is_left(node: Node) -> list[Process]:
+    """Kill what a failed test left on a node, and return it: a rank may have started another writer before it died."""
+    left = [
+        process
+        for process in node.processes()
+        if any("rank.py" in word or word == "disttrack.writer" for word in process.command)
+    ]
+    for process in left:
+        node.run(["bash", "-c", f"kill -9 {process.pid} || true"])  # it may have ended by itself meanwhile
+    return left

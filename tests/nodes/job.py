@@ -19,6 +19,7 @@ __all__ = [
     "disttrack_processes",
     "exported",
     "listening_besides_torchrun",
+    "said",
     "serving",
     "shown",
     "wait_for_disttrack",
@@ -49,6 +50,7 @@ while rows < 100 or not Path("stop").exists():
     log({"plain/loss": rows + rank / 4}, rows)
     rows += 1
     if rows == 100:
+        run._recorder.sender.welcomed.wait()
         tell("started", run_id=run.id)
     time.sleep(0.01)
 
@@ -138,6 +140,17 @@ def _published(node: Node) -> list[int]:
         return [json.loads(record.read_text())["pid"] for record in records if not record.name.startswith(".")]
     except FileNotFoundError:  # withdrawn this moment
         return []
+
+
+def said(node: Node) -> str:
+    """Return what the disttrack processes of a node, and those before them, complained of in their logs."""
+    found = ""
+    for log in Path(f"/proc/{node.init_pid}/root/tmp").glob("disttrack-*/logs/*.log"):
+        try:
+            found += log.read_text()
+        except FileNotFoundError:
+            continue  # empty, and removed by its process as that goes
+    return found
 
 
 def wait_for_disttrack(node: Node, processes: int, limit_s: float = 15) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import PATIENCE
 from tests.nodes.cluster import Cluster, Node, NodeProcess
 from tests.nodes.job import wait_for_disttrack
 from tests.road.site import wait_until
@@ -71,7 +72,9 @@ while rows < 50 or not any(stop.exists() for stop in stops):
     rows += 1
     os.pwrite(counter, struct.pack("<q", rows), 0)
     if rows == 50:
-        tell("started", pid=os.getpid(), run_id=run.id if sys.argv[5] == "meet" else None)
+        if sys.argv[5] == "meet":
+            run._recorder.sender.welcomed.wait()
+        tell("started", pid=os.getpid(), run_id=None if sys.argv[5] == "alone" else run.id)
     time.sleep(pause_s)
 began = time.perf_counter()
 receipt = run.finish()
@@ -109,7 +112,7 @@ def serve_stores(cluster: Cluster) -> Generator[None]:
     yield
     if cluster[0].alive:
         stores.terminate()
-        stores.communicate(timeout=10)
+        stores.communicate(timeout=300)
 
 
 #: What rank 0 says at its end.
@@ -128,7 +131,7 @@ class PlainJob:
         ranks: int = 2,
         pause_s: float = 0.01,
         wide: int = 0,
-        meet: bool = True,
+        meet: bool | None = True,
         name: str = "",
         init: Mapping[str, Any] | None = None,
         env: Mapping[str, str] | None = None,
@@ -136,7 +139,7 @@ class PlainJob:
         start: bool = True,
     ) -> None:
         """port: of the store. ranks: on each node. pause_s: between two rows. wide: further values in a row.
-        meet: each rank has met the writer when it has started.
+        meet: each rank has met the writer when it has started; None: it has asked for its run, and may go on without.
 
         init: arguments of it. each: further variables of each rank on a node.
         """
@@ -147,7 +150,7 @@ class PlainJob:
         script = self.directory / "rank.py"
         script.write_text(RANK)
         self._command = [sys.executable, script, self.directory, pause_s, json.dumps(dict(init or {})), wide]
-        self._command.append("meet" if meet else "alone")
+        self._command.append("ask" if meet is None else "meet" if meet else "alone")
         self.env = {
             "DISTTRACK_DIR": str(self.directory),
             "TORCHELASTIC_RUN_ID": "none",
@@ -225,7 +228,7 @@ class PlainJob:
         """Wait until the ranks of these nodes have ended well and said nothing; return what each told."""
         for node in nodes or self.nodes:
             process = self.processes[node.name]
-            output, _ = process.communicate(timeout=timeout_s)
+            output, _ = process.communicate(timeout=PATIENCE * timeout_s)
             said = [line for line in output.splitlines() if not RECEIPT.search(line)]
             assert (process.returncode, said) == (0, []), output
         return {rank: self.told(rank) for rank in self.ranks_of(*nodes)}

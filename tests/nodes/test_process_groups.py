@@ -25,7 +25,7 @@ def train(local_rank, node, before, port):
         run = disttrack.init(project="demo")
     for step in range(100):
         run.log({"rank": rank}, step=step)
-    run.id  # it has met its writer
+    run._recorder.sender.welcomed.wait()
     Path(f"went-{rank}").touch()
     while not Path("stop").exists():
         time.sleep(0.05)

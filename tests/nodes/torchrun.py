@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from tests.conftest import PATIENCE
 from tests.nodes.cluster import Cluster, Node, NodeProcess
 
 __all__ = ["PORT", "Rendezvous", "agent", "ended", "torchrun"]
@@ -51,6 +52,6 @@ def agent(
 
 def ended(processes: Sequence[NodeProcess], code: int = 0, timeout_s: float = 60) -> list[str]:
     """Wait for processes and return what each printed; any other exit code than the one expected fails."""
-    outputs = [process.communicate(timeout=timeout_s)[0] for process in processes]
+    outputs = [process.communicate(timeout=PATIENCE * timeout_s)[0] for process in processes]
     assert [process.returncode for process in processes] == [code] * len(processes), "\n".join(outputs)
     return outputs

@@ -21,7 +21,7 @@ __all__ = ["Traffic", "Wire"]
 SWITCH = Path(__file__).with_name("switch.py")
 
 #: Seconds the switch has to answer a command.
-ANSWER_S = 10.0
+ANSWER_S = 100.0
 
 
 class Wire:

@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from disttrack.server.modules import PAGE, lay, npm
+from tests.conftest import PATIENCE
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -33,7 +34,7 @@ QUIET = (
     "NetworkTimeServiceQuerying,PreconnectToSearch,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable,PaintHolding,"
     "DestroyProfileOnBrowserClose,AvoidUnnecessaryBeforeUnloadCheckSync,ThirdPartyStoragePartitioning",
 )
-WAIT_MS = 60_000  # for what a browser shows, on a machine that does other things too
+WAIT_MS = 60_000 * PATIENCE  # for what a browser shows, on a machine that does other things too
 expect.set_options(timeout=WAIT_MS)
 
 
@@ -103,7 +104,7 @@ def serving(program: Path, directory: Path, port: int = 0) -> Server:
 def stop(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:
-        process.wait(20)
+        process.wait(300)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
@@ -183,9 +184,12 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = shared_directory(tmp_path_factory) / "page"
     with alone(directory.with_suffix(".lock")):
         if not directory.exists():
-            shutil.copytree(PAGE, directory, ignore=shutil.ignore_patterns("node_modules", "vendor"))
-            run(*npm(), "--prefix", str(directory), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-            lay(directory)
+            part = directory.with_suffix(".part")  # what failed half way is no copy for others
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(PAGE, part, ignore=shutil.ignore_patterns("node_modules", "vendor"))
+            run(*npm(), "--prefix", str(part), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+            lay(part)
+            part.rename(directory)
     return directory
 
 

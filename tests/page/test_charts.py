@@ -13,6 +13,7 @@ from playwright.sync_api import Locator, expect
 from tests.index.logs import RunLog
 from tests.page.conftest import Server, Visit
 from tests.page.made import eight_ranks, mended, process, wide
+from tests.road.site import wait_until
 
 pytestmark = pytest.mark.real(timeout_s=180)
 
@@ -54,11 +55,13 @@ def test_a_line_is_not_drawn_through_rows_that_are_missing(server: Server, visit
     canvas, steps = plot.locator("canvas"), 299
     expect(canvas).to_be_visible()
     high = canvas.evaluate("canvas => canvas.clientHeight") - 30  # above the x-axis
-    hole = pixels(canvas, 184 / steps, 215 / steps, 10, high)
-    assert hole["coloured"] == 0, "interpolated"
-    assert hole["grey"] > 100, "not hatched"
     for kept in ((100, 170), (225, 290)):
-        assert pixels(canvas, kept[0] / steps, kept[1] / steps, 10, high)["coloured"] > 100
+        wait_until(
+            lambda: pixels(canvas, kept[0] / steps, kept[1] / steps, 10, high)["coloured"] > 100,  # noqa: B023
+            "the line is drawn",
+        )
+    wait_until(lambda: pixels(canvas, 184 / steps, 215 / steps, 10, high)["grey"] > 100, "the hole is hatched")
+    assert pixels(canvas, 184 / steps, 215 / steps, 10, high)["coloured"] == 0, "interpolated"
 
 
 def test_a_rank_that_died_is_hatched_from_there_on_in_the_heat_map(server: Server, visit: Callable[..., Visit]) -> None:
@@ -66,12 +69,11 @@ def test_a_rank_that_died_is_hatched_from_there_on_in_the_heat_map(server: Serve
     heat = page.get_by_role("group", name=re.compile("loss of 4 ranks by step.*Gone: rank 3"))
     canvas, steps, row = heat.locator("canvas"), 299, 18
     expect(canvas).to_be_visible()
-    dead = pixels(canvas, 245 / steps, 0.99, 3 * row + 1, 4 * row - 1)
-    assert dead["coloured"] == 0
-    assert dead["grey"] > 100
-    hole = pixels(canvas, 184 / steps, 215 / steps, row + 1, 2 * row - 1)
-    assert hole["coloured"] == 0
-    assert hole["grey"] > 50
+    dead = (245 / steps, 0.99, 3 * row + 1, 4 * row - 1)
+    hole = (184 / steps, 215 / steps, row + 1, 2 * row - 1)
+    wait_until(lambda: pixels(canvas, *dead)["grey"] > 100, "the dead rank is hatched")
+    wait_until(lambda: pixels(canvas, *hole)["grey"] > 50, "the hole is hatched")
+    assert [pixels(canvas, *place)["coloured"] for place in (dead, hole)] == [0, 0]
     heat.locator("..").locator("..").get_by_role("button", name="View loss of ranks as table").click()
     expect(page.get_by_role("row", name=re.compile("^rank 3"))).to_contain_text("failed after 240")
     expect(page.get_by_role("row", name=re.compile("^rank 1"))).to_contain_text("disk_full")
@@ -86,8 +88,10 @@ def test_the_hatch_of_one_dead_rank_of_256_can_be_seen(
     canvas = heat.locator("canvas")
     expect(canvas).to_be_visible()
     # Some place of the right half is hatched over several pixels: more of it is grey than one row of 256 could have.
-    rows = [pixels(canvas, 0.6, 0.95, top, top + 6) for top in range(200, 290, 2)]
-    assert max(found["grey"] for found in rows) > 400
+    wait_until(
+        lambda: any(pixels(canvas, 0.6, 0.95, top, top + 6)["grey"] > 400 for top in range(200, 290, 2)),
+        "the hatch is drawn",
+    )
 
 
 def test_rows_of_the_attempt_before_are_shown_when_asked_for(server: Server, visit: Callable[..., Visit]) -> None:
@@ -98,7 +102,9 @@ def test_rows_of_the_attempt_before_are_shown_when_asked_for(server: Server, vis
     page.get_by_label(re.compile("2 attempts")).check()
     expect(page).to_have_url(re.compile("attempt=all"))
     expect(plot).to_be_visible()
-    assert any("superseded=1" in url for url in profile.asked)
+    wait_until(  # evaluate: else the browser's events are not heard
+        lambda: bool(page.evaluate("1")) and any("superseded=1" in url for url in profile.asked), "they are asked for"
+    )
     page.get_by_label("x-axis").select_option("wall")  # the mark stays where the attempt began
     expect(page.locator(".pair").get_by_role("group", name=re.compile("loss by wall"))).to_have_attribute(
         "aria-label", re.compile("attempt 1 at")

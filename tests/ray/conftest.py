@@ -70,7 +70,7 @@ def ray_cluster(isolated_session: None) -> Iterator[dict[str, str]]:
             assert address, f"the cluster did not start: {log.read()}"
             yield {name: environment[name] for name in ray_environment()} | {"RAY_ADDRESS": address}
         finally:
-            head.communicate(timeout=60)
+            head.communicate(timeout=300)
             shutil.rmtree(directory, ignore_errors=True)
 
 

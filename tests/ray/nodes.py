@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.conftest import PATIENCE
 from tests.nodes.cluster import Cluster, Node, NodeProcess, Process
 from tests.ray.conftest import ray_environment
 from tests.road.site import wait_until
@@ -46,7 +47,7 @@ class RayNodes:
 
     def _alive(self) -> int:
         process = self.head.popen([sys.executable, "-c", COUNT], self.environment)
-        output, _ = process.communicate(timeout=READY_S)
+        output, _ = process.communicate(timeout=PATIENCE * READY_S)
         last = output.split()[-1] if process.returncode == 0 and output.split() else "0"
         return int(last) if last.isdecimal() else 0
 
@@ -60,7 +61,7 @@ class RayNodes:
         """End the drivers that a test has left; Ray ends their jobs."""
         for driver in self._drivers:
             driver.kill()
-            driver.wait(READY_S)
+            driver.wait(PATIENCE * READY_S)
         self._drivers.clear()
 
     def actors(self, name: str) -> list[Process]:

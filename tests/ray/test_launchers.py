@@ -32,6 +32,7 @@ import ray
 ray.init(num_cpus=int(sys.argv[1]) or None)
 with disttrack.init(project="jobs", dir=None) as run:
     run.log({"cpus": ray.cluster_resources()["CPU"]})
+    run._recorder.sender.welcomed.wait()
     print("the run is", run.id)
 sys.exit(int(sys.argv[2]))
 """
@@ -79,7 +80,7 @@ def head(site: Site) -> Generator[str]:
             yield f"http://127.0.0.1:{chosen['dashboard-port']}"
         finally:
             process.terminate()  # ends all that it started
-            process.wait(60)
+            process.wait(300)
 
 
 def _listens(port: int) -> bool:

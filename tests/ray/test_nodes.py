@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import PATIENCE
 from tests.nodes.cluster import PROGRAMS, Cluster, why_not
 from tests.nodes.job import disttrack_processes, exported, serving, shown
 from tests.ray.conftest import EXAMPLES
@@ -40,6 +41,7 @@ def loop(config):
         run.log({"loss": rows + rank / 4}, step=rows)
         rows += 1
         if rows == 100:
+            run._recorder.sender.welcomed.wait()
             tell("started", rank, run.id)
         time.sleep(0.01)
     receipt = run.finish()
@@ -121,7 +123,7 @@ def test_four_workers_on_two_nodes_lose_no_row_while_writer_and_actor_are_killed
 
     (cluster.shared / "stop").touch()
     ended = told("ended")
-    output = driver.communicate(timeout=LIMIT_S)[0]
+    output = driver.communicate(timeout=PATIENCE * LIMIT_S)[0]
     assert driver.returncode == 0, output
     run = shown(head, run_id)
     assert (run["name"], run["group"], run["state"], run["ranks_joined"]) == ("two nodes", "two nodes", "finished", 4)
@@ -141,7 +143,7 @@ def test_the_multinode_example_tells_of_the_ranks_of_both_nodes(ray_nodes: tuple
     cluster, ray = ray_nodes
     arguments = ("--workers", 4, "--epochs", 2, "--storage", cluster.shared)
     driver = ray.drive(EXAMPLES / "ray_multinode.py", *arguments, env={"RAY_TRAIN_V2_ENABLED": "1"})
-    output = driver.communicate(timeout=3 * LIMIT_S)[0]
+    output = driver.communicate(timeout=3 * PATIENCE * LIMIT_S)[0]
     assert driver.returncode == 0, output
     told = [line.split() for line in output.splitlines() if line.startswith("rank ")]
     assert sorted(int(line[1]) for line in told) == [0, 1, 2, 3]

@@ -91,6 +91,7 @@ def test_each_attempt_is_told_of_its_node_anew(site: Site) -> None:
         import os, disttrack
         run = disttrack.init(project="p", id="a")
         run.log({"loss": 1})
+        run._recorder.sender.welcomed.wait()
         assert run.id == "a" and run.attempt == int(os.environ["TORCHELASTIC_RESTART_COUNT"])
         if run.attempt == 0:
             raise SystemExit(3)

@@ -31,7 +31,7 @@ def test_two_lines_of_a_run_of_several_ranks_and_the_id_in_them_answers(site: Si
     assert first == f'disttrack: "calm fox", demo/{run["id"]}, 2 ranks, in ./disttrack-runs; to follow it: ' + (
         f"disttrack watch {run['id']}"
     )
-    shown = rf"disttrack: demo/{run['id']} finished after [\d.]+s: 1 record logged: 1 stored, 0 pending, 0 dropped"
+    shown = rf"disttrack: demo/{run['id']} finished after [\dhm.]+s: 1 record logged: 1 stored, 0 pending, 0 dropped"
     assert re.fullmatch(shown, last)
 
 

@@ -27,6 +27,7 @@ LOG_UNTIL_STOPPED = """
         run.log({"a": float(step)}, step=step)
         step += 1
         if step == 50:
+            run._recorder.sender.welcomed.wait()
             open(f"started{sys.argv[1]}", "w").write(run.id)
         time.sleep(0.01)
     run.finish()
@@ -35,11 +36,11 @@ LOG_UNTIL_STOPPED = """
 Findings = dict[str, list[dict[str, Any]]]
 
 
-def examined(site: Site, code: int = 0, *arguments: object) -> Findings:
-    """Return the findings of `disttrack doctor --json` by their check."""
+def examined(site: Site, code: int | None = 0, *arguments: object) -> Findings:
+    """Return the findings of `disttrack doctor --json` by their check; any code but None is to be its exit code."""
     report = json.loads(site.cli("doctor", "--json", *arguments, code=code), parse_constant=pytest.fail)
     assert set(report) == {"ok", "host", "time", "rank", "root", "partial", "findings"}
-    assert report["ok"] == (code == 0)
+    assert code is None or report["ok"] == (code == 0)
     found: Findings = {}
     for finding in report["findings"]:
         assert set(finding) == {"check", "group", "level", "text", "fix", "facts"}
@@ -55,8 +56,10 @@ def wrong(found: Findings) -> list[str]:
 
 
 def the_writer() -> psutil.Process:
-    (writer,) = writers(Path(os.environ["DISTTRACK_RUNTIME_DIR"]))
-    return writer
+    """Return the process that serves the ranks, which have met it; one that starts or goes can be there beside it."""
+    record = the_claim().record
+    assert record is not None
+    return psutil.Process(record.pid)
 
 
 def the_claim() -> Claimed:
@@ -75,13 +78,14 @@ def started(site: Site, ranks: int) -> list[subprocess.Popen[str]]:
 def stop(site: Site, ranks: list[subprocess.Popen[str]]) -> None:
     (site.directory / "stop").touch()
     for rank in ranks:
-        output, _ = rank.communicate(timeout=30)
+        output, _ = rank.communicate(timeout=300)
         assert (rank.returncode, output) == (0, "")
 
 
 @pytest.mark.real(timeout_s=60)
 def test_beside_a_job_its_writer_answers_for_its_ranks_and_asking_keeps_it_from_nothing(site: Site) -> None:
     ranks = started(site, 2)
+    wait_until(lambda: "part" in examined(site, None)["processes.answers"][0]["facts"], "it answers within 2 s")
     (answers,) = examined(site)["processes.answers"]
     facts = answers["facts"]
     assert (facts["part"], facts["pid"]) == ("writer", the_writer().pid)
@@ -89,7 +93,7 @@ def test_beside_a_job_its_writer_answers_for_its_ranks_and_asking_keeps_it_from_
     assert sorted((rank["rank"], rank["pid"], rank["over"]) for rank in facts["ranks"]) == [
         (number, rank.pid, False) for number, rank in enumerate(ranks)
     ]
-    assert all(rank["heard_s"] < 10 and rank["stored_bytes"] > 0 for rank in facts["ranks"])
+    assert all(rank["heard_s"] < 100 and rank["stored_bytes"] > 0 for rank in facts["ranks"])
     assert facts["refused"] == 0
 
     claim = the_claim()
@@ -99,8 +103,8 @@ def test_beside_a_job_its_writer_answers_for_its_ranks_and_asking_keeps_it_from_
     assert f"✓ the writer (pid {the_writer().pid}) of project p answers in" in text
     assert "Nothing is wrong." in text or "warning" in text
     stop(site, ranks)
-    wait_until(lambda: ask(address, 0.2) is None, "the writer goes although it is asked all the time", 20)
-    wait_until(lambda: not list(writers(Path(os.environ["DISTTRACK_RUNTIME_DIR"]))), "it has gone", 10)
+    wait_until(lambda: ask(address, 0.2) is None, "the writer goes although it is asked all the time")
+    wait_until(lambda: not list(writers(Path(os.environ["DISTTRACK_RUNTIME_DIR"]))), "it has gone")
     assert "processes.none" in examined(site)
     assert site.only_run()["state"] == "finished"
 
@@ -115,7 +119,7 @@ def test_a_stopped_writer_is_named_with_what_lets_it_go_on(site: Site) -> None:
     (silent,) = found["processes.answers"]
     assert "it was stopped" in silent["text"]
     subprocess.run(shlex.split(silent["fix"].partition(";")[0]), check=True)
-    wait_until(lambda: "part" in examined(site)["processes.answers"][0]["facts"], "it answers again", 20)
+    wait_until(lambda: "part" in examined(site, None)["processes.answers"][0]["facts"], "it answers again")
     stop(site, ranks)
 
 
@@ -127,7 +131,7 @@ def test_what_a_killed_job_left_is_told_with_the_command_that_brings_it_home(sit
         process.suspend()
     for process in (writer, psutil.Process(rank.pid)):
         process.kill()
-    rank.communicate(timeout=10)
+    rank.communicate(timeout=300)
     assert the_claim().record is not None  # that of the dead writer
 
     found = examined(site, 1)
@@ -150,12 +154,12 @@ def test_ranks_without_a_process_of_disttrack_are_named(site: Site) -> None:
     psutil.Process(rank.pid).suspend()  # so that it does not start another one
     writer = the_writer()
     writer.kill()
-    writer.wait(10)
+    writer.wait(300)
     found = examined(site, 1)
     assert wrong(found) == ["processes.missing"]
     assert found["processes.missing"][0]["facts"]["ranks"] == [0]
     psutil.Process(rank.pid).resume()
-    wait_until(lambda: not the_claims_writer_is_dead(), "the rank starts another writer", 20)
+    wait_until(lambda: not the_claims_writer_is_dead(), "the rank starts another writer")
     stop(site, [rank])
 
 
@@ -167,14 +171,16 @@ def the_claims_writer_is_dead() -> bool:
 @pytest.mark.real(timeout_s=60)
 def test_a_writer_that_cannot_write_says_why(site: Site) -> None:
     site.root.write_text("a file where the directory should be")
-    script = site.script(LOG_UNTIL_STOPPED.replace("run.id", '"not known"'))
+    script = site.script(
+        LOG_UNTIL_STOPPED.replace("run._recorder.sender.welcomed.wait()", "").replace("run.id", '"not known"')
+    )
     rank = site.start(sys.executable, script, 0, 1)
     wait_until(lambda: (site.directory / "started0").exists(), "the rank logs")
-    wait_until(lambda: "processes.complains" in examined(site, 1), "the writer has tried", 20)
-    assert sorted(wrong(examined(site, 1))) == ["disks.root", "processes.complains"]
+    wait_until(lambda: "processes.complains" in examined(site, 1), "the writer has tried")
+    wait_until(lambda: sorted(wrong(examined(site, 1))) == ["disks.root", "processes.complains"], "no more is wrong")
     site.root.unlink()
     (site.directory / "stop").touch()
-    rank.communicate(timeout=30)
+    rank.communicate(timeout=300)
     assert rank.returncode == 0
     assert site.only_run()["state"] == "finished"
 

@@ -17,7 +17,7 @@ HEAD = """
     import disttrack
     run = disttrack.init(project="p")
     run.log({"a": 1})
-    run.id  # it has met its writer
+    run._recorder.sender.welcomed.wait()
 """
 
 WAYS: list[tuple[str, tuple[str, int | None, str | None], str]] = [
@@ -89,7 +89,7 @@ def test_of_ranks_that_torchrun_takes_down_the_one_that_died_by_itself_is_named(
         import disttrack
         run = disttrack.init(project="p")
         run.log({"a": 1})
-        run.id
+        run._recorder.sender.welcomed.wait()
         open(f"joined{run.rank}", "w").close()
         while not all(os.path.exists(f"joined{rank}") for rank in range(3)):
             time.sleep(0.02)

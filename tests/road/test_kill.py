@@ -60,10 +60,10 @@ def test_killing_one_rank_and_the_writer_loses_no_row_and_repeats_none(site: Sit
             writer = the_writer()
             assert writer is not None
             writer.kill()
-            writer.wait(10)
+            writer.wait(300)
     (site.directory / "stop").touch()
     for number, rank in enumerate(ranks):
-        output, _ = rank.communicate(timeout=60)
+        output, _ = rank.communicate(timeout=300)
         assert (rank.returncode, output) == ((-signal.SIGKILL, "") if number == 2 else (0, ""))
     run = site.only_run()
     assert [rank["state"] for rank in run["ranks"]] == ["finished", "finished", "crashed"]
@@ -83,7 +83,7 @@ def test_killing_everything_at_once_loses_no_row_and_the_next_ls_brings_them_hom
     for process in (writer, *(psutil.Process(rank.pid) for rank in ranks)):
         process.kill()
     for rank in ranks:
-        rank.communicate(timeout=10)
+        rank.communicate(timeout=300)
     check_all_stored(site, 2)
     assert site.only_run()["state"] == "crashed"
 
@@ -91,13 +91,13 @@ def test_killing_everything_at_once_loses_no_row_and_the_next_ls_brings_them_hom
 def test_a_rank_killed_before_it_met_a_writer_is_brought_home_as_an_orphan(site: Site) -> None:
     script = site.script(
         """
-        import os, disttrack
+        import os, sys, disttrack
+        sys.executable = "/nowhere/python"  # what it would start a writer with, however late it dies
         run = disttrack.init(project="p")
         run.log({"a": 1})
         os.kill(os.getpid(), 9)
         """
     )
-    # A rank other than 0 waits 2 s before it starts a writer itself: it dies before.
     site.python(script, env={"DISTTRACK_RANK": "1", "DISTTRACK_WORLD_SIZE": "2"}, code=-9)
     assert site.ls()[0]["tags"] == ["orphan"]
     run = site.only_run()
@@ -117,7 +117,7 @@ def test_a_stopped_writer_is_waited_for_and_not_replaced(site: Site) -> None:
     assert the_writer() == writer
     writer.resume()
     (site.directory / "stop").touch()
-    output, _ = rank.communicate(timeout=15)
+    output, _ = rank.communicate(timeout=300)
     assert (rank.returncode, output) == (0, "")
     check_all_stored(site, 1)
 
@@ -126,13 +126,19 @@ def test_an_unwritable_root_is_said_once_and_the_rows_wait_in_the_journal(site: 
     site.root.write_text("a file where the directory should be")
     script = site.script(
         """
-        import disttrack
+        import os, time, disttrack
         run = disttrack.init(project="p", settings={"finish_timeout_s": 2})
         for step in range(100): run.log({"a": step})
+        while not os.path.exists("go"): time.sleep(0.02)
         print(run.finish())
         """
     )
-    output = site.python(script)
+    process = site.start(sys.executable, script)
+    assert process.stdout is not None
+    said = process.stdout.readline()  # before it finishes: how long a writer takes to start, nobody knows
+    (site.directory / "go").touch()
+    output = said + process.communicate(timeout=300)[0]
+    assert process.returncode == 0, output
     assert "100 records logged: 0 stored, 100 pending, 0 dropped" in output
     assert output.count("refused this rank") == 1
     site.root.unlink()

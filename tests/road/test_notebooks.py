@@ -30,7 +30,7 @@ from nbclient import NotebookClient
 
 cells = json.load(open("cells.json"))
 notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
 json.dump([cell["outputs"] for cell in notebook.cells], open("outputs.json", "w"))
 """
 
@@ -40,7 +40,7 @@ def executed(site: Site, *cells: str) -> list[str]:
     (site.directory / "cells.json").write_text(json.dumps(cells))
     script = site.script(CLIENT, "client.py")
     done = subprocess.run(
-        [sys.executable, script], cwd=site.directory, env={**os.environ}, capture_output=True, text=True, timeout=100
+        [sys.executable, script], cwd=site.directory, env={**os.environ}, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     outputs = json.loads((site.directory / "outputs.json").read_text())

@@ -11,7 +11,8 @@ import pytest
 
 from disttrack.writer.choice import ALONE_S
 from disttrack.writer.serving import LINGER_S
-from tests.conftest import writers
+from tests.conftest import PATIENCE, writers
+from tests.faults.jobs import the_writer
 from tests.road.site import Site, wait_until
 
 
@@ -30,7 +31,7 @@ def test_ten_runs_in_a_loop_are_ten_finished_runs_and_leave_nothing_running(site
     assert {(run["name"], run["state"], run["summary"]["square"]) for run in runs} == {
         (f"run {number}", "finished", number**2) for number in range(10)
     }
-    wait_until(lambda: not running_writers(), "the writer ends", 10)
+    wait_until(lambda: not running_writers(), "the writer ends")
     assert not list((site.directory / "journals").rglob("*.dtj"))
     runtime = Path(os.environ["DISTTRACK_RUNTIME_DIR"])
     assert {path.parent.name for path in runtime.rglob("*") if not path.is_dir()} == {"journal-places"}
@@ -39,15 +40,14 @@ def test_ten_runs_in_a_loop_are_ten_finished_runs_and_leave_nothing_running(site
 def test_one_writer_serves_all_runs_of_a_script_and_no_child_is_left_to_reap(site: Site) -> None:
     script = site.script(
         """
-        import os, disttrack, psutil
+        import json, os, pathlib, disttrack, psutil
         pids = set()
         for number in range(3):
             with disttrack.init(project="p") as run:
                 run.log({"a": 1})
-                run.id
-                here = ["disttrack.writer", os.environ["DISTTRACK_RUNTIME_DIR"]]
-                running = psutil.process_iter(["pid", "cmdline"])
-                pids |= {process.info["pid"] for process in running if (process.info["cmdline"] or [])[3:5] == here}
+                run._recorder.sender.welcomed.wait()
+                claims = pathlib.Path(os.environ["DISTTRACK_RUNTIME_DIR"]).glob("claims/*.json")
+                pids |= {json.loads(record.read_bytes())["pid"] for record in claims}
         assert len(pids) == 1, pids
         assert psutil.Process().children() == []
         """
@@ -188,6 +188,7 @@ def test_the_same_id_again_is_the_next_attempt_and_overwrites_nothing(site: Site
         import disttrack
         with disttrack.init(project="p", id="same") as run:
             run.log({"a": 1})
+            run._recorder.sender.welcomed.wait()
             print("attempt", run.attempt)
         """
     )
@@ -256,6 +257,7 @@ def test_the_writer_neither_leaves_a_silent_rank_nor_stays_with_a_finished_one(s
         """
         import sys, disttrack
         run = disttrack.init(project="p")
+        run._recorder.sender.welcomed.wait()
         print(run.id, flush=True)
         sys.stdin.readline()
         run.log({"late": 1})
@@ -272,14 +274,15 @@ def test_the_writer_neither_leaves_a_silent_rank_nor_stays_with_a_finished_one(s
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdout.readline()
-    (writer,) = running_writers()
+    writer = the_writer()
+    assert writer is not None
     with pytest.raises(psutil.TimeoutExpired):  # longer than it lingers when nobody needs it
         writer.wait(timeout=LINGER_S + 3)
     process.stdin.write("go on\n")
     process.stdin.flush()
     assert process.stdout.readline() == "finished\n"
-    writer.wait(timeout=3 * LINGER_S)
-    process.communicate("go on\n", timeout=20)
+    writer.wait(timeout=300)  # while the process waits to be told to go on
+    process.communicate("go on\n", timeout=300)
     assert process.returncode == 0
     assert [run["state"] for run in site.ls()] == ["finished", "finished"]
 
@@ -292,7 +295,7 @@ def test_a_process_that_finds_everything_stored_already_goes_at_once(site: Site)
     subprocess.run(
         [sys.executable, "-m", "disttrack.writer", os.environ["DISTTRACK_RUNTIME_DIR"], "boot:1"], check=True
     )
-    wait_until(lambda: not running_writers(), "the second one has gone", limit_s=ALONE_S - 10)
+    wait_until(lambda: not running_writers(), "the second one has gone", limit_s=(ALONE_S - 10) / PATIENCE)
 
 
 def running_writers() -> list[psutil.Process]:

@@ -29,6 +29,12 @@ def samples(site: Site) -> dict[str, np.ndarray]:
         return api.runs("p")[0].system()
 
 
+def sampled(site: Site, rank: int) -> bool:
+    """Say whether a sample has a figure of this rank's process."""
+    found = samples(site).get(f"process.{rank}.processes")
+    return found is not None and bool(np.isfinite(found).any())
+
+
 def stop(site: Site) -> None:
     (site.directory / "stop").touch()
 
@@ -37,8 +43,10 @@ def stop(site: Site) -> None:
 def test_every_node_is_sampled_and_no_rank_shows_it(site: Site) -> None:
     process = site.start(*TORCHRUN, 2, site.script(LOGS), env=OFTEN)
     wait_until(lambda: site.root.is_dir() and len(site.ls()) == 1 and len(samples(site)["time"]) >= 3, "three samples")
+    for rank in (0, 1):
+        wait_until(lambda: sampled(site, rank), f"rank {rank} is sampled")  # noqa: B023
     stop(site)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 0
     wait_until(no_writer, "the writer has gone")
     found = samples(site)

@@ -83,7 +83,7 @@ def test_of_many_ranks_with_one_config_the_first_says_what_was_redacted(site: Si
         """
     )
     ranks = [site.start(sys.executable, script, rank) for rank in range(3)]
-    outputs = [rank.communicate(timeout=50)[0] for rank in ranks]
+    outputs = [rank.communicate(timeout=300)[0] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0, 0], outputs
     assert [output.count("look like secrets") for output in outputs] == [1, 0, 0], outputs
     assert site.only_run()["config"] == {"api_key": "[redacted]"}

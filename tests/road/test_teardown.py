@@ -18,7 +18,7 @@ FAILING = """
         rank = int(os.environ["RANK"])
         run = disttrack.init(project="demo")
         run.log({"rank": rank})
-        run.id
+        run._recorder.sender.welcomed.wait()
         pathlib.Path(f"ready-{rank}").touch()
         while len(list(pathlib.Path().glob("ready-*"))) < 3:
             time.sleep(0.02)
@@ -40,7 +40,7 @@ def states(run: dict[str, Any]) -> list[tuple[str, str | None]]:
 @pytest.mark.real(timeout_s=120)
 def test_the_first_failure_is_named_with_its_reason_and_ranks_ended_for_it_did_not_crash(site: Site) -> None:
     site.torchrun(3, site.script(FAILING), "fail", code=1)
-    wait_until(lambda: "running" not in [state for state, _ in states(site.only_run())], "all ends are stored")
+    wait_until(lambda: site.ls()[0]["ended_at"] is not None, "all ends are stored")
     run = site.only_run()
     assert states(run) == [("terminated", "SIGTERM"), ("crashed", None), ("terminated", "SIGTERM")]
     first = run["first_failure"]
@@ -57,8 +57,8 @@ def test_a_launch_that_is_told_to_end_is_preempted_and_no_rank_of_it_crashed(sit
     agent = site.start(*TORCHRUN, 3, site.script(FAILING), "wait")
     wait_until(lambda: len(list(site.directory.glob("ready-*"))) == 3, "all ranks are there")
     agent.send_signal(signal.SIGTERM)
-    agent.communicate(timeout=60)
-    wait_until(lambda: site.only_run()["state"] != "running", "all ends are stored")
+    agent.communicate(timeout=300)
+    wait_until(lambda: site.ls()[0]["ended_at"] is not None, "all ends are stored")
     run = site.only_run()
     assert (run["state"], run["first_failure"]) == ("preempted", None)
     assert states(run) == [("preempted", "SIGTERM")] * 3

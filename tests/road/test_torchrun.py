@@ -62,6 +62,7 @@ def test_ranks_without_a_common_runtime_directory_meet_in_the_agents_store(site:
         import disttrack
         run = disttrack.init(project="demo")
         run.log({"rank": run.rank})
+        run._recorder.sender.welcomed.wait()
         open(f"{run.id}-{run.rank}", "w").close()
         while not os.path.exists(f"{run.id}-{1 - run.rank}"):
             time.sleep(0.05)  # until the other one has met the same writer
@@ -81,10 +82,13 @@ def test_a_restart_by_torchrun_is_the_next_attempt_of_the_same_run(site: Site) -
         for step in range(10):
             run.log({"attempt": attempt}, step=step)
         if attempt == 0:
-            run.id  # the first attempt has met its writer
+            run._recorder.sender.welcomed.wait()
+            open(f"there-{run.rank}", "w").close()
+            import time
+            while not (os.path.exists("there-0") and os.path.exists("there-1")):
+                time.sleep(0.05)
             if run.rank == 1:
                 raise RuntimeError("as planned")
-            import time
             while True:
                 time.sleep(0.1)  # until torchrun ends this rank
         run.finish()
@@ -150,7 +154,7 @@ def test_a_new_launch_with_the_same_id_is_the_next_attempt_of_the_run(site: Site
         run = disttrack.init(project="demo", id="mine")
         for step in range(first, first + steps):
             run.log({"loss": step}, step=step)
-        run.attempt  # it has met its writer
+        run._recorder.sender.welcomed.wait()
         if sys.argv[3] == "crash":
             os._exit(7)
         """

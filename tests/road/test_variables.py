@@ -25,7 +25,7 @@ def test_processes_with_variables_of_ones_own_are_one_run(site: Site) -> None:
     script = site.script(TRAIN)
     ranks = [site.start(sys.executable, script, env=variables(rank, 3)) for rank in range(3)]
     for number, rank in enumerate(ranks):
-        output, _ = rank.communicate(timeout=100)
+        output, _ = rank.communicate(timeout=300)
         assert (rank.returncode, f"as {number} of 3" in output) == (0, True), output
     run = site.only_run()
     assert (run["state"], run["world_size"], run["ranks_joined"], run["attempt"]) == ("finished", 3, 3, 0)

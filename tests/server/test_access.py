@@ -55,7 +55,7 @@ def ui(directory: Path) -> Iterator[Ui]:
 
 @pytest.fixture
 def stranger(ui: Ui) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=ui.base, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=ui.base, timeout=300, trust_env=False) as client:
         yield client
 
 
@@ -73,7 +73,7 @@ def kind(answer: httpx.Response) -> str:
 def raw(ui: Ui, request: str) -> bytes:
     """Returns the answer to bytes that no client would send."""
     host, _, port = ui.host.partition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=300) as connection:
         connection.sendall(request.encode())
         answer = b""
         while piece := connection.recv(65_536):
@@ -219,7 +219,7 @@ def test_a_second_ui_prints_the_same_line_and_the_file_is_its_users_alone(tmp_pa
             [sys.executable, "-m", "disttrack", "ui", "--no-open", "--dir", str(tmp_path)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=True,
         )
         assert again.stdout.strip() == ui.url
@@ -227,7 +227,7 @@ def test_a_second_ui_prints_the_same_line_and_the_file_is_its_users_alone(tmp_pa
         assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
         assert ui.token in file.read_text()
         ui.process.terminate()
-        ui.process.communicate(timeout=30)
+        ui.process.communicate(timeout=300)
         assert not file.exists()
 
 
@@ -318,7 +318,7 @@ def test_a_browser_is_opened_without_telling_the_other_users_of_the_machine_the_
         assert html.escape(url) in page.read_text()
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(300)
         os.close(terminal)
         os.close(theirs)
 

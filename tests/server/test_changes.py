@@ -63,7 +63,7 @@ def test_all_that_a_filter_finds_are_changed_by_one_request(ui: Ui) -> None:
 
 def test_a_directory_that_is_away_is_no_empty_one(ui: Ui, root: Path) -> None:
     assert ui.json("/api/runs")["total"] == RUNS
-    with httpx.stream("GET", f"{ui.base}/api/events", headers=ui.client.headers, timeout=60) as stream:
+    with httpx.stream("GET", f"{ui.base}/api/events", headers=ui.client.headers, timeout=300) as stream:
         lines = stream.iter_lines()
         assert next(lines) == "event: hello"
         root.rename(root.with_name("elsewhere"))
@@ -92,7 +92,8 @@ def said(lines: Iterator[str], event: str) -> dict[str, Any]:
 
 
 def test_a_stream_may_name_a_run_that_is_not_there_yet(ui: Ui, root: Path) -> None:
-    with httpx.stream("GET", f"{ui.base}/api/events?project=no&run=demo/new", headers=ui.client.headers) as stream:
+    asked = f"{ui.base}/api/events?project=no&run=demo/new"
+    with httpx.stream("GET", asked, headers=ui.client.headers, timeout=300) as stream:
         lines = stream.iter_lines()
         assert next(lines) == "event: hello"
         finished_run(root, [(0, {"loss": 1.0})], run_id="new")

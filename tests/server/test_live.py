@@ -103,7 +103,7 @@ def test_a_running_job_is_followed_and_a_page_that_comes_back_misses_nothing(sit
         logs = ui.json("/api/logs", run=name, limit=5)
         assert logs["lines"][-1]["text"].startswith("step ")
         (site.directory / "stop").touch()
-        job.communicate(timeout=60)
+        job.communicate(timeout=300)
         assert job.returncode == 0
         with ui.client.stream("GET", "/api/events", headers={"Last-Event-ID": cursor}) as answer:
             stream = events(answer)

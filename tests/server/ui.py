@@ -94,15 +94,15 @@ def serving(directory: Path, *arguments: object, before: Sequence[str] = ()) -> 
     try:
         url = process.stdout.readline().strip()
         if not url:
-            process.wait(30)
+            process.wait(300)
             raise AssertionError(f"it did not start: {process.stderr.read()}")
         base, _, token = url.partition("/?token=")
         headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=base, headers=headers, timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=base, headers=headers, timeout=300, trust_env=False) as client:
             yield Ui(directory, url, base, token, client, process)
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.communicate(timeout=30)
+            process.communicate(timeout=300)
         finally:
             process.kill()

@@ -23,7 +23,10 @@ def server() -> Iterator[StoreServer]:
 
 
 def test_what_one_client_sets_another_gets_and_compare_set_gives_way_to_the_first(server: StoreServer) -> None:
-    with TCPStoreClient("127.0.0.1", server.port) as one, TCPStoreClient("127.0.0.1", server.port) as other:
+    with (
+        TCPStoreClient("127.0.0.1", server.port, timeout_s=100) as one,
+        TCPStoreClient("127.0.0.1", server.port, timeout_s=100) as other,
+    ):
         assert one.get(SECRET) is None
         one.set(SECRET, b"first")
         assert other.get(SECRET) == b"first"
@@ -34,11 +37,11 @@ def test_what_one_client_sets_another_gets_and_compare_set_gives_way_to_the_firs
 
 
 def test_who_does_not_know_the_secret_reads_and_sets_nothing(server: StoreServer) -> None:
-    with TCPStoreClient("127.0.0.1", server.port) as ours:
+    with TCPStoreClient("127.0.0.1", server.port, timeout_s=100) as ours:
         ours.set(SECRET, b"value")
-    with TCPStoreClient("127.0.0.1", server.port) as stranger, pytest.raises(StoreUnavailable):
+    with TCPStoreClient("127.0.0.1", server.port, timeout_s=100) as stranger, pytest.raises(StoreUnavailable):
         stranger.get("disttrack/other")
-    with TCPStoreClient("127.0.0.1", server.port) as stranger, pytest.raises(StoreUnavailable):
+    with TCPStoreClient("127.0.0.1", server.port, timeout_s=100) as stranger, pytest.raises(StoreUnavailable):
         stranger.set("disttrack/other", b"")
     assert list(server.values) == [f"/{SECRET}".encode()]
 
@@ -54,15 +57,15 @@ def test_who_does_not_know_the_secret_reads_and_sets_nothing(server: StoreServer
     ids=["another protocol", "an unknown request", "a huge key", "two keys at once"],
 )
 def test_what_makes_no_sense_is_left_and_others_are_still_served(server: StoreServer, said: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=100) as connection:
         connection.sendall(said)
         assert connection.recv(1) == b""
-    with TCPStoreClient("127.0.0.1", server.port) as ours:
+    with TCPStoreClient("127.0.0.1", server.port, timeout_s=100) as ours:
         assert ours.get(SECRET) is None
 
 
 def test_one_client_cannot_fill_the_memory_with_keys(server: StoreServer) -> None:
-    with TCPStoreClient("127.0.0.1", server.port) as ours, suppress(StoreUnavailable):
+    with TCPStoreClient("127.0.0.1", server.port, timeout_s=100) as ours, suppress(StoreUnavailable):
         for number in range(100):
             ours.set(f"{SECRET}/{number}", b"x")
     assert 0 < len(server.values) < 100

@@ -85,4 +85,6 @@ def test_the_ranks_of_another_node_are_welcomed_before_the_agents_second_beat(
     meeting = Meeting("file:relay", tmp_path / "root")
     wait_until(lambda: meeting.found is not None, "the writer is announced", 20)
     meeting.close()
-    assert min(node.welcomed_after_s() for node in others) < BEAT_S  # the quickest of three: others may be busy
+    took_s = sorted(node.welcomed_after_s() for node in others)
+    print(f"welcomed after {took_s} s")
+    assert took_s[0] < BEAT_S  # the quickest of three: others may be busy
