@@ -425,25 +425,30 @@ print(detect(os.environ, {}, Settings()).launch_key.rsplit(":", 2)[1], flush=Tru
 """
 
 COPIES = 'export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_STEP_NUM_TASKS LOCAL_RANK=$SLURM_LOCALID; "$@"; exit $?'
+#: Another rank runs until this one, the same as the task, has told.
 LAUNCHES = """
-for RANK in 0 5; do LOCAL_RANK=$RANK WORLD_SIZE=8 RANK=$RANK "$@" & done
-echo $$; wait
+LOCAL_RANK=0 WORLD_SIZE=8 RANK=0 sh -c 'touch "$0"; exec sleep 60' "$STARTED" & other=$!
+until [ -e "$STARTED" ]; do sleep 0.05; done
+LOCAL_RANK=5 WORLD_SIZE=8 RANK=5 "$@"
+kill $other
+echo $$
 """
 
 
-def started_by(script: str) -> set[int]:
+def started_by(script: str, directory: Path) -> set[int]:
     """Return what processes say that a shell started which is a task of a step: rank 5 of 8."""
     command = ["sh", "-c", script, "task", sys.executable, "-c", STARTED_BY]
     environ = {**os.environ, **LAUNCHERS["slurm"].environ, "PYTHONPATH": str(REPOSITORY)}
+    environ["STARTED"] = str(directory / "started")
     ended = subprocess.run(command, env=environ, check=True, stdout=subprocess.PIPE, timeout=60)
     return set(map(int, ended.stdout.split()))
 
 
-def test_ranks_that_a_wrapper_copies_from_its_launchers_are_of_that_launch() -> None:
+def test_ranks_that_a_wrapper_copies_from_its_launchers_are_of_that_launch(tmp_path: Path) -> None:
     """Else each rank would have a launcher, and so a run, of its own: its wrapper."""
-    assert started_by(COPIES) == {os.getpid()}
+    assert started_by(COPIES, tmp_path) == {os.getpid()}
 
 
-def test_a_launcher_inside_a_task_whose_rank_is_also_one_of_its_own_is_the_launcher() -> None:
-    (launcher,) = started_by(LAUNCHES)
+def test_a_launcher_inside_a_task_whose_rank_is_also_one_of_its_own_is_the_launcher(tmp_path: Path) -> None:
+    (launcher,) = started_by(LAUNCHES, tmp_path)
     assert launcher != os.getpid()
