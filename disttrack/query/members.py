@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -55,6 +55,7 @@ _WORST_FIRST: tuple[RunState, ...] = ("crashed", "failed", "lost", "preempted", 
 _ENDED_BADLY = ("failed", "crashed", "lost")
 _GONE = (*_ENDED_BADLY, "silent")
 _FINAL = ("ended", "crashed", "lost")
+Place = tuple[float, int]  # in a log: a segment, and a position in it
 _ROLES = {"rank": 0, "helper": 1, "claimant": 2, "node": 3}
 
 
@@ -106,13 +107,14 @@ def members(record: RunRecord) -> list[Member]:
         for src, source in enumerate(record.sources)
         if not _is_elsewhere(source)
     ]
-    return sorted(found, key=lambda member: (member.rank, member.attempt, *_seniority(member.source)))
+    stopped_at = _stopped_at(record.sources)
+    return sorted(found, key=lambda member: (member.rank, member.attempt, *_seniority(member.source, stopped_at)))
 
 
 def nodes(record: RunRecord) -> list[SourceFacts]:
     """Return the sources that speak for no rank but for a node: what its process found out by itself."""
     found = [source for source in record.sources if source.role == "node"]
-    return sorted(found, key=lambda source: (source.attempt, *_seniority(source)))
+    return sorted(found, key=lambda source: (source.attempt, *_seniority(source, {})))
 
 
 def _is_elsewhere(source: SourceFacts) -> bool:
@@ -132,21 +134,35 @@ def _rank(source: SourceFacts, by_incarnation: dict[Incarnation, SourceFacts]) -
     return source.join.rank.rank if source.join is not None else source.rank_hint
 
 
-def _seniority(source: SourceFacts) -> tuple[int, float, int, int, int]:
-    segment, position = _stopped_at(source)
-    time_us = source.join.time_us if source.join is not None else 0
-    return _ROLES[source.role], -segment, -position, time_us, source.incarnation
+def _seniority(source: SourceFacts, stopped_at: Mapping[Incarnation, Place]) -> tuple[int, float, int, int, int]:
+    segment, position = stopped_at.get(source.incarnation, (math.inf, 0))
+    return _ROLES[source.role], -segment, -position, _joined_us(source), source.incarnation
 
 
-def _stopped_at(source: SourceFacts) -> tuple[float, int]:
-    """Return where in the log a rank was stopped; behind all of it where it was not.
+def _stopped_at(sources: Sequence[SourceFacts]) -> dict[Incarnation, Place]:
+    """Return where in the log the ranks among sources were stopped, those that were not left out.
 
     Of the sources that a rank has in one attempt, each took up what the one before it had been stopped at. Their clocks
-    do not tell which: they may be of different nodes.
+    do not tell which: they may be of different nodes. But on one node they do, and there the log may not: what ends
+    goes on before it is stored, and its writer may hear of several at once.
     """
-    if source.role != "rank" or source.ended is None or not source.ended.stopped or source.sighted is None:
-        return (math.inf, 0)
-    return source.sighted.place
+    places: dict[Incarnation, Place] = {}
+    of_node: dict[tuple[int, int, str], list[SourceFacts]] = {}
+    for source in sources:
+        if source.role == "rank" and source.ended is not None and source.ended.stopped and source.sighted is not None:
+            places[source.incarnation] = source.sighted.place
+            if source.join is not None:
+                rank = (source.join.rank.rank, source.attempt)
+                of_node.setdefault((*rank, source.join.boot_id), []).append(source)
+    for together in of_node.values():
+        in_log = sorted(places[source.incarnation] for source in together)
+        in_time = [source.incarnation for source in sorted(together, key=_joined_us)]
+        places.update(zip(in_time, in_log, strict=True))
+    return places
+
+
+def _joined_us(source: SourceFacts) -> int:
+    return source.join.time_us if source.join is not None else 0
 
 
 @dataclass(frozen=True)

@@ -165,8 +165,8 @@ def test_a_rank_that_was_stopped_and_went_on_is_one_attempt_told_by_who_went_on_
     log = RunLog(tmp_path)
     # The clock of the node on which it went on is behind.
     lives = [(range(4), 0.1, START_US + 9_000_000), (range(4, 8), 0.1, START_US), (range(8, 10), 0.5, START_US - 5)]
-    for steps, lr, time_us in lives:
-        process = process_of(time_us=time_us)
+    for number, (steps, lr, time_us) in enumerate(lives):
+        process = process_of(time_us=time_us, boot_id=f"boot{number}")
         process.config(lr=lr)
         for step in steps:
             process.row({"loss": step / 2}, step)
@@ -184,9 +184,30 @@ def test_a_rank_that_was_stopped_and_went_on_is_one_attempt_told_by_who_went_on_
     assert run.config_changes == [ConfigChange(rank=0, attempt=0, step=8, key="lr", before=0.1, after=0.5)]
 
 
+def test_of_a_rank_that_went_on_before_it_was_stored_the_clock_of_its_node_tells_the_order(tmp_path: Path) -> None:
+    log = RunLog(tmp_path)
+    lives = [process_of(time_us=START_US + number) for number in range(4)]
+    for number, process in enumerate(lives):
+        process.config(lr=number / 10)
+        process.row({"loss": 1.0}, number)
+        process.end(stopped=number < 3)
+    for process in (lives[1], lives[2], lives[0], lives[3]):
+        log.commit_all(process)
+        log.see(process, "ended", exit_code=0)
+    log.end()
+    log.close()
+    run = detail(tmp_path)
+    assert (run.state, run.config) == ("finished", {"lr": 0.3})
+    assert [(change.step, change.before, change.after) for change in run.config_changes] == [
+        (1, 0.0, 0.1),
+        (2, 0.1, 0.2),
+        (3, 0.2, 0.3),
+    ]
+
+
 def test_a_rank_that_was_stopped_and_went_on_is_in_the_state_of_who_went_on(tmp_path: Path) -> None:
     log = RunLog(tmp_path)
-    paused, last = process_of(time_us=START_US + 1), process_of(time_us=START_US)
+    paused, last = process_of(time_us=START_US + 1), process_of(time_us=START_US, boot_id="another")
     for process, stopped in ((paused, True), (last, False)):
         process.row({"loss": 1.0}, 0)
         process.end(stopped=stopped)
