@@ -21,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare learning rates over all runs of a project.")
     parser.add_argument("--runs", type=int, default=24, help="how many to make first (0: take those that are there)")
     args = parser.parse_args()
+    ray.init()
     for seed in range(args.runs):
         fit_line(lr=(0.03, 0.1, 0.3, 1.0)[seed % 4], seed=seed)
 
@@ -44,5 +45,4 @@ def fit_line(lr: float, seed: int, steps: int = 50) -> None:
 
 
 if __name__ == "__main__":
-    ray.init()
     main()

@@ -23,6 +23,7 @@ from disttrack.errors import UnsafeDirectory
 __all__ = [
     "address_towards",
     "boot_id",
+    "children_of",
     "filesystem_type",
     "hostname",
     "is_alive",
@@ -116,6 +117,15 @@ def parent_of(pid: int) -> int:
     """Return the pid of a process's parent; 0 where it is gone or this cannot be known."""
     fields = _stat_fields(pid)
     return int(fields[1]) if fields else 0
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the pids of a process's children; [] where this cannot be known."""
+    try:
+        everybody = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return []
+    return [other for other in everybody if parent_of(other) == pid]
 
 
 def process_environ(pid: int) -> dict[str, str] | None:

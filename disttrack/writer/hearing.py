@@ -64,14 +64,15 @@ class Hearing:
         """Store who of a run has been silent for too long, or is lost."""
         for incarnation, source in run.sources.items():
             heard = self._heard.setdefault(incarnation, now)
-            if source.over or source.admission.role in ("helper", "node"):
+            if source.over:
                 continue
+            silent = not source.silent and source.admission.role not in ("helper", "node")  # these may be for long
             if not self._node.is_local(source.join) and (
                 (now - heard > LOST_S and not self.may_live(source, now))
                 or (now - heard > SILENT_S and run.sources.is_replaced(source))
             ):
                 run.see(source, Sighting(incarnation=incarnation, seen="lost", time_us=now_us()))
-            elif not source.silent and now - heard > SILENT_S:
+            elif silent and now - heard > SILENT_S:
                 run.see(source, Sighting(incarnation=incarnation, seen="silent", time_us=now_us()))
 
     def any_lives(self, run: RunIngest, now: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 from disttrack.environments.endings import Ending
@@ -10,7 +11,7 @@ from disttrack.journal.segment import Damage, Frame, FrameKind, check_version, e
 from disttrack.records.blobs import Blob
 from disttrack.records.types import Admission, Incarnation, RunHeader, Sighting
 
-__all__ = ["OVER", "History", "is_clean", "read_history", "stored_blobs"]
+__all__ = ["OVER", "History", "history_of", "is_clean", "read_history", "stored_blobs"]
 
 OVER = frozenset({"ended", "crashed", "lost", "moved"})
 """Sightings after which nothing more is expected of an incarnation."""
@@ -53,9 +54,14 @@ class History:
 
 def read_history(log: Path) -> History:
     """Read every segment of a log; raise UnsupportedFormat where a newer disttrack wrote one."""
+    return history_of(segment_paths(log))
+
+
+def history_of(segments: Iterable[Path]) -> History:
+    """Read these segments of a log, in order; raise UnsupportedFormat where a newer disttrack wrote one."""
     history = History()
     known: set[Incarnation] = set()
-    for path in segment_paths(log):
+    for path in segments:
         for frame in read_frames(path):
             if isinstance(frame, Damage):
                 continue  # what it held is not covered, so it is sent again where its journal still exists

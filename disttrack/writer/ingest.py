@@ -14,14 +14,14 @@ from pathlib import Path
 from disttrack.environments.endings import UNKNOWN, Ending
 from disttrack.environments.files import make_directory, make_root, touch
 from disttrack.journal.glance import forget_latest, remember_latest
-from disttrack.journal.segment import MAX_RAW_BYTES, FrameKind, Segment
+from disttrack.journal.segment import MAX_RAW_BYTES, FrameKind, Segment, segment_paths
 from disttrack.journal.stored import StoredOutbox
 from disttrack.records.blobs import Blob
 from disttrack.records.names import LIVE
 from disttrack.records.payloads import End
 from disttrack.records.types import Admission, Alias, Join, RunEnd, RunHeader, RunId, Sighting, changed
 from disttrack.writer.batches import batches
-from disttrack.writer.history import OVER, is_clean, read_history
+from disttrack.writer.history import OVER, History, history_of, is_clean
 from disttrack.writer.roster import Roster, Source
 
 __all__ = ["RunIngest", "now_us"]
@@ -50,7 +50,7 @@ class RunIngest:
         self.header = header
         self.sources = Roster()
         self.ended = False  # the last frame is an END
-        self.moved = False
+        self.moved = False  # it is an alias of another run
         self._given_up: dict[Source, None] = {}  # what waited of them could not be stored
         self.changed_at = clock()  # when somebody joined or ended last
         self._clock = clock
@@ -62,16 +62,15 @@ class RunIngest:
         self._urgent = False
         self._durable: dict[Source, None] = {}  # of which more was committed than was returned yet
         self._seen: list[tuple[Source, bool]] = []  # sightings since the last sync: of whom, and whether it was over
-        history = read_history(directory / "log")
+        self._own: set[Path] = set()  # segments that were begun here
+        self._others = self._segments_of_others()
+        history = history_of(self._others)
         if history.header is not None:
             self.header = changed(history.header, nonce=header.nonce, time_us=header.time_us)
-        self.ended = history.ended
+        self.ended, self.moved = history.ended, history.moved
         for admission in history.admissions:
             source = Source(admission, history.end_of(admission.join.incarnation))
-            source.over = admission.join.incarnation in history.over
-            source.clean = admission.join.incarnation in history.clean
-            source.stopped = admission.join.incarnation in history.stopped
-            source.ending = history.endings.get(admission.join.incarnation, UNKNOWN)
+            _recall_end(source, history)
             self.sources.add(source)
             self.sources.speaks(source)  # in the order in which they were admitted
 
@@ -103,6 +102,26 @@ class RunIngest:
         source.heard = True
         self.changed_at = self._clock()
         return source
+
+    def heed_others(self) -> None:
+        """Take it from the log where others have stored since how a rank ended that we have heard nothing of.
+
+        A node that boots again brings its journals home by itself, and nobody comes to tell us.
+        Raises OSError where the log cannot be read, UnsupportedFormat where a newer disttrack wrote into it.
+        """
+        others = self._segments_of_others()
+        history = history_of(path for path, size in others.items() if self._others.get(path) != size)
+        self._others = others
+        for incarnation in history.over:
+            source = self.sources.get(incarnation)
+            if source is not None and not (source.over or source.heard):
+                _recall_end(source, history)
+                self.changed_at = self._clock()
+
+    def _segments_of_others(self) -> dict[Path, int]:
+        """Return the segments that were not begun here, in order, and their sizes in bytes."""
+        paths = segment_paths(self.directory / "log")
+        return {path: path.stat().st_size for path in paths if path not in self._own}
 
     # What has arrived?
 
@@ -192,6 +211,7 @@ class RunIngest:
                 segment.discard()  # or each try on a full disk would leave one
                 raise
             self._segment = segment
+            self._own.add(segment.path)
             for source in self.sources.values():
                 source.admitted = False
         if self.ended:
@@ -288,6 +308,8 @@ class RunIngest:
         """
         self.close()
         self._first = None
+        self._own.clear()
+        self._others.clear()
         self._pending.clear()
         self._pending_bytes, self._urgent = 0, False
         self._durable.clear()
@@ -330,3 +352,12 @@ class RunIngest:
         if self._segment is not None:
             self._segment.close()
             self._segment = None
+
+
+def _recall_end(source: Source, history: History) -> None:
+    """Take over what a log says of how a source ended."""
+    incarnation = source.join.incarnation
+    source.over = incarnation in history.over
+    source.clean = incarnation in history.clean
+    source.stopped = incarnation in history.stopped
+    source.ending = history.endings.get(incarnation, UNKNOWN)

@@ -126,8 +126,14 @@ class Writer:
             self._marked = now
         for run in list(self._launch.runs.values()):
             if not run.ended:
+                if mark and self._waits_for_unheard(run):
+                    self._node.guard(run.heed_others)
                 self._node.guard(self._look_after, run, now, mark)
         self._announce()
+
+    def _waits_for_unheard(self, run: RunIngest) -> bool:
+        """Say whether a run waits for the end of somebody on another node of whom we know by its log alone."""
+        return any(not (each.over or each.heard or self._node.is_local(each.join)) for each in run.sources.values())
 
     def may_go(self, now: float) -> bool:
         """Say whether nobody needs us: all runs ended, or what is left cannot be stored and nobody lives to say more.

@@ -245,6 +245,43 @@ def test_lightnings_main_process_and_its_children_are_of_the_launch_of_their_gro
         assert (joined.rank.rank, joined.launch_key) == (rank, None)  # the group's store has the key
 
 
+# Platforms that tell of nodes, not of processes (JAX has no variables of its own: it reads the launchers')
+
+NODES = {
+    "Indexed Job": {"JOB_COMPLETION_INDEX": "1", "KUBERNETES_SERVICE_HOST": "10.96.0.1"},
+    "Trainer v2": {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "4", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "node0"},
+    "SageMaker": {"SM_HOSTS": '["algo-1", "algo-2"]', "SM_CURRENT_HOST": "algo-2", "SM_NUM_GPUS": "4"},
+    "Vertex AI": {"CLUSTER_SPEC": '{"task": {"type": "workerpool1", "index": 0}}', "CLOUD_ML_JOB_ID": "17"},
+    "accelerate": {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_CPU": "true", "MASTER_PORT": "29500"},
+}
+NODE_RANKS = {
+    "PyTorchJob": {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "PET_NPROC_PER_NODE": "4"},
+    "DLC": {"NPROC_PER_NODE": "4", "KUBERNETES_SERVICE_HOST": "10.96.0.1"},
+}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_what_counts_nodes_or_nothing_makes_no_rank_and_the_launcher_inside_does(name: str) -> None:
+    assert found(NODES[name]) == found({})
+    torchrun = LAUNCHERS["torchrun"].environ
+    assert found(NODES[name] | torchrun) == found(torchrun)
+
+
+@pytest.mark.parametrize("name", NODE_RANKS)
+def test_ranks_of_nodes_count_until_the_launcher_inside_says_more(name: str) -> None:
+    node = NODE_RANKS[name] | MASTER | {"RANK": "1", "WORLD_SIZE": "2"}
+    assert (told(node), found(node).nodes) == (("RANK and WORLD_SIZE", 1, 2), 2)
+    torchrun = LAUNCHERS["torchrun"].environ
+    assert found(node | torchrun) == found(torchrun)
+
+
+def test_deepspeed_over_mpi_sets_the_usual_variables_late() -> None:
+    openmpi = LAUNCHERS["openmpi"].environ
+    before, after = found(openmpi), found(openmpi | RANKS | MASTER)
+    assert told(openmpi | RANKS | MASTER) == ("RANK, WORLD_SIZE and LOCAL_RANK", 5, 8)
+    assert after.launch_key == before.launch_key
+
+
 # One inside another
 
 
@@ -377,3 +414,41 @@ def test_wrappers_between_launcher_and_rank_change_nothing() -> None:
     ended = subprocess.run(wrapped, env=environ, check=True, stdout=subprocess.PIPE, timeout=300)
     assert int(ended.stdout) == os.getpid()
     assert launcher_pid({}, ("PMI_RANK",)) == os.getppid()
+
+
+#: Prints what started the ranks by RANK, WORLD_SIZE and LOCAL_RANK, as a process sees it that has them.
+STARTED_BY = """
+import os, sys
+from disttrack.environments.detect import detect
+from disttrack.settings import Settings
+print(detect(os.environ, {}, Settings()).launch_key.rsplit(":", 2)[1], flush=True)
+"""
+
+COPIES = 'export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_STEP_NUM_TASKS LOCAL_RANK=$SLURM_LOCALID; "$@"; exit $?'
+#: Another rank runs until this one, the same as the task, has told.
+LAUNCHES = """
+LOCAL_RANK=0 WORLD_SIZE=8 RANK=0 sh -c 'touch "$0"; exec sleep 60' "$STARTED" & other=$!
+until [ -e "$STARTED" ]; do sleep 0.05; done
+LOCAL_RANK=5 WORLD_SIZE=8 RANK=5 "$@"
+kill $other
+echo $$
+"""
+
+
+def started_by(script: str, directory: Path) -> set[int]:
+    """Return what processes say that a shell started which is a task of a step: rank 5 of 8."""
+    command = ["sh", "-c", script, "task", sys.executable, "-c", STARTED_BY]
+    environ = {**os.environ, **LAUNCHERS["slurm"].environ, "PYTHONPATH": str(REPOSITORY)}
+    environ["STARTED"] = str(directory / "started")
+    ended = subprocess.run(command, env=environ, check=True, stdout=subprocess.PIPE, timeout=60)
+    return set(map(int, ended.stdout.split()))
+
+
+def test_ranks_that_a_wrapper_copies_from_its_launchers_are_of_that_launch(tmp_path: Path) -> None:
+    """Else each rank would have a launcher, and so a run, of its own: its wrapper."""
+    assert started_by(COPIES, tmp_path) == {os.getpid()}
+
+
+def test_a_launcher_inside_a_task_whose_rank_is_also_one_of_its_own_is_the_launcher(tmp_path: Path) -> None:
+    (launcher,) = started_by(LAUNCHES, tmp_path)
+    assert launcher != os.getpid()

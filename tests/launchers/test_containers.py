@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from disttrack.writer.history import read_history
 from tests.launchers.training import environment
 from tests.nodes.cluster import Cluster
 from tests.nodes.job import disttrack_processes, shown
@@ -90,6 +91,8 @@ def test_a_job_made_again_on_another_node_is_the_next_attempt_of_a_run_whose_nod
     first, second = cluster.nodes
     first.popen([*TORCHRUN, script, "on"], {"DISTTRACK_ID": "train"})
     wait_until(lambda: min(rows_said(cluster.shared)) >= 500, "both ranks have logged")
+    log = cluster.shared / "disttrack-runs" / "demo" / "train" / "log"
+    wait_until(lambda: "node" in {one.join.role for one in read_history(log).admissions}, "the node is sampled")
     first.kill()
     live = cluster.shared / "disttrack-runs" / "demo" / ".live" / "train"
     os.utime(live, (0, 0))  # a minute later: until then the run may be in use there, and the id is refused

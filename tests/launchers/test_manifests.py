@@ -140,6 +140,7 @@ def test_pods_with_a_manifests_command_are_one_run_and_pods_made_again_its_next_
         ended(pods, timeout_s=80)
         run = json.loads(cluster[0].cli("show", "train", "--json"))
         assert (run["state"], run["world_size"], run["ranks_joined"], run["attempt"]) == ("finished", 8, 8, attempt)
+        assert run["group"]
         assert [rank["job_type"] for rank in run["ranks"]] == [f"rank-{rank}" for rank in range(8)]
         assert [rank["node"] for rank in run["ranks"]] == ["node0"] * 4 + ["node1"] * 4
         assert [rank["rows"] for rank in run["ranks"]] == [ROWS] * 8

@@ -146,6 +146,8 @@ def completed(slurm: SlurmCluster, job: int, starts: int) -> dict[str, Any]:
     for steps in rows.values():
         assert [step for step, _ in steps] == list(range(steps[0][0], steps[-1][0] + 1))
     assert [rank["rows"] for rank in run["ranks"]] == [len(rows[starts - 1, rank]) for rank in range(4)]
+    assert [rank["job_type"] for rank in run["ranks"]] == [f"rank-{rank}" for rank in range(4)]
+    assert run["group"]
     return run
 
 
@@ -162,6 +164,7 @@ def test_what_is_cancelled_and_requeued_goes_on_with_its_run(slurm: SlurmCluster
     wait_until_all_log(slurm, start=1)
     again = completed(slurm, job, starts=2)
     assert (again["id"], again["group"], again["name"]) == (run["id"], run["group"], run["name"])
+    assert sorted(rank["node"] for rank in again["ranks"]) == ["node0", "node0", "node1", "node1"]
 
 
 @pytest.mark.long(timeout_s=400)

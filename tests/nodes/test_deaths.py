@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from disttrack.writer.history import read_history
 from tests.nodes.cluster import Cluster, Node
 from tests.nodes.job import disttrack_processes, said, serving
 from tests.nodes.plain import PORT, PlainJob, serve_stores
@@ -57,11 +58,6 @@ def test_a_run_directory_removed_in_mid_job_is_filled_again(wired: Cluster, port
     check_whole(job, job.ended())
 
 
-def has_taken_over(node: Node) -> bool:
-    """Say whether the agent of a node has become the writer."""
-    return "this node's process takes over" in said(node)
-
-
 @pytest.mark.real(timeout_s=180)
 def test_what_a_node_without_its_writer_logged_comes_home_by_ls_and_what_the_dead_one_had_when_it_boots(
     tmp_path: Path, require_nodes: None
@@ -98,10 +94,36 @@ def test_what_a_node_without_its_writer_logged_comes_home_by_ls_and_what_the_dea
         for rank, count in lost.items():
             assert rows[rank] == list(range(len(rows[rank])))
             assert count <= len(rows[rank]) <= count + 1
-        # Where all this took longer than a minute, the agent is the writer by now, and waits half an hour for the dead.
-        wait_until(lambda: has_taken_over(cluster[1]) or not disttrack_processes(cluster[1]), "the agent goes")
-        if not has_taken_over(cluster[1]):
-            job.gone()
+        # Where all this took longer than a minute, the agent is the writer by now, and reads of the dead in the log.
+        wait_until(lambda: not disttrack_processes(cluster[1]), "the agent goes", 60)
+        job.gone()
+
+
+def has_taken_over(node: Node) -> bool:
+    """Say whether the agent of a node has become the writer."""
+    return "this node's process takes over" in said(node)
+
+
+@pytest.mark.long(timeout_s=300)
+def test_a_writer_that_took_over_goes_once_the_dead_node_has_brought_its_own_home(
+    tmp_path: Path, require_nodes: None
+) -> None:
+    with Cluster(tmp_path) as cluster, serve_stores(cluster):
+        job = PlainJob(cluster, PORT, cluster.nodes, init={"settings": {"finish_timeout_s": 2}})
+        job.started()
+        cluster[0].kill()
+        job.logs_on(100, cluster[1])
+        job.stop()
+        wait_until(lambda: has_taken_over(cluster[1]), "the agent is the writer", 120)
+        cluster[0].boot()
+        (run,) = job.runs(cluster[0])
+        wait_until(lambda: not disttrack_processes(cluster[1]), "it waits no longer for the dead", 60)
+        job.gone()
+        rows = job.rows(cluster[0], run["id"])
+        assert [rows[rank] for rank in range(4)] == [list(range(len(rows[rank]))) for rank in range(4)]
+        assert [len(rows[rank]) for rank in (2, 3)] == [job.told(rank).rows for rank in (2, 3)]
+        (directory,) = (path for path in (job.root / "demo").iterdir() if not path.name.startswith("."))
+        assert read_history(directory / "log").ended
 
 
 @pytest.mark.long(timeout_s=300)

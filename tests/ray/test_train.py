@@ -7,6 +7,7 @@ import pytest
 from tests.ray.conftest import RaySite
 
 LOOP = """
+import warnings
 from pathlib import Path
 import ray.train
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
@@ -15,7 +16,9 @@ from disttrack.integrations.ray import setup
 here = Path(sys.argv[0]).parent
 
 def loop(config):
-    run = setup(config, project="demo", job_type="worker")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # Train v2 warns of what it has no more
+        run = setup(config, project="demo", job_type="worker")
     rank = ray.train.get_context().get_world_rank()
     for step in range(20):
         run.log({"loss": step + rank / 4}, step=step)

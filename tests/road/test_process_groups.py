@@ -39,7 +39,11 @@ WORK = """
 def check(site: Site) -> None:
     run = site.only_run()
     assert (run["state"], run["world_size"], run["ranks_joined"]) == ("finished", 4, 4)
+    assert run["group"]
     assert [rank["job_type"] for rank in run["ranks"]] == [f"rank-{rank}" for rank in range(4)]
+    assert {(rank["state"], rank["rows"]) for rank in run["ranks"]} == {("finished", 100)}
+    assert len({rank["node"] for rank in run["ranks"]}) == 1
+    assert run["receipt"] == {"logged": 400, "stored": 400, "pending": 0, "dropped": 0, "unreachable": 0}
     assert {(row["rank"], row["value"]) for row in site.export(run["id"])} == {(rank, rank) for rank in range(4)}
     assert site.steps(run["id"], "rank") == {rank: list(range(100)) for rank in range(4)}
 

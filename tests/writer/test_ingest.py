@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from disttrack.environments.endings import Ending
 from disttrack.journal.segment import Frame, FrameKind, entries, read_frames, segment_paths
 from disttrack.records.types import Join, Rank, RunHeader, RunId, Sighting, changed, new_incarnation
 from disttrack.writer.ingest import RunIngest
@@ -149,6 +150,39 @@ def test_the_next_writer_goes_on_where_the_log_ends_in_a_segment_of_its_own(run:
     after.commit()
     assert len(segment_paths(run.directory / "log")) == 2
     assert data_frames(after) == [[(3, b"abc")], [(6, b"def")]]
+
+
+def test_a_writer_heeds_what_others_store_of_whom_it_has_heard_nothing(run: RunIngest, clock: Clock) -> None:
+    """A node boots again whose ranks another node's writer waits for: a command there stores how they ended."""
+    silent, known = run.admit(join(0), dead), run.admit(join(1), dead)
+    run.open([silent, known])
+    run.close()
+    after = RunIngest(run.directory, header(), clock)
+    after.open([after.admit(known.join, living)])  # this one came again
+    after.heed_others()
+    assert not any(source.over for source in after.sources.values())
+    other = RunIngest(run.directory, header(), clock)
+    for source in list(other.sources.values()):
+        other.see(source, Sighting(incarnation=source.join.incarnation, seen="crashed", time_us=1, signal=9))
+        other.sync()
+        clock.now += 1
+        after.heed_others()
+    other.close()
+    over = [source for source in after.sources.values() if source.over]
+    assert [(source.join.incarnation, source.ending) for source in over] == [
+        (silent.join.incarnation, Ending(signal=9))
+    ]
+    assert after.changed_at == clock.now - 1
+    after.close()
+
+
+def test_the_next_writer_knows_that_a_run_is_an_alias(run: RunIngest, clock: Clock) -> None:
+    run.open([run.admit(join(), dead)])
+    run.become_alias(RunId("other"))
+    run.close()
+    after = RunIngest(run.directory, header(), clock)
+    assert after.moved
+    after.close()
 
 
 def test_ends_are_stored_together_and_whoever_was_committed_with_them_is_acknowledged(run: RunIngest) -> None:
