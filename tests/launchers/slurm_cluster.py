@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.nodes.cluster import BOOT_S, Cluster, Node, NodeProcess
+from tests.nodes.job import disttrack_processes
 from tests.road.site import wait_until
 
 __all__ = ["PROGRAMS", "SlurmCluster"]
@@ -172,11 +173,16 @@ class SlurmCluster:
             self.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"])
 
     def clear(self) -> None:
-        """End every job, and wait until all nodes are free: between two tests."""
+        """End every job, wait until all nodes are free, and remove what was not brought home: between two tests."""
         self.run(["scancel", "--signal=KILL", "--full", "--user=root"])
         self.run(["scancel", "--user=root"])
         wait_until(lambda: not self.run(["squeue", "--noheader"]).strip(), "all jobs have gone", 60)
         wait_until(lambda: self._idle() == len(self.nodes), "all nodes are free", 60)
+        for node in self.nodes:
+            wait_until(partial(_ended, node), f"no process of disttrack is left on {node.name}")
+            node.run(
+                ["bash", "-c", "rm -rf /tmp/disttrack-* /var/tmp/disttrack-*"]
+            )  # or a later test's doctor tells of it
 
     def _environment(self, env: Mapping[str, str] | None) -> dict[str, str]:
         slurm = {"SLURM_CONF": str(self._conf / "slurm.conf"), "DISTTRACK_DIR": str(self.here)}
@@ -229,6 +235,14 @@ class SlurmCluster:
         for node in self.nodes:
             own = FREEZER / f"{self._freezer}-{node.name}"
             wait_until(partial(_removed, own), f"nothing of {node.name} is left in {own}")
+
+
+def _ended(node: Node) -> bool:
+    """Kill what disttrack runs on a node; say whether nothing of it is left."""
+    left = disttrack_processes(node)
+    for process in left:
+        node.run(["bash", "-c", f"kill -9 {process.pid} || true"])  # it may be going by itself
+    return not left
 
 
 def _removed(group: Path) -> bool:
