@@ -145,11 +145,13 @@ def _base_of(pattern: str, base_path: str | os.PathLike[str] | None) -> Path:
 
 
 def _matches(spec: _Wanted) -> Iterator[tuple[Path, str]]:
-    """Yield the files that match, directories with all they hold, and their paths in the run."""
+    """Yield each file that matches once, directories with all they hold, and its path in the run."""
+    known: set[str] = set()  # `**` matches a directory, what it holds, and so on
     for name in sorted(glob.glob(spec.pattern, recursive=True)):
         path = Path(name)
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
+            if file.is_file() and str(file) not in known:
+                known.add(str(file))
                 yield file, file.relative_to(spec.base).as_posix()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from disttrack.index.chunks import Floats
 from disttrack.index.snapshots import Snapshot
 from disttrack.query.alignment import RankAggregate, aligned, as_numbers
+from disttrack.query.attempts import attempt_rows
 from disttrack.query.charts import Points
 from disttrack.query.members import Observer, RankState, Team, members, newest_team, nodes, rank_states
 from disttrack.query.metrics import definitions_of
@@ -52,9 +54,9 @@ class Band:
 
 @dataclass(frozen=True)
 class Hole:
-    """Where a rank logged what is not kept, in units of x."""
+    """Where a rank logged what is not kept, or nobody logged between two attempts (rank: None), in units of x."""
 
-    rank: int
+    rank: int | None
     start: float
     end: float
     why: str
@@ -214,13 +216,23 @@ def _outliers(
 
 
 def holes_of(snapshot: Snapshot, observer: Observer, x: str) -> list[Hole]:
-    """Return where rows of ranks are not kept, along step, relative or wall time; along a metric nobody knows."""
+    """Return where there are no rows, along step, relative or wall time; along a metric nobody knows.
+
+    Those of a rank that are not kept, and along time what lies between the end of an attempt and the next one's start.
+    """
     record = snapshot.record
     if x_metric(x) is not None:
         return []
-    rows = drop_rows(members(record), nodes(record), observer, over=record.facts.over_us is not None)
+    everybody = members(record)
+    rows = drop_rows(everybody, nodes(record), observer, over=record.facts.over_us is not None)
     begun_s = created_s(record) if x == "relative" else 0.0
     found: list[Hole] = []
+    anew = x != "step" and len({member.attempt for member in everybody}) > 1
+    for before, after in pairwise(attempt_rows(record, everybody, observer, None)) if anew else ():
+        end_s, start_s = before.ended_at, after.started_at
+        if end_s is not None and start_s is not None and end_s < start_s:
+            why = f"between attempts {before.attempt} and {after.attempt}"
+            found.append(Hole(None, end_s - begun_s, start_s - begun_s, why))
     for row in rows:
         first, last = (row.first_step, row.last_step) if x == "step" else (row.first_at, row.last_at)
         if row.rank is not None and first is not None and last is not None and row.record_class == "metrics":

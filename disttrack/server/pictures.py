@@ -59,6 +59,7 @@ def heatmap(request: Request) -> Response:
             "holes": [
                 {"rank": hole.rank, "from": hole.start, "to": hole.end, "why": hole.why}
                 for hole in holes_of(snapshot, observer, x)
+                if hole.rank is not None  # what nobody logged has no cells anyway
             ],
         }
         empty = "no key" if samples is None else "window" if found is None else None

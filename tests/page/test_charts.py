@@ -64,6 +64,26 @@ def test_a_line_is_not_drawn_through_rows_that_are_missing(server: Server, visit
     assert pixels(canvas, 184 / steps, 215 / steps, 10, high)["coloured"] == 0, "interpolated"
 
 
+@pytest.mark.parametrize("how", ["lines", "band"])
+def test_along_time_nothing_is_drawn_between_two_attempts(
+    server: Server, visit: Callable[..., Visit], how: str
+) -> None:
+    page = visit(server).open(f"/r/demo/mended?rank={how}&card=loss&x=relative")
+    plot = page.get_by_role("group", name=re.compile(f"loss by relative: {how}"))
+    expect(plot).to_have_attribute("aria-label", re.compile(r"Missing from 24\.\d+ to 60: between attempts 0 and 1\."))
+    canvas, seconds = plot.locator("canvas"), 104
+    expect(canvas).to_be_visible()
+    high = canvas.evaluate("canvas => canvas.clientHeight") - 30  # above the x-axis
+    for kept in ((1, 15), (66, 75)):
+        wait_until(
+            lambda: pixels(canvas, kept[0] / seconds, kept[1] / seconds, 10, high)["coloured"] > 100,  # noqa: B023
+            "the line is drawn",
+        )
+    between = (28 / seconds, 58 / seconds, 10, high)
+    wait_until(lambda: pixels(canvas, *between)["grey"] > 100, "the time between them is hatched")
+    assert pixels(canvas, *between)["coloured"] == 0, "interpolated"
+
+
 def test_a_rank_that_died_is_hatched_from_there_on_in_the_heat_map(server: Server, visit: Callable[..., Visit]) -> None:
     page = visit(server).open("/r/demo/mended?rank=heat&q=loss")
     heat = page.get_by_role("group", name=re.compile("loss of 4 ranks by step.*Gone: rank 3"))

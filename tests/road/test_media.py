@@ -171,6 +171,20 @@ def test_a_histogram_lies_in_the_row_and_a_long_array_becomes_one(site: Site) ->
     assert (rows["long"]["_type"], sum(rows["long"]["values"])) == ("histogram", 1000)
 
 
+def test_a_pattern_that_matches_a_file_by_several_ways_keeps_it_once(site: Site) -> None:
+    (site.directory / "out" / "deep" / "deeper").mkdir(parents=True)
+    (site.directory / "out" / "deep" / "deeper" / "a.txt").write_text("a")
+    site.python(
+        site.script(
+            """
+            import disttrack
+            with disttrack.init(project="p") as run:
+                assert run.save("out/**", policy="now") == ["out/deep/deeper/a.txt"]
+            """
+        )
+    )
+
+
 def test_files_are_kept_now_at_the_end_and_when_they_change(site: Site) -> None:
     (site.directory / "out" / "deep").mkdir(parents=True)
     for name in ("a.txt", "deep/b.txt", "c.log"):

@@ -11,7 +11,7 @@
  * @param {uPlot} u @param {number} series @param {Line} line @param {Hole[]} holes @returns {[number, number][]}
  */
 export function holesOf(u, series, line, holes) {
-  const mine = holes.filter((hole) => hole.line === null || hole.line === line.id);
+  const mine = holes.filter((hole) => hole.lines.includes(line.id));
   const [x, y] = [u.data[0], u.data[series]];
   return mine.map(({ from, to }) => {
     let [before, after] = [-1, x.length];
@@ -35,11 +35,11 @@ export function drawHoles(u, holes, lines, colour) {
   const drawn = new Set(lines.map((line) => line.id));
   ctx.save();
   ctx.beginPath();
-  for (const { from, to, line } of holes) {
+  for (const { from, to, lines: whose } of holes) {
     const left = Math.max(u.valToPos(from, "x", true), bbox.left);
     const right = Math.min(Math.max(u.valToPos(to, "x", true), left + 4 * devicePixelRatio), bbox.left + bbox.width);
     // Of a rank within a band, a strip at the bottom: the others' values are there.
-    const tall = line === null || drawn.has(line) ? bbox.height : Math.min(bbox.height, 7 * devicePixelRatio);
+    const tall = whose.some((id) => drawn.has(id)) ? bbox.height : Math.min(bbox.height, 7 * devicePixelRatio);
     if (right > left) ctx.rect(left, bbox.top + bbox.height - tall, right - left, tall);
   }
   ctx.clip();

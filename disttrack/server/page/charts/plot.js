@@ -30,7 +30,7 @@ import { cursor, grid, show } from "./shared.js";
  */
 
 /** @typedef {{x: number, text: string, kind: string}} Mark */
-/** @typedef {{from: number, to: number, text: string, line: string | null}} Hole */
+/** @typedef {{from: number, to: number, text: string, lines: string[]}} Hole lines: ids of those that have nothing there */
 
 export const RIGHT = 10;
 const BOTTOM = 26;

@@ -39,7 +39,7 @@ export const GONE = new Set(["failed", "crashed", "lost", "silent", "preempted",
  * @property {Reference} p05 @property {Reference} p50 @property {Reference} p95 @property {Reference} max
  * @property {Reference} mean
  */
-/** @typedef {{run: string, rank: number, from: number, to: number, why: string}} SeriesHole */
+/** @typedef {{run: string, rank: number | null, from: number, to: number, why: string}} SeriesHole */
 /**
  * @typedef {object} SeriesHeader
  * @property {string} key @property {string} x @property {"lines" | "mean" | "band"} mode @property {string | null} unit
@@ -119,11 +119,13 @@ export function drawingOf({ header, numbers }, strokeOf, several) {
       ended: header.mode !== "mean" && GONE.has(line.state) ? line.state : undefined,
     });
   });
-  const drawn = new Set([...header.lines, ...header.bands].map((line) => line.run));
+  const runs = [...header.bands.flatMap(({ run }) => [run, run]), ...header.lines.map(({ run }) => run)]; // of lines
+  const drawn = new Set(runs);
   const mine = header.holes.filter((hole) => drawn.has(hole.run)); // others have nothing in this chart
   const holes = mine.map(({ run, rank, from, to, why }) => {
-    const line = lines.find((each) => each.id === `${run} ${rank}`);
-    return { from, to, text: `rank ${rank}: ${why}`, line: line?.id ?? "none" };
+    if (rank === null)
+      return { from, to, text: why, lines: lines.filter((_, at) => runs[at] === run).map(({ id }) => id) };
+    return { from, to, text: `rank ${rank}: ${why}`, lines: [`${run} ${rank}`] };
   });
   return { header, x: array(header.grid), lines, holes };
 }
