@@ -9,7 +9,7 @@ from pathlib import Path
 
 from disttrack.journal.segment import Frame, FrameKind, read_frames, segment_paths
 from disttrack.records.names import LIVE, directory_name
-from disttrack.records.types import Join, RunHeader
+from disttrack.records.types import Admission, Join, RunHeader
 from disttrack.writer.history import read_history
 
 __all__ = ["count_runs", "run_in_root", "run_of_job", "run_of_parent", "run_that_lacks"]
@@ -29,9 +29,11 @@ def run_in_root(project: Path, join: Join) -> str | None:
     """Return the run of this launch among the live ones of a project: the note of its id may be gone."""
     markers = project / LIVE
     for marker in sorted(markers.iterdir()) if markers.is_dir() else []:
-        header = _header(project / marker.name / "log")
+        log = project / marker.name / "log"
+        header = _header(log)
         if header is not None and (header.launch_key, header.ordinal) == (join.launch_key, join.ordinal):
-            return header.run_id
+            if join.is_onlooker or _is_opened_as(log, join):
+                return header.run_id
     return None
 
 
@@ -53,14 +55,14 @@ def run_of_job(project: Path, join: Join) -> str | None:
 
 
 def _of_job(project: Path, names: list[str], join: Join) -> list[RunHeader]:
-    headers = (_header(project / name / "log") for name in names)
+    logs = (project / name / "log" for name in names)
     return [
         header
-        for header in headers
+        for header, log in ((_header(log), log) for log in logs)
         if header is not None
         and (header.job, header.ordinal) == (join.job, join.ordinal)
-        and join.group in (None, header.group)
         and (header.requeues < join.requeues or (header.meeting and _starts_together(header, join)))
+        and _is_opened_as(log, join)
     ]
 
 
@@ -113,11 +115,23 @@ def _header(log: Path) -> RunHeader | None:
     return None
 
 
+def _is_opened_as(log: Path, join: Join) -> bool:
+    """Say whether a run was opened with the group and id that a rank has: each of these has ordinals of its own."""
+    frames = (frame for path in segment_paths(log)[:1] for frame in read_frames(path))
+    for frame in frames:
+        if isinstance(frame, Frame) and frame.kind == FrameKind.ADMISSION:
+            opened = frame.value(Admission).join
+            return (opened.group, opened.given_id) == (join.group, join.given_id)
+    return True  # its writer was killed before it admitted whom it was opened for
+
+
 def _lacks(log: Path, join: Join) -> bool:
     """Say whether the ranks of a log met where this one would have, and its newest attempt has no such rank."""
     admissions = read_history(log).admissions
     newest = max((admission.attempt for admission in admissions), default=0)
     ranks = {admission.join.rank.rank for admission in admissions if admission.attempt == newest}
     return join.rank.rank not in ranks and any(
-        admission.join.meeting == join.meeting and admission.join.given_id == join.given_id for admission in admissions
+        (admission.join.meeting, admission.join.group, admission.join.given_id)
+        == (join.meeting, join.group, join.given_id)
+        for admission in admissions
     )

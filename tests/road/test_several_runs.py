@@ -47,6 +47,33 @@ def test_reinit_finishes_the_run_before(site: Site, reinit: object) -> None:
     }
 
 
+def test_runs_of_other_groups_and_ids_are_runs_of_their_own_also_once_the_first_is_stored(site: Site) -> None:
+    site.python(
+        site.script(
+            """
+            import pathlib, sys, time, disttrack
+            runs = []
+            for arguments in ({"group": "g"}, {"id": "a"}, {}, {"group": "other"}, {"group": "g"}):
+                runs.append(disttrack.init(project="p", reinit="create_new", **arguments))
+                runs[-1].log({"x": len(runs)})
+                log = pathlib.Path(sys.argv[1], "p", runs[-1].id, "log")
+                while not any(log.glob("*.dtl")):
+                    time.sleep(0.01)
+            """
+        ),
+        site.root,
+    )
+    runs = map(site.show, [run["id"] for run in site.ls()])
+    told = sorted((run["summary"]["x"], run["group"], run["id"] == "a", run["attempt"]) for run in runs)
+    assert told == [
+        (1, "g", False, 0),
+        (2, None, True, 0),
+        (3, None, False, 0),
+        (4, "other", False, 0),
+        (5, "g", False, 0),
+    ]
+
+
 def test_runs_made_beside_each_other_keep_their_rows_apart_and_all_end_with_the_script(site: Site) -> None:
     site.python(
         site.script(
