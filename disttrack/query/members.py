@@ -55,8 +55,8 @@ _WORST_FIRST: tuple[RunState, ...] = ("crashed", "failed", "lost", "preempted", 
 _ENDED_BADLY = ("failed", "crashed", "lost")
 _GONE = (*_ENDED_BADLY, "silent")
 _FINAL = ("ended", "crashed", "lost")
-Place = tuple[float, int]  # in a log: a segment, and a position in it
 _ROLES = {"rank": 0, "helper": 1, "claimant": 2, "node": 3}
+_Place = tuple[int, int]  # in a log: a segment, and a position in it
 
 
 class Member(NamedTuple):
@@ -134,19 +134,19 @@ def _rank(source: SourceFacts, by_incarnation: dict[Incarnation, SourceFacts]) -
     return source.join.rank.rank if source.join is not None else source.rank_hint
 
 
-def _seniority(source: SourceFacts, stopped_at: Mapping[Incarnation, Place]) -> tuple[int, float, int, int, int]:
+def _seniority(source: SourceFacts, stopped_at: Mapping[Incarnation, _Place]) -> tuple[int, float, int, int, int]:
     segment, position = stopped_at.get(source.incarnation, (math.inf, 0))
     return _ROLES[source.role], -segment, -position, _joined_us(source), source.incarnation
 
 
-def _stopped_at(sources: Sequence[SourceFacts]) -> dict[Incarnation, Place]:
-    """Return where in the log the ranks among sources were stopped, those that were not left out.
+def _stopped_at(sources: Sequence[SourceFacts]) -> dict[Incarnation, _Place]:
+    """Return where in the log the ranks among sources were stopped; those that were not are left out.
 
     Of the sources that a rank has in one attempt, each took up what the one before it had been stopped at. Their clocks
     do not tell which: they may be of different nodes. But on one node they do, and there the log may not: what ends
     goes on before it is stored, and its writer may hear of several at once.
     """
-    places: dict[Incarnation, Place] = {}
+    places: dict[Incarnation, _Place] = {}
     of_node: dict[tuple[int, int, str], list[SourceFacts]] = {}
     for source in sources:
         if source.role == "rank" and source.ended is not None and source.ended.stopped and source.sighted is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,22 +47,28 @@ def server(tmp_path: Path, serve: Callable[[Path], Server]) -> Server:
     return serve(tmp_path)
 
 
+def check_drawn_but_for(plot: Locator, hole: tuple[float, float], kept: list[tuple[float, float]]) -> None:
+    """Check that lines are drawn where rows are kept, and nothing but a hatch in a hole: shares of the x-axis."""
+    canvas = plot.locator("canvas")
+    expect(canvas).to_be_visible()
+    high = canvas.evaluate("canvas => canvas.clientHeight") - 30  # above the x-axis
+    for start, end in kept:
+        wait_until(partial(is_drawn, canvas, start, end, high), "the line is drawn")
+    wait_until(lambda: pixels(canvas, *hole, 10, high)["grey"] > 100, "the hole is hatched")
+    assert pixels(canvas, *hole, 10, high)["coloured"] == 0, "interpolated"
+
+
+def is_drawn(canvas: Locator, start: float, end: float, high: float) -> bool:
+    return pixels(canvas, start, end, 10, high)["coloured"] > 100
+
+
 def test_a_line_is_not_drawn_through_rows_that_are_missing(server: Server, visit: Callable[..., Visit]) -> None:
     page = visit(server).open("/r/demo/mended?ranks=1&rank=lines&card=loss")
     plot = page.get_by_role("group", name=re.compile("loss by step: lines"))
     expect(plot).to_have_attribute(
         "aria-label", re.compile(r"Missing from 180 to 219: rank 1: disk_full\. attempt 1 at 80\.")
     )
-    canvas, steps = plot.locator("canvas"), 299
-    expect(canvas).to_be_visible()
-    high = canvas.evaluate("canvas => canvas.clientHeight") - 30  # above the x-axis
-    for kept in ((100, 170), (225, 290)):
-        wait_until(
-            lambda: pixels(canvas, kept[0] / steps, kept[1] / steps, 10, high)["coloured"] > 100,  # noqa: B023
-            "the line is drawn",
-        )
-    wait_until(lambda: pixels(canvas, 184 / steps, 215 / steps, 10, high)["grey"] > 100, "the hole is hatched")
-    assert pixels(canvas, 184 / steps, 215 / steps, 10, high)["coloured"] == 0, "interpolated"
+    check_drawn_but_for(plot, (184 / 299, 215 / 299), [(100 / 299, 170 / 299), (225 / 299, 290 / 299)])
 
 
 @pytest.mark.parametrize("how", ["lines", "band"])
@@ -71,17 +78,7 @@ def test_along_time_nothing_is_drawn_between_two_attempts(
     page = visit(server).open(f"/r/demo/mended?rank={how}&card=loss&x=relative")
     plot = page.get_by_role("group", name=re.compile(f"loss by relative: {how}"))
     expect(plot).to_have_attribute("aria-label", re.compile(r"Missing from 24\.\d+ to 60: between attempts 0 and 1\."))
-    canvas, seconds = plot.locator("canvas"), 104
-    expect(canvas).to_be_visible()
-    high = canvas.evaluate("canvas => canvas.clientHeight") - 30  # above the x-axis
-    for kept in ((1, 15), (66, 75)):
-        wait_until(
-            lambda: pixels(canvas, kept[0] / seconds, kept[1] / seconds, 10, high)["coloured"] > 100,  # noqa: B023
-            "the line is drawn",
-        )
-    between = (28 / seconds, 58 / seconds, 10, high)
-    wait_until(lambda: pixels(canvas, *between)["grey"] > 100, "the time between them is hatched")
-    assert pixels(canvas, *between)["coloured"] == 0, "interpolated"
+    check_drawn_but_for(plot, (28 / 104, 58 / 104), [(1 / 104, 15 / 104), (66 / 104, 75 / 104)])
 
 
 def test_a_rank_that_died_is_hatched_from_there_on_in_the_heat_map(server: Server, visit: Callable[..., Visit]) -> None:

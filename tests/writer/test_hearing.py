@@ -8,28 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.rows import run_header
 from disttrack.environments.launch import own_key
-from disttrack.records.types import Join, RunHeader, RunId, changed, new_incarnation
+from disttrack.records.types import Join, changed, new_incarnation
 from disttrack.transport.rendezvous import Claim
 from disttrack.writer.hearing import LOST_S, SILENT_S, Hearing
 from disttrack.writer.ingest import RunIngest
 from disttrack.writer.node import Node
 from disttrack.writer.roster import Source
 from tests.journal.joins import make_join
-
-
-def header() -> RunHeader:
-    return RunHeader(
-        format_version=1,
-        run_id=RunId("run"),
-        project="p",
-        name="name-1",
-        group=None,
-        launch_key=own_key(),
-        ordinal=0,
-        nonce="nonce",
-        time_us=1,
-    )
 
 
 def join(node: str, **fields: object) -> Join:
@@ -57,11 +44,12 @@ def node(tmp_path: Path) -> Iterator[Node]:
 @pytest.mark.parametrize("comes_again", [True, False])
 def test_helpers_and_samples_of_a_node_are_lost_with_its_ranks(tmp_path: Path, node: Node, comes_again: bool) -> None:
     """Where their job goes on elsewhere, as soon as that is plain; else after half an hour."""
-    run = RunIngest(tmp_path / "p" / "run", header(), time.monotonic)
+    header = run_header("run", launch_key=own_key())
+    run = RunIngest(tmp_path / "p" / "run", header, time.monotonic)
     run.open(everybody(run, "first"))
     run.close()
 
-    run = RunIngest(run.directory, header(), time.monotonic)  # the next writer: it has heard of nobody
+    run = RunIngest(run.directory, header, time.monotonic)  # the next writer: it has heard of nobody
     hearing, now = Hearing(node), time.monotonic()
     hearing.notice_silence(run, now)
     assert hearing.any_lives(run, now)

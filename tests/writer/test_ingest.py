@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.rows import run_header
 from disttrack.environments.endings import Ending
 from disttrack.journal.segment import Frame, FrameKind, entries, read_frames, segment_paths
-from disttrack.records.types import Join, Rank, RunHeader, RunId, Sighting, changed, new_incarnation
+from disttrack.records.types import Join, Rank, RunId, Sighting, changed, new_incarnation
 from disttrack.writer.ingest import RunIngest
 from disttrack.writer.roster import Source
 from tests.journal.joins import make_join
@@ -20,20 +21,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def header() -> RunHeader:
-    return RunHeader(
-        format_version=1,
-        run_id=RunId("run"),
-        project="p",
-        name="name-1",
-        group=None,
-        launch_key="key",
-        ordinal=0,
-        nonce="nonce",
-        time_us=1,
-    )
 
 
 def join(rank: int = 0, **fields: object) -> Join:
@@ -56,7 +43,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def run(tmp_path: Path, clock: Clock) -> RunIngest:
-    return RunIngest(tmp_path / "p" / "run", header(), clock)
+    return RunIngest(tmp_path / "p" / "run", run_header("run", name="name-1"), clock)
 
 
 def data_frames(run: RunIngest) -> list[list[tuple[int, bytes]]]:
@@ -143,7 +130,7 @@ def test_the_next_writer_goes_on_where_the_log_ends_in_a_segment_of_its_own(run:
     run.receive(source, 0, b"abc")
     run.commit()
     run.close()
-    after = RunIngest(run.directory, changed(header(), name="other-2", nonce="next"), clock)
+    after = RunIngest(run.directory, changed(run_header("run", name="name-1"), name="other-2", nonce="next"), clock)
     again = after.admit(who, dead)
     assert (again.end, after.header.name, after.header.nonce) == (3, "name-1", "next")
     after.receive(again, 0, b"abcdef")
@@ -157,11 +144,11 @@ def test_a_writer_heeds_what_others_store_of_whom_it_has_heard_nothing(run: RunI
     silent, known = run.admit(join(0), dead), run.admit(join(1), dead)
     run.open([silent, known])
     run.close()
-    after = RunIngest(run.directory, header(), clock)
+    after = RunIngest(run.directory, run_header("run", name="name-1"), clock)
     after.open([after.admit(known.join, living)])  # this one came again
     after.heed_others()
     assert not any(source.over for source in after.sources.values())
-    other = RunIngest(run.directory, header(), clock)
+    other = RunIngest(run.directory, run_header("run", name="name-1"), clock)
     for source in list(other.sources.values()):
         other.see(source, Sighting(incarnation=source.join.incarnation, seen="crashed", time_us=1, signal=9))
         other.sync()
@@ -180,7 +167,7 @@ def test_the_next_writer_knows_that_a_run_is_an_alias(run: RunIngest, clock: Clo
     run.open([run.admit(join(), dead)])
     run.become_alias(RunId("other"))
     run.close()
-    after = RunIngest(run.directory, header(), clock)
+    after = RunIngest(run.directory, run_header("run", name="name-1"), clock)
     assert after.moved
     after.close()
 
